@@ -1,0 +1,28 @@
+"""No context: plain training on one task after another, the baseline ("standard" in the paper)."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from psp_core.contexts.base import Context
+
+
+class NoContext(Context):
+    """c(k) = 1 for every task: all tasks share the same weights."""
+
+    name: ClassVar[str] = "none"
+
+    def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
+        """Nothing to draw: a tensor of shape (K, 0)."""
+        return torch.empty(num_tasks, 0)
+
+    def bind(self, x: Tensor, context: Tensor) -> Tensor:
+        """Return x as it is, shape (..., I)."""
+        return x
+
+    unbind = bind
+
+    def bytes_per_task(self, size: int) -> int:
+        """Zero."""
+        return 0

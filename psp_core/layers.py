@@ -1,0 +1,86 @@
+"""The superposed linear layer: many tasks' weights in one matrix."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from psp_core.contexts import Context
+from psp_core.randomness import generator
+
+# B batch, I inputs, O outputs, K tasks; 2 = real and imaginary part
+
+
+class SuperposedLinear(nn.Module):
+    """y = W (c(k) * x) + b, with a context c(k) of its own for each of K tasks.
+
+    Shapes: real contexts take (..., I) and give (..., O); complex ones take (..., 2, I) and give
+    (..., 2, O), real part first. A complex product runs as one real product: the two parts of
+    the batch are stacked as rows, the two parts of the weights as columns.
+
+    Initial weights are Xavier normal: N(0, 2 / (I + O)). A complex weight has that modulus (signed)
+    and a phase uniform in [-pi, pi), so that E|w|^2 is the same for every context.
+
+    Bias, one rule for every context: O real numbers, zero at first, shared by all tasks and not
+    bound to a context; a complex layer adds them to the real part. The authors' code uses biases
+    in rotation layers and the baseline, ignores them in binary layers, and adds them to the real
+    part of complex ones, so its comparison mixes two effects (papers.md, A7 and A8).
+
+    Args:
+        in_features: I, at least 1.
+        out_features: O, at least 1.
+        context: how the tasks are kept apart.
+        num_tasks: K, how many contexts to draw.
+        seed: of the weights and the contexts, which are drawn independently of each other.
+        index: the layer's place in its network; layers of one seed differ by it.
+
+    Source: paper A, sections 2 and 4.1; initialisation as in the authors' code.
+    """
+
+    contexts: Tensor
+
+    def __init__(  # noqa: PLR0913  (a layer's shape, its contexts and their seed)
+        self, in_features: int, out_features: int, context: Context, num_tasks: int, *, seed: int, index: int = 0
+    ) -> None:
+        """Draw the weights and the contexts."""
+        super().__init__()
+        self.context = context
+        self.num_tasks = num_tasks
+        weights = xavier_normal(in_features, out_features, generator(seed, "weights", index))
+        if context.is_complex:
+            phase = (torch.rand(in_features, out_features, generator=generator(seed, "phases", index)) * 2 - 1) * math.pi
+            weights = torch.stack([weights * phase.cos(), weights * phase.sin()], dim=1)  # I2O
+        self.weight = nn.Parameter(weights)
+        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.register_buffer("contexts", context.sample(num_tasks, in_features, generator(seed, "contexts", index)))
+
+    def forward(self, x: Tensor, task: int) -> Tensor:
+        """The layer's output for a batch of task `task`.
+
+        Raises:
+            IndexError: `task` is not in 0..K-1.
+        """
+        if not 0 <= task < self.num_tasks:
+            raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}: the layer has {self.num_tasks} contexts")
+        bound = self.context.bind(x, self.contexts[task])
+        return self._complex_product(bound) if self.context.is_complex else bound @ self.weight + self.bias
+
+    def _complex_product(self, x_B2I: Tensor) -> Tensor:
+        y_B22O = (x_B2I @ self.weight.flatten(1)).unflatten(-1, (2, -1))  # part of x, part of W
+        real = y_B22O[..., 0, 0, :] - y_B22O[..., 1, 1, :] + self.bias
+        imaginary = y_B22O[..., 0, 1, :] + y_B22O[..., 1, 0, :]
+        return torch.stack([real, imaginary], dim=-2)
+
+    def bytes_per_task(self) -> int:
+        """Bytes that one more task costs this layer."""
+        return self.context.bytes_per_task(self.weight.shape[0])
+
+    def extra_repr(self) -> str:
+        """Sizes and context, for printing."""
+        shape = f"{self.weight.shape[0]}, {self.weight.shape[-1]}"
+        return f"{shape}, context={self.context.name}, num_tasks={self.num_tasks}"
+
+
+def xavier_normal(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
+    """Weights from N(0, 2 / (I + O)), shape (I, O)."""
+    return nn.init.xavier_normal_(torch.empty(in_features, out_features), generator=rng)

@@ -1,0 +1,58 @@
+"""Networks made of superposed layers."""
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from psp_core.contexts import Context
+from psp_core.layers import SuperposedLinear
+
+# B batch, I inputs, O outputs; 2 = real and imaginary part
+
+
+class SuperposedMLP(nn.Module):
+    """A fully connected network in which every layer has its own contexts.
+
+    x(l+1) = relu(W(l) (c(l, k) * x(l))), the last layer without relu. Takes real inputs (B, I) and
+    gives real logits (B, O). With complex contexts the input's imaginary part is 0, relu acts on
+    real and imaginary parts alike, and the logits are the last layer's real part.
+
+    Source: paper A, section 4.1; the complex network as in the authors' code (papers.md, A7).
+    """
+
+    def __init__(self, layers: list[SuperposedLinear]) -> None:
+        """Chain the layers."""
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+        self.is_complex = layers[0].context.is_complex
+
+    def forward(self, x: Tensor, task: int) -> Tensor:
+        """Logits of a batch of task `task`, shapes (B, I) to (B, O)."""
+        if self.is_complex:
+            x = torch.stack([x, torch.zeros_like(x)], dim=-2)
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = layer(x, task).relu()
+        logits = last(x, task)
+        return logits[..., 0, :] if self.is_complex else logits
+
+    def bytes_per_task(self) -> int:
+        """Bytes that one more task costs the whole network."""
+        return sum(layer.bytes_per_task() for layer in self.layers if isinstance(layer, SuperposedLinear))
+
+
+def mlp(  # noqa: PLR0913  (a network's shape, its contexts and their seed)
+    width: int, depth: int, context: Context, *, in_features: int, out_features: int, num_tasks: int, seed: int
+) -> SuperposedMLP:
+    """A superposed network with `depth` hidden layers of `width` units each.
+
+    `depth=0` is a single linear layer. See `SuperposedLinear` for weights, contexts and biases.
+    """
+    sizes = [in_features, *[width] * depth, out_features]
+    return SuperposedMLP(
+        [
+            SuperposedLinear(i, o, context, num_tasks, seed=seed, index=index)
+            for index, (i, o) in enumerate(pairwise(sizes))
+        ]
+    )

@@ -1,0 +1,26 @@
+"""Finding things by name, with a useful message where a name is misspelt."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """The known names, and the nearest of them first where one is near."""
+    names = list(known)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    question = f"did you mean {near[0]!r}? " if near else ""
+    return f"{question}Known: {', '.join(names)}."
+
+
+def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
+    """The registry's entry of that name.
+
+    Raises:
+        ValueError: there is none; the message lists all names and the nearest.
+    """
+    if name not in registry:
+        raise ValueError(f"{kind}={name!r} is not known; {did_you_mean(name, registry)}")
+    return registry[name]

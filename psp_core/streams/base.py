@@ -1,0 +1,29 @@
+"""What a stream is: an ordered sequence of tasks over a data set."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import Tensor
+
+
+class Stream(ABC):
+    """Turns a data set's images into those of task k, in two steps.
+
+    `describe(task)` gives a small tensor that says what the task is, drawn from the stream's seed
+    and the task alone. `apply(images, description)` makes the task's images from the data set's.
+    The members of a pack each have their own stream: their descriptions are stacked.
+
+    To add a stream: a subclass in a file of its own, a line in `psp_core/streams/__init__.py`,
+    and a test class that inherits `tests/contracts.py::StreamContract`.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def describe(self, task: int) -> Tensor:
+        """What task `task` is, as a tensor on the CPU; the same shape for every task."""
+
+    @staticmethod
+    @abstractmethod
+    def apply(images_EBI: Tensor, description_E: Tensor) -> Tensor:
+        """The images of one task for each of E members, shape (E, B, I), any dtype."""

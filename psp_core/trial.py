@@ -1,0 +1,194 @@
+"""One trial's configuration: every setting that can change its result."""
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final, get_args, get_type_hints
+
+from psp_core.contexts import CONTEXTS
+from psp_core.datasets import DATASETS
+from psp_core.naming import did_you_mean, lookup
+from psp_core.optimisers import OPTIMISERS
+from psp_core.streams import STREAMS
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialConfig:
+    """One network, trained through one stream, with one configuration and one seed.
+
+    The defaults are the settings of paper A on permuting MNIST (papers.md, A3 and A7).
+
+    Args:
+        dataset: `digits`, `mnist` or `fashion-mnist`.
+        stream: how tasks are made of the data set.
+        permute_first: whether task 0 is permuted as well.
+        model: `mlp`.
+        context: what turns the shared weights into one task's weights.
+        width: units of each hidden layer.
+        depth: number of hidden layers.
+        num_tasks: K, how many tasks are trained, one after another.
+        optimiser: one for the whole stream, never reset between tasks.
+        lr: learning rate.
+        momentum: of SGD or RMSprop; Adam has none.
+        batch_size: B, samples for each step.
+        steps_per_task: steps before the next task begins.
+        eval_tasks: what is measured after each task: `all` tasks seen, or the `ends` (first, newest).
+        eval_samples: test samples for each measurement; None for the whole test set.
+        milestones: numbers of tasks after which everything is measured as after the last one:
+            all tasks seen, on the whole test set.
+        seed: of everything random, each thing with a generator of its own.
+
+    Raises:
+        ValueError: a value breaks its rule; the message names setting, value, rule and remedy.
+    """
+
+    dataset: str = "mnist"
+    stream: str = "permuting"
+    permute_first: bool = False
+    model: str = "mlp"
+    context: str = "binary"
+    width: int = 256
+    depth: int = 2
+    num_tasks: int = 50
+    optimiser: str = "rmsprop"
+    lr: float = 1e-4
+    momentum: float = 0.0
+    batch_size: int = 128
+    steps_per_task: int = 1000
+    eval_tasks: str = "all"
+    eval_samples: int | None = None
+    milestones: tuple[int, ...] = ()
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every setting, then the combinations."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, check_setting(field.name, getattr(self, field.name)))
+        num_test = DATASETS[self.dataset].num_test
+        if self.eval_samples is not None and self.eval_samples > num_test:
+            raise ValueError(
+                f"eval_samples={self.eval_samples} is more than the {num_test} test images of "
+                f"dataset={self.dataset!r}; leave it out to use them all."
+            )
+        if self.momentum and not OPTIMISERS[self.optimiser].has_momentum:
+            raise ValueError(
+                f"momentum={self.momentum} does not apply to optimiser={self.optimiser!r}; "
+                "leave it out, or use 'sgd' or 'rmsprop'."
+            )
+        if self.milestones and self.milestones[-1] >= self.num_tasks:
+            raise ValueError(
+                f"milestones={self.milestones} must lie below num_tasks={self.num_tasks}, "
+                "whose measurement is always complete."
+            )
+
+    @property
+    def method(self) -> str:
+        """How the network keeps its tasks apart: `standard` without a context, else `psp`."""
+        return "standard" if self.context == "none" else "psp"
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps of the whole trial."""
+        return self.num_tasks * self.steps_per_task
+
+    @property
+    def shape(self) -> "TrialConfig":
+        """What all members of a pack must share: this configuration but for lr, momentum and seed."""
+        return replace(self, lr=1.0, momentum=0.0, seed=0)
+
+    def measures_all(self, tasks_seen: int) -> bool:
+        """Whether everything is measured after `tasks_seen` tasks: at milestones and at the end."""
+        return tasks_seen == self.num_tasks or tasks_seen in self.milestones
+
+    def tasks_to_measure(self, tasks_seen: int) -> list[int]:
+        """The tasks whose accuracy is measured after `tasks_seen` tasks."""
+        if self.eval_tasks == "all" or self.measures_all(tasks_seen):
+            return list(range(tasks_seen))
+        return sorted({0, tasks_seen - 1})
+
+
+_CHOICES: Final[dict[str, Mapping[str, object]]] = {
+    "dataset": DATASETS,
+    "stream": STREAMS,
+    "model": {"mlp": None},
+    "context": CONTEXTS,
+    "optimiser": OPTIMISERS,
+    "eval_tasks": {"all": None, "ends": None},
+}
+_AT_LEAST: Final = {
+    "width": 1,
+    "depth": 0,
+    "num_tasks": 1,
+    "batch_size": 1,
+    "steps_per_task": 1,
+    "eval_samples": 1,
+    "seed": 0,
+}
+_KINDS: Final = get_type_hints(TrialConfig)
+SETTINGS: Final = tuple(_KINDS)
+
+
+def check_setting(key: str, value: Any) -> Any:  # noqa: ANN401  (a value from a YAML file)
+    """The value as the setting's type, or an error that names key, value, rule and remedy.
+
+    Numbers may come as text (YAML reads 1e-4 as a string).
+
+    Raises:
+        ValueError: unknown key, wrong type, or out of range.
+    """
+    if key not in _KINDS:
+        raise ValueError(f"{key!r} is not a setting; {did_you_mean(key, SETTINGS)}")
+    kind = _KINDS[key]
+    if isinstance(kind, types.UnionType):
+        if value is None:
+            return None
+        kind = get_args(kind)[0]
+    if key == "milestones":
+        return tuple(sorted({int(v) for v in value}))
+    value = _CONVERT[kind](key, value)
+    if key in _CHOICES:
+        lookup(key, value, _CHOICES[key])
+    if key in _AT_LEAST and value < _AT_LEAST[key]:
+        raise ValueError(f"{key}={value} must be at least {_AT_LEAST[key]}; give a larger whole number.")
+    if key == "lr" and not (0 < value < math.inf):
+        raise ValueError(f"lr={value} must be a positive, finite number; the paper's is 1e-4.")
+    if key == "momentum" and not 0 <= value < 1:
+        raise ValueError(f"momentum={value} must lie in [0, 1); leave it out for none.")
+    return value
+
+
+def _to_int(key: str, value: object) -> int:
+    if isinstance(value, str):
+        try:
+            value = int(value)
+        except ValueError:
+            pass
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"{key}={value!r} must be a whole number; write it without quotes or decimals.")
+    return value
+
+
+def _to_float(key: str, value: object) -> float:
+    if isinstance(value, int | float | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    raise ValueError(f"{key}={value!r} must be a number, such as 0.001.")
+
+
+def _to_bool(key: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{key}={value!r} must be true or false, without quotes.")
+    return value
+
+
+def _to_str(key: str, value: object) -> str:
+    if not isinstance(value, str):
+        hint = " (an empty value means no value: quote it if you meant a name)" if value is None else ""
+        raise ValueError(f"{key}={value!r} must be a name{hint}; {did_you_mean(value, _CHOICES[key])}")
+    return value
+
+
+_CONVERT: Final[dict[Any, Any]] = {int: _to_int, float: _to_float, bool: _to_bool, str: _to_str}

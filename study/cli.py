@@ -1,0 +1,171 @@
+"""The command line: psp list | plan | run | status | plot | compare."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from study.plan import Pack
+    from study.run import Standing
+    from study.spec import StudySpec
+    from study.store import TrialStore
+
+# What imports torch, Ray or seaborn is imported by the command that needs it: help must be instant.
+
+app = typer.Typer(
+    help="How many models fit in one set of weights, and what does it cost?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+Study = Annotated[str, typer.Argument(help="A shipped study's name, or a path to a YAML file.")]
+Out = Annotated[str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="Put values in place of the study's: key=v1,v2.")]
+OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [default: results/<study>]")]
+
+
+@app.command("list")
+def list_studies() -> None:
+    """Show the studies that ship with the package."""
+    from study.plan import merge
+    from study.spec import load_study, shipped_studies
+
+    for name in shipped_studies():
+        spec = load_study(name)
+        typer.echo(f"{name:24} {len(merge(spec.trials())):4} trials  {spec.about}")
+
+
+@app.command()
+def plan(study: Study, out: OutOption = None, assignments: Set = None) -> None:
+    """Show what would run: trials, packs, steps, estimated cost. Runs nothing."""
+    from study.progress import clock
+    from study.run import standing, warn
+
+    spec, store = _open(study, out, assignments)
+    now = standing(spec, store)
+    packs = now.packs()
+    warn(Console(stderr=True), now.warnings)
+    typer.echo(f"{spec.name}: {spec.about}")
+    typer.echo(f"  trials   {len(now.trials)} planned, {sum(len(p.trials) for p in packs)} to do")
+    typer.echo(f"  packs    {len(packs)} of {_sizes(packs)} trials")
+    typer.echo(f"  steps    {sum(p.num_steps * len(p.trials) for p in packs):,} of a trial, {_pack_steps(packs):,} of a pack")
+    cost = sum(pack.cost for pack in packs)
+    typer.echo(f"  cost     about {clock(cost)} on one CPU core, measuring left out; good to a factor of two")
+
+
+@app.command()
+def run(
+    study: Study,
+    out: OutOption = None,
+    assignments: Set = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as 'auto'.")] = None,
+    data: Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")] = None,
+) -> None:
+    """Train what is planned and not yet stored. Safe to stop and to repeat."""
+    from study.run import run_study, say
+
+    console = Console()
+    spec, store = _open(study, out, assignments)
+    try:
+        root = str(data.absolute()) if data else None
+        failed = run_study(spec, store, console, data=root, address=address)
+    except KeyboardInterrupt:
+        say(console, f"Stopped; finished trials are kept. Go on with the same command: psp {' '.join(sys.argv[1:])}")
+        raise typer.Exit(INTERRUPTED) from None
+    except ConnectionError as error:
+        raise ValueError(f"address={address!r}: no Ray cluster answers there ({error}); start one, or leave it out.") from None
+    say(console, f"Results: {store.out}   Draw them: psp plot {store.out}")
+    raise typer.Exit(1 if failed else 0)
+
+
+@app.command()
+def status(out: Out) -> None:
+    """Show what is done, running, failed and to do, with errors."""
+    from study.run import standing, warn
+    from study.store import TrialStore
+
+    store = TrialStore(out)
+    spec = store.read_study()
+    if spec is None:
+        raise ValueError(f"out={out!r} is no trial store: it has no study.yaml. Make one with psp run.")
+    now = standing(spec, store)
+    warn(Console(stderr=True), now.warnings)
+    typer.echo(_status_text(spec, store, now))
+    raise typer.Exit(1 if now.count("failed") else 0)
+
+
+@app.command()
+def plot(
+    out: Out,
+    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",  # noqa: A002
+) -> None:
+    """Draw every figure that the stored trials support."""
+    from analysis.plot import plot_store
+
+    plot_store(out, format)
+
+
+@app.command()
+def compare(out: Out) -> None:
+    """Print the stored trials beside the paper's published values, as a Markdown table."""
+    from analysis.compare import compare_store
+
+    typer.echo(compare_store(out))
+
+
+def main() -> None:
+    """Run the program; bad input ends with a message and exit code 2, never a traceback."""
+    try:
+        app()
+    except ValueError as error:
+        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(BAD_INPUT)
+
+
+def _open(study: str, out: str | None, assignments: list[str] | None) -> "tuple[StudySpec, TrialStore]":
+    from study.spec import load_study
+    from study.store import TrialStore
+
+    spec = load_study(study).with_values(assignments or [])
+    return spec, TrialStore(out or f"results/{spec.name}")
+
+
+def _sizes(packs: "list[Pack]") -> str:
+    sizes = sorted({len(pack.trials) for pack in packs})
+    return f"{sizes[0]}..{sizes[-1]}" if len(sizes) > 1 else str(sizes[0] if sizes else 0)
+
+
+def _pack_steps(packs: "list[Pack]") -> int:
+    return sum(pack.num_steps for pack in packs)
+
+
+def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str:
+    from study.plan import trial_id
+    from study.progress import describe
+
+    running = store.running()
+    left = [trial for trial in now.trials if now.status(trial) in (None, "failed")]
+    active = sum(trial_id(trial) in running for trial in left)
+    lines = [
+        f"{spec.name}: {len(now.trials)} trials planned",
+        f"  done     {now.count('ok', 'diverged')}" + (f" ({n} diverged)" if (n := now.count("diverged")) else ""),
+        f"  running  {active}",
+        f"  failed   {now.count('failed')}",
+        f"  to do    {len(left) - active - now.count('failed')}",
+    ]
+    for trial in now.trials:
+        found = now.finished.get(trial_id(trial))
+        if found and found.error:
+            label = describe([trial], [*spec.axes, "seed"])
+            lines.append(f"  {found.status}: {label}: {found.error.splitlines()[-1]}")
+    others = len(now.finished.keys() - {trial_id(trial) for trial in now.trials})
+    if others:
+        lines.append(f"  {others} more trials are stored that study.yaml does not plan (from earlier --set values)")
+    return "\n".join(lines)

@@ -1,0 +1,112 @@
+"""Running a study: what is planned, less what the store already holds, and a word at the end."""
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from psp_core.datasets import ensure_dataset
+from psp_core.trial import TrialConfig
+from study import __version__
+from study.plan import Pack, make_packs, merge, trial_id
+from study.progress import Display, Tally, clock
+from study.spec import StudyError, StudySpec
+from study.store import Finished, TrialStore
+from study.worker import Job
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A study beside a store: every planned trial and what the store says of it."""
+
+    trials: list[TrialConfig]
+    finished: dict[str, Finished]
+    warnings: list[str]
+
+    def count(self, *statuses: str) -> int:
+        """Planned trials that ended with one of these statuses."""
+        return sum(self.status(trial) in statuses for trial in self.trials)
+
+    def status(self, trial: TrialConfig) -> str | None:
+        """What the store says of a planned trial; None where it says nothing."""
+        found = self.finished.get(trial_id(trial))
+        return found.status if found else None
+
+    def packs(self) -> list[Pack]:
+        """What is left to train; a trial that failed is tried again."""
+        done = {name for name, found in self.finished.items() if found.status != "failed"}
+        return make_packs(self.trials, done)
+
+
+def standing(spec: StudySpec, store: TrialStore) -> Standing:
+    """Compare what a study plans with what a store holds."""
+    finished, warnings = store.finished()
+    return Standing(merge(spec.trials()), finished, warnings)
+
+
+def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: str | None, address: str | None) -> int:
+    """Train what is planned and not yet in the store.
+
+    Returns:
+        How many planned trials have failed.
+
+    Raises:
+        StudyError: the store belongs to another study, or data are missing.
+        KeyboardInterrupt: the user stopped it.
+    """
+    for dataset in {trial.dataset for trial in spec.trials()}:
+        try:
+            ensure_dataset(dataset, data)
+        except ValueError as error:
+            raise StudyError(str(error)) from None
+    store.claim(spec, provenance())
+    store.forget_progress()  # of runs that were killed
+    before = standing(spec, store)
+    warn(console, before.warnings)
+    packs = before.packs()
+    num_trials = sum(len(pack.trials) for pack in packs)
+    say(console, f"{spec.name}: {len(before.trials)} trials planned, {len(before.trials) - num_trials} done already.")
+    if not packs:
+        return 0
+    tally = Tally(packs, list(spec.axes))
+    jobs = [Job(study=spec.name, pack=pack, store=store.uri, data=data) for pack in packs]
+    with Display(console, tally) as display:
+        from study.tune import run_jobs  # imports Ray, which takes seconds: only where there is work for it
+
+        run_jobs(jobs, display, address=address)
+    after = standing(spec, store)
+    say(
+        console,
+        f"{num_trials} trials trained in {clock(tally.elapsed())}: {after.count('ok')} ok, "
+        f"{after.count('diverged')} diverged, {after.count('failed')} failed of {len(after.trials)} planned.",
+    )
+    return after.count("failed")
+
+
+def provenance() -> dict[str, str]:
+    """What runs the study: versions and the git commit where there is one."""
+    versions = {name: importlib.metadata.version(name) for name in ("torch", "ray")}
+    commit = subprocess.run(
+        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return {
+        "psp": __version__,
+        "python": platform.python_version(),
+        **versions,
+        "commit": commit.stdout.strip() or "unknown",
+    }
+
+
+def say(console: Console, text: str, style: str | None = None) -> None:
+    """One plain line."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def warn(console: Console, warnings: Sequence[str]) -> None:
+    """One line for each warning."""
+    for warning in warnings:
+        say(console, f"warning: {warning}", style="yellow")

@@ -1,0 +1,196 @@
+"""The study file: a declared set of trials, validated whole before anything runs."""
+
+import re
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from importlib.resources.abc import Traversable
+from itertools import product
+from pathlib import Path
+from typing import Any, Final, Self
+
+import yaml
+
+from psp_core.naming import did_you_mean
+from psp_core.trial import TrialConfig, check_setting
+
+KEYS: Final = ("name", "about", "axes", "seeds", "settings")
+PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+
+
+class StudyError(ValueError):
+    """A study cannot run as written; the message names key, value, rule and remedy."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudySpec:
+    """A validated study.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens.
+        about: one line for `psp list`.
+        axes: the settings that vary, each with its values; trials are their product.
+        seeds: one trial for each combination and seed.
+        settings: what all trials share; every other setting has `TrialConfig`'s default.
+    """
+
+    name: str
+    about: str
+    axes: dict[str, list[Any]]
+    seeds: list[int]
+    settings: dict[str, Any]
+
+    @classmethod
+    def from_mapping(cls, content: object) -> Self:
+        """Validate a study file's content.
+
+        Raises:
+            StudyError: anything is wrong with it.
+        """
+        if not isinstance(content, Mapping):
+            raise StudyError(
+                f"a study file must be a mapping with the keys {', '.join(KEYS)}; it holds a {type(content).__name__}."
+            )
+        for key in content:
+            if key not in (*KEYS, PROVENANCE):
+                raise StudyError(f"{key!r} is not a key of a study; {did_you_mean(key, KEYS)}")
+        name = content.get("name")
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
+        axes = {
+            key: _values("axes", key, values) for key, values in _mapping(content, "axes").items()
+        }
+        settings = {key: _value("settings", key, value) for key, value in _mapping(content, "settings").items()}
+        for key in axes.keys() & settings.keys():
+            raise StudyError(f"{key!r} stands in axes and in settings; a setting either varies or is shared: keep one.")
+        spec = cls(
+            name=name,
+            about=str(content.get("about") or ""),
+            axes=axes,
+            seeds=_values("", "seed", content.get("seeds", [0])),
+            settings=settings,
+        )
+        spec.trials()  # combinations too are checked before anything runs
+        return spec
+
+    def with_values(self, assignments: list[str]) -> "StudySpec":
+        """The study with `key=v1,v2` put in place of what it says, as `--set` does.
+
+        Raises:
+            StudyError: an assignment is not of that form, or its values are wrong.
+        """
+        axes, settings, seeds = dict(self.axes), dict(self.settings), self.seeds
+        for assignment in assignments:
+            key, equals, text = assignment.partition("=")
+            if not equals or not text.strip():
+                raise StudyError(f"--set {assignment!r} must read key=value or key=value1,value2.")
+            values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
+            if key in ("seed", "seeds"):
+                seeds = _values("--set", "seed", values)
+            elif len(values) > 1:
+                settings.pop(key, None)
+                axes[key] = values
+            else:
+                axes.pop(key, None)
+                settings[key] = values[0]
+        return type(self).from_mapping(
+            {"name": self.name, "about": self.about, "axes": axes, "seeds": seeds, "settings": settings}
+        )
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The study as a study file holds it."""
+        return {key: getattr(self, key) for key in KEYS}
+
+    def trials(self) -> list[TrialConfig]:
+        """Every trial of the study: the product of the axes and the seeds.
+
+        Raises:
+            StudyError: a combination is impossible.
+        """
+        trials = []
+        for values in product(*self.axes.values(), self.seeds):
+            chosen = dict(zip((*self.axes, "seed"), values, strict=True))
+            try:
+                trials.append(TrialConfig(**self.settings, **chosen))
+            except ValueError as error:
+                raise StudyError(f"study {self.name!r}, trial {chosen}: {error}") from None
+        return trials
+
+
+def load_study(study: str) -> StudySpec:
+    """A study by its shipped name, or from a path to a YAML file.
+
+    Raises:
+        StudyError: there is none, or it is not valid.
+    """
+    path: Path | Traversable = Path(study)
+    shipped = shipped_studies()
+    if study in shipped:
+        path = shipped[study]
+    elif not path.is_file():
+        raise StudyError(f"study={study!r} is neither a file nor a shipped study; {did_you_mean(study, shipped)}")
+    try:
+        return StudySpec.from_mapping(parse_yaml(path.read_text(encoding="utf-8"), study))
+    except UnicodeDecodeError as error:
+        raise StudyError(f"{study} is not text ({error}); a study is a YAML file in UTF-8.") from None
+    except StudyError as error:
+        raise StudyError(f"{study}: {error}") from None
+
+
+def shipped_studies() -> dict[str, Traversable]:
+    """The studies that ship with the package, by name."""
+    files = resources.files("study").joinpath("studies").iterdir()
+    return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=lambda f: f.name)}
+
+
+def parse_yaml(text: str, source: str) -> object:
+    """YAML, safely, and with repeated keys refused instead of ignored.
+
+    Raises:
+        StudyError: the text is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise StudyError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
+
+
+class _StrictLoader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    value = content.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise StudyError(f"{key}={value!r} must be a mapping of settings to values.")
+    return value
+
+
+def _values(where: str, key: str, values: object) -> list[Any]:
+    if not isinstance(values, list) or not values:
+        raise StudyError(f"{where} {key}={values!r} must be a list of at least one value, such as [1, 2].".strip())
+    checked = [_value(where, key, value) for value in values]
+    for value in checked:
+        if checked.count(value) > 1:
+            raise StudyError(f"{where} {key} lists {value!r} twice; list each value once.".strip())
+    return checked
+
+
+def _value(where: str, key: str, value: object) -> Any:  # noqa: ANN401  (a value from a YAML file)
+    if key == "milestones":
+        raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
+    if key == "seed" and where in ("axes", "settings"):
+        raise StudyError("seed is not set in axes or settings: list the seeds under the key 'seeds'.")
+    try:
+        return check_setting(key, value)
+    except ValueError as error:
+        raise StudyError(f"{where}: {error}".removeprefix(": ")) from None
+
