@@ -4,14 +4,14 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.trial import TrialConfig
 
-SCHEMA_VERSION: Final = 1  # raise it when the same configuration would give another result
+SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
 
 MAX_MEMBERS: Final = 16
 MAX_PRODUCTS: Final = 200_000
@@ -51,9 +51,11 @@ def trial_id(trial: TrialConfig) -> str:
     """The trial's identity in every store: 16 hex digits.
 
     A hash of the canonical configuration and the schema version: the same in every process and on
-    every machine, whatever study the trial belongs to.
+    every machine, whatever study the trial belongs to. Settings at their defaults are left out, so
+    that a setting added later does not orphan the trials measured before it.
     """
-    return _digest({"schema": SCHEMA_VERSION, **asdict(trial)})
+    chosen = {f.name: value for f in fields(trial) if (value := getattr(trial, f.name)) != f.default}
+    return _digest({"schema": SCHEMA_VERSION, **chosen})
 
 
 def merge(trials: Iterable[TrialConfig]) -> list[TrialConfig]:

@@ -32,9 +32,11 @@ class Tally:
         self.done = self.failed = self.diverged = 0
         self.best: tuple[float, str] | None = None
         self.start = time.monotonic()
+        self.first_pack: float | None = None
 
     def started(self, pack: Pack) -> None:
         """A pack begins, or begins again."""
+        self.first_pack = self.first_pack or time.monotonic()
         self.running[pack.id] = len(pack.trials)
 
     def progressed(self, pack: Pack, result: Mapping[str, Any]) -> None:
@@ -63,7 +65,9 @@ class Tally:
     def eta(self) -> float | None:
         """Seconds until the end; None before anything is done."""
         cost_done = sum(self.cost_done.values())
-        return self.elapsed() * (self.total_cost / cost_done - 1) if cost_done else None
+        if not cost_done or self.first_pack is None:
+            return None
+        return (time.monotonic() - self.first_pack) * (self.total_cost / cost_done - 1)
 
     def elapsed(self) -> float:
         """Seconds since the start."""
