@@ -98,7 +98,7 @@ DATASETS: Final = {
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
     """The folder that holds the data: the argument, else $PSP_DATA, else the user's cache."""
     if chosen := root or os.environ.get("PSP_DATA"):
-        return Path(chosen).expanduser()
+        return Path(chosen).expanduser().absolute()
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "psp"
 
@@ -125,7 +125,7 @@ def ensure_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Non
         wanted = ", ".join(str(path) for path in source.missing(folder))
         raise DataUnavailableError(
             f"dataset={name!r} needs files that are missing: {wanted}; downloading them failed "
-            f"({type(error).__name__}: {error}). Point --data or PSP_DATA at a folder that has them "
+            f"({type(error).__name__}: {' '.join(str(error).split())}). Point --data or PSP_DATA at a folder that has them "
             "in torchvision's layout, run once with a network, or use dataset 'digits', which needs no files."
         ) from error
 

@@ -1,5 +1,6 @@
 """Training a pack of trials through its stream, and measuring R[i, j] on the way."""
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ class PackTraining:
 def train(
     configs: Sequence[TrialConfig],
     *,
-    data: str | None = None,
+    data: str | os.PathLike[str] | None = None,
     device: str = "cpu",
     after_task: Callable[[PackTraining], None] = lambda training: None,
 ) -> list[TrialResult]:

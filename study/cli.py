@@ -74,8 +74,7 @@ def run(
     console = Console()
     spec, store = _open(study, out, assignments)
     try:
-        root = str(data.absolute()) if data else None
-        failed = run_study(spec, store, console, data=root, address=address)
+        failed = run_study(spec, store, console, data=data, address=address)
     except KeyboardInterrupt:
         say(console, f"Stopped; finished trials are kept. Go on with the same command: psp {' '.join(sys.argv[1:])}")
         raise typer.Exit(INTERRUPTED) from None
@@ -164,7 +163,7 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
         found = now.finished.get(trial_id(trial))
         if found and found.error:
             label = describe([trial], [*spec.axes, "seed"])
-            lines.append(f"  {found.status}: {label}: {found.error.splitlines()[-1]}")
+            lines.append(f"  {found.status}: {label}: {found.error.splitlines()[0]}")
     others = len(now.finished.keys() - {trial_id(trial) for trial in now.trials})
     if others:
         lines.append(f"  {others} more trials are stored that study.yaml does not plan (from earlier --set values)")

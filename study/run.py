@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from psp_core.datasets import ensure_dataset
+from psp_core.datasets import data_root, ensure_dataset
 from psp_core.trial import TrialConfig
 from study import __version__
 from study.plan import Pack, make_packs, merge, trial_id
@@ -48,7 +48,7 @@ def standing(spec: StudySpec, store: TrialStore) -> Standing:
     return Standing(merge(spec.trials()), finished, warnings)
 
 
-def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: str | None, address: str | None) -> int:
+def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: Path | None, address: str | None) -> int:
     """Train what is planned and not yet in the store.
 
     Returns:
@@ -73,7 +73,8 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: str
     if not packs:
         return 0
     tally = Tally(packs, list(spec.axes))
-    jobs = [Job(study=spec.name, pack=pack, store=store.uri, data=data) for pack in packs]
+    root = str(data_root(data))  # absolute: a worker's current folder is another
+    jobs = [Job(study=spec.name, pack=pack, store=store.uri, data=root) for pack in packs]
     with Display(console, tally) as display:
         from study.tune import run_jobs  # imports Ray, which takes seconds: only where there is work for it
 

@@ -23,7 +23,7 @@ class Job:
     study: str
     pack: Pack
     store: str
-    data: str | None
+    data: str
 
 
 class PackRun:
@@ -44,8 +44,9 @@ class PackRun:
         """Train the next task; scalars about the pack so far, `done` once it is in the store."""
         try:
             return self._step()
-        except Exception:
-            record_failure(self.job, traceback.format_exc(limit=-3).strip())
+        except Exception as error:
+            summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            record_failure(self.job, f"{summary}\n{traceback.format_exc(limit=-4)}")
             return {"tasks_seen": 0, "done": True, "failed": True, "diverged": 0, "accuracy": float("nan")}
 
     def _step(self) -> dict[str, Any]:
