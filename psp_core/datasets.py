@@ -56,8 +56,13 @@ class Dataset:
 
     def to(self, device: torch.device) -> "Dataset":
         """The same data set, its tensors on `device`."""
-        tensors = {name: value.to(device) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+        return replace(
+            self,
+            train_images=self.train_images.to(device),
+            train_labels=self.train_labels.to(device),
+            test_images=self.test_images.to(device),
+            test_labels=self.test_labels.to(device),
+        )
 
 
 @dataclass(frozen=True)
@@ -123,9 +128,10 @@ def ensure_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Non
         _download(source, folder)
     except Exception as error:  # torchvision and urllib raise many kinds; all mean: not to be had
         wanted = ", ".join(str(path) for path in source.missing(folder))
+        cause = " ".join(str(error).split())
         raise DataUnavailableError(
             f"dataset={name!r} needs files that are missing: {wanted}; downloading them failed "
-            f"({type(error).__name__}: {' '.join(str(error).split())}). Point --data or PSP_DATA at a folder that has them "
+            f"({type(error).__name__}: {cause}). Point --data or PSP_DATA at a folder that has them "
             "in torchvision's layout, run once with a network, or use dataset 'digits', which needs no files."
         ) from error
 

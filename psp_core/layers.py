@@ -39,7 +39,7 @@ class SuperposedLinear(nn.Module):
 
     contexts: Tensor
 
-    def __init__(  # noqa: PLR0913  (a layer's shape, its contexts and their seed)
+    def __init__(
         self, in_features: int, out_features: int, context: Context, num_tasks: int, *, seed: int, index: int = 0
     ) -> None:
         """Draw the weights and the contexts."""
@@ -48,7 +48,8 @@ class SuperposedLinear(nn.Module):
         self.num_tasks = num_tasks
         weights = xavier_normal(in_features, out_features, generator(seed, "weights", index))
         if context.is_complex:
-            phase = (torch.rand(in_features, out_features, generator=generator(seed, "phases", index)) * 2 - 1) * math.pi
+            angles = torch.rand(in_features, out_features, generator=generator(seed, "phases", index))
+            phase = (angles * 2 - 1) * math.pi
             weights = torch.stack([weights * phase.cos(), weights * phase.sin()], dim=1)  # I2O
         self.weight = nn.Parameter(weights)
         self.bias = nn.Parameter(torch.zeros(out_features))
@@ -61,12 +62,12 @@ class SuperposedLinear(nn.Module):
             IndexError: `task` is not in 0..K-1.
         """
         if not 0 <= task < self.num_tasks:
-            raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}: the layer has {self.num_tasks} contexts")
+            raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the contexts of this layer.")
         bound = self.context.bind(x, self.contexts[task])
         return self._complex_product(bound) if self.context.is_complex else bound @ self.weight + self.bias
 
     def _complex_product(self, x_B2I: Tensor) -> Tensor:
-        y_B22O = (x_B2I @ self.weight.flatten(1)).unflatten(-1, (2, -1))  # part of x, part of W
+        y_B22O = (x_B2I @ self.weight.flatten(1)).reshape(*x_B2I.shape[:-1], 2, -1)  # part of x, part of W
         real = y_B22O[..., 0, 0, :] - y_B22O[..., 1, 1, :] + self.bias
         imaginary = y_B22O[..., 0, 1, :] + y_B22O[..., 1, 0, :]
         return torch.stack([real, imaginary], dim=-2)

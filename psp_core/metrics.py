@@ -37,7 +37,8 @@ def backward_transfer(R: ArrayLike) -> Array:
     Negative where later tasks harmed it. Source: Lopez-Paz and Ranzato 2017, "GEM".
     """
     R = _square(R)
-    return (R[-1] - R.diagonal())[:-1]
+    change: Array = R[-1] - R.diagonal()
+    return change[:-1]
 
 
 def interference(R: ArrayLike) -> Array:

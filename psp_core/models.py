@@ -34,7 +34,7 @@ class SuperposedMLP(nn.Module):
         *hidden, last = self.layers
         for layer in hidden:
             x = layer(x, task).relu()
-        logits = last(x, task)
+        logits: Tensor = last(x, task)
         return logits[..., 0, :] if self.is_complex else logits
 
     def bytes_per_task(self) -> int:
@@ -42,7 +42,7 @@ class SuperposedMLP(nn.Module):
         return sum(layer.bytes_per_task() for layer in self.layers if isinstance(layer, SuperposedLinear))
 
 
-def mlp(  # noqa: PLR0913  (a network's shape, its contexts and their seed)
+def mlp(
     width: int, depth: int, context: Context, *, in_features: int, out_features: int, num_tasks: int, seed: int
 ) -> SuperposedMLP:
     """A superposed network with `depth` hidden layers of `width` units each.

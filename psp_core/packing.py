@@ -1,6 +1,6 @@
 """Packs: E networks of the same shape that step together."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -30,14 +30,12 @@ class Pack:
         def logits(parameters: Tensors, buffers: Tensors, x_BI: Tensor, task: int) -> Tensor:
             return functional_call(skeleton, (parameters, buffers), (x_BI, task))  # type: ignore[no-any-return]
 
-        def loss(
-            parameters: Tensors, buffers: Tensors, x_BI: Tensor, labels_B: Tensor, task: int
-        ) -> Tensor:
+        def loss(parameters: Tensors, buffers: Tensors, x_BI: Tensor, labels_B: Tensor, task: int) -> Tensor:
             return nn.functional.cross_entropy(logits(parameters, buffers, x_BI, task), labels_B)
 
         self._loss = loss
-        self._gradients = vmap(grad_and_value(loss), in_dims=(0, 0, 0, 0, None))
-        self._logits = vmap(logits, in_dims=(0, 0, 0, None))
+        self._gradients: Callable[..., tuple[Tensors, Tensor]] = vmap(grad_and_value(loss), in_dims=(0, 0, 0, 0, None))
+        self._logits: Callable[..., Tensor] = vmap(logits, in_dims=(0, 0, 0, None))
         if len(models) == 1:  # autograd alone costs less, and one member needs no batched products
             self._gradients = self._gradients_of_one
             self._logits = lambda p, b, x, task: logits(_first(p), _first(b), x[0], task)[None]
@@ -52,14 +50,12 @@ class Pack:
 
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor, task: int) -> tuple[Tensors, Tensor]:
         """Each member's gradients of its mean cross-entropy on its own batch, and that loss (E,)."""
-        gradients, loss_E = self._gradients(self.parameters, self.buffers, x_EBI, labels_EB, task)
-        return gradients, loss_E
+        return self._gradients(self.parameters, self.buffers, x_EBI, labels_EB, task)
 
     @torch.no_grad()
     def logits(self, x_EBI: Tensor, task: int) -> Tensor:
         """Each member's logits of its own batch, shape (E, B, O)."""
-        logits_EBO: Tensor = self._logits(self.parameters, self.buffers, x_EBI, task)
-        return logits_EBO
+        return self._logits(self.parameters, self.buffers, x_EBI, task)
 
     def finite(self) -> Tensor:
         """Which members' parameters are all finite, shape (E,)."""

@@ -164,7 +164,7 @@ class PackTraining:
         num_members = len(self.configs)
         correct_E = torch.zeros(num_members, dtype=torch.float64, device=self.device)
         loss_E = torch.zeros_like(correct_E)
-        for samples_B in samples_N.split(max(1, EVAL_CHUNK // num_members)):
+        for samples_B in torch.split(samples_N, max(1, EVAL_CHUNK // num_members)):
             images_EBI = self.dataset.test_images[samples_B].expand(num_members, -1, -1)
             x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
             labels_EB = self.dataset.test_labels[samples_B].expand(num_members, -1)

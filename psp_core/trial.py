@@ -1,5 +1,6 @@
 """One trial's configuration: every setting that can change its result."""
 
+import contextlib
 import math
 import types
 from collections.abc import Mapping
@@ -160,10 +161,8 @@ def check_setting(key: str, value: Any) -> Any:  # noqa: ANN401  (a value from a
 
 def _to_int(key: str, value: object) -> int:
     if isinstance(value, str):
-        try:
+        with contextlib.suppress(ValueError):
             value = int(value)
-        except ValueError:
-            pass
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"{key}={value!r} must be a whole number; write it without quotes or decimals.")
     return value
@@ -171,10 +170,8 @@ def _to_int(key: str, value: object) -> int:
 
 def _to_float(key: str, value: object) -> float:
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
+        with contextlib.suppress(ValueError):
             return float(value)
-        except ValueError:
-            pass
     raise ValueError(f"{key}={value!r} must be a number, such as 0.001.")
 
 

@@ -55,7 +55,9 @@ def plan(study: Study, out: OutOption = None, assignments: Set = None) -> None:
     typer.echo(f"{spec.name}: {spec.about}")
     typer.echo(f"  trials   {len(now.trials)} planned, {sum(len(p.trials) for p in packs)} to do")
     typer.echo(f"  packs    {len(packs)} of {_sizes(packs)} trials")
-    typer.echo(f"  steps    {sum(p.num_steps * len(p.trials) for p in packs):,} of a trial, {_pack_steps(packs):,} of a pack")
+    typer.echo(
+        f"  steps    {sum(p.num_steps * len(p.trials) for p in packs):,} of a trial, {_pack_steps(packs):,} of a pack"
+    )
     cost = sum(pack.cost for pack in packs)
     typer.echo(f"  cost     about {clock(cost)} on one CPU core, measuring left out; good to a factor of two")
 
@@ -79,7 +81,9 @@ def run(
         say(console, f"Stopped; finished trials are kept. Go on with the same command: psp {' '.join(sys.argv[1:])}")
         raise typer.Exit(INTERRUPTED) from None
     except ConnectionError as error:
-        raise ValueError(f"address={address!r}: no Ray cluster answers there ({error}); start one, or leave it out.") from None
+        raise ValueError(
+            f"address={address!r}: no Ray cluster answers there ({error}); start one, or leave it out."
+        ) from None
     say(console, f"Results: {store.out}   Draw them: psp plot {store.out}")
     raise typer.Exit(1 if failed else 0)
 
@@ -103,12 +107,13 @@ def status(out: Out) -> None:
 @app.command()
 def plot(
     out: Out,
-    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",  # noqa: A002
+    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
 ) -> None:
     """Draw every figure that the stored trials support."""
     from analysis.plot import plot_store
 
-    plot_store(out, format)
+    for line in plot_store(out, format):
+        typer.echo(line)
 
 
 @app.command()
@@ -151,17 +156,17 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
 
     running = store.running()
     left = [trial for trial in now.trials if now.status(trial) in (None, "failed")]
-    active = sum(trial_id(trial) in running for trial in left)
+    idle = [now.status(trial) for trial in left if trial_id(trial) not in running]
     lines = [
         f"{spec.name}: {len(now.trials)} trials planned",
         f"  done     {now.count('ok', 'diverged')}" + (f" ({n} diverged)" if (n := now.count("diverged")) else ""),
-        f"  running  {active}",
-        f"  failed   {now.count('failed')}",
-        f"  to do    {len(left) - active - now.count('failed')}",
+        f"  running  {len(left) - len(idle)}",
+        f"  failed   {idle.count('failed')}",
+        f"  to do    {idle.count(None)}",
     ]
     for trial in now.trials:
         found = now.finished.get(trial_id(trial))
-        if found and found.error:
+        if found and found.error and trial_id(trial) not in running:
             label = describe([trial], [*spec.axes, "seed"])
             lines.append(f"  {found.status}: {label}: {found.error.splitlines()[0]}")
     others = len(now.finished.keys() - {trial_id(trial) for trial in now.trials})

@@ -5,6 +5,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from typing import Final
 
 from psp_core.contexts import CONTEXTS
@@ -101,7 +102,7 @@ def _num_products(trial: TrialConfig) -> int:
     """Real multiplications of one sample's forward pass through the weights and the contexts."""
     sizes = DATASETS[trial.dataset]
     layers = [sizes.num_inputs, *[trial.width] * trial.depth, sizes.num_classes]
-    weights = sum(i * o for i, o in zip(layers, layers[1:], strict=False))
+    weights = sum(i * o for i, o in pairwise(layers))
     rotations = sum(i * i for i in layers[:-1]) if trial.context == "rotation" else 0
     return weights * (4 if CONTEXTS[trial.context].is_complex else 1) + rotations
 

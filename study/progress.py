@@ -100,7 +100,8 @@ class Display:
         """Show nothing yet."""
         self.console = console
         self.tally = tally
-        columns = (BarColumn(30), TextColumn("{task.percentage:3.0f}% of {task.fields[trials]} trials · {task.description}"))
+        text = "{task.percentage:3.0f}% of {task.fields[trials]} trials · {task.description}"
+        columns = (BarColumn(30), TextColumn(text))
         self.live = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.bar = self.live.add_task("starting Ray", total=tally.total_cost, trials=tally.total)
 

@@ -58,9 +58,7 @@ class StudySpec:
         name = content.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
-        axes = {
-            key: _values("axes", key, values) for key, values in _mapping(content, "axes").items()
-        }
+        axes = {key: _values("axes", key, values) for key, values in _mapping(content, "axes").items()}
         settings = {key: _value("settings", key, value) for key, value in _mapping(content, "settings").items()}
         for key in axes.keys() & settings.keys():
             raise StudyError(f"{key!r} stands in axes and in settings; a setting either varies or is shared: keep one.")
@@ -151,7 +149,7 @@ def parse_yaml(text: str, source: str) -> object:
         StudyError: the text is not YAML.
     """
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise StudyError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
 
@@ -193,4 +191,3 @@ def _value(where: str, key: str, value: object) -> Any:  # noqa: ANN401  (a valu
         return check_setting(key, value)
     except ValueError as error:
         raise StudyError(f"{where}: {error}".removeprefix(": ")) from None
-

@@ -1,9 +1,9 @@
 """The trial store: one folder or URI of parquet files, the truth about what has been measured.
 
-    OUT/study.yaml            the study as it was run, and what ran it
-    OUT/trials/PACK.parquet   one row per trial; written last, so that it marks the pack as done
-    OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
-    OUT/checkpoints/PACK/     while a pack is unfinished
+OUT/study.yaml            the study as it was run, and what ran it
+OUT/trials/PACK.parquet   one row per trial; written last, so that it marks the pack as done
+OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
+OUT/checkpoints/PACK/     while a pack is unfinished
 """
 
 import json

@@ -6,6 +6,7 @@ files is kept.
 """
 
 import contextlib
+import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,16 +31,17 @@ import torch
 from ray import tune
 from ray.tune.experiment import Trial
 
+CPUS_PER_PACK = 1  # two workers with two threads each on two cores run ten times slower, not the same
 MAX_RESTARTS = 2  # of a pack whose worker process died
 
 
 class PackTrainable(tune.Trainable):
     """A pack as Tune sees it: one `train` call for each task."""
 
-    def setup(self, config: dict[str, Any], jobs: Mapping[str, Job]) -> None:
+    def setup(self, config: dict[str, Any], jobs: Mapping[str, Job]) -> None:  # type: ignore[override]
         """Take the first pack; `jobs` are all packs of the run by id, put once on each node."""
         self.jobs = jobs
-        torch.set_num_threads(int(max(1, ray.get_runtime_context().get_assigned_resources().get("CPU", 1))))
+        torch.set_num_threads(CPUS_PER_PACK)
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -73,7 +75,9 @@ class _Reporter(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         job = self._job(trial)
-        record_failure(job, f"the worker process died {MAX_RESTARTS + 1} times; its logs are in Ray's folder")
+        record_failure(
+            job, f"WorkerDied: the worker process died {MAX_RESTARTS + 1} times; its logs are in Ray's folder"
+        )
         self.display.lost(job.pack)
 
     def _job(self, trial: Trial) -> Job:
@@ -93,11 +97,11 @@ def run_jobs(jobs: Sequence[Job], display: Display, *, address: str | None) -> N
         ConnectionError: no cluster answers at `address`.
     """
     with _ray(address), tempfile.TemporaryDirectory(prefix="psp-tune-") as scratch:
-        num_gpus = min(1, ray.cluster_resources().get("GPU", 0))
+        num_gpus = min(1, ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
         by_id = {job.pack.id: job for job in jobs}
         trainable = tune.with_parameters(PackTrainable, jobs=by_id)
         tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": 1, "gpu": num_gpus}),
+            tune.with_resources(trainable, {"cpu": CPUS_PER_PACK, "gpu": num_gpus}),
             param_space={"pack": tune.grid_search(list(by_id))},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
@@ -117,11 +121,10 @@ def run_jobs(jobs: Sequence[Job], display: Display, *, address: str | None) -> N
 
 @contextlib.contextmanager
 def _ray(address: str | None) -> Iterator[None]:
-    quiet = {"log_to_driver": False, "logging_level": "error"}
     if address is None:
-        ray.init(address="local", include_dashboard=False, **quiet)
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     else:
-        ray.init(address=address, **quiet)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:

@@ -35,7 +35,7 @@ class Context(ABC):
 
     @abstractmethod
     def unbind(self, x: Tensor, context: Tensor) -> Tensor:
-        """Apply the inverse of one task's context: unbind(bind(x, c), c) is x."""
+        """Apply the inverse of one task's context, so that unbinding what was bound gives x again."""
 
     @abstractmethod
     def bytes_per_task(self, size: int) -> int:

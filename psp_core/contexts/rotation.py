@@ -17,7 +17,8 @@ def haar_orthogonal(size: int, generator: torch.Generator) -> Tensor:
     distribution is not Haar's (Mezzadri 2007, "How to generate random matrices").
     """
     q, r = torch.linalg.qr(torch.randn(size, size, generator=generator))
-    return q * r.diagonal().sign()
+    orthogonal: Tensor = q * r.diagonal().sign()
+    return orthogonal
 
 
 class Rotation(Context):

@@ -1,0 +1,31 @@
+# Everything a fresh clone needs: Python 3.11 or newer, and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install quickstart test check results clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+quickstart: install
+	$(BIN)/psp run quickstart
+	$(BIN)/psp plot results/quickstart
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# The papers' numbers beside ours, from the stores kept in reference/.
+results: install
+	$(BIN)/psp compare reference/permuting-mnist-256 > docs/results.md
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,21 @@
+"""Figures by file name: one line for each file of this package."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures import capacity, capacity_by_width, first_task, heatmap, interference, learning_rate
+from analysis.figures.base import UnsupportedError
+
+FIGURES: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {
+    "capacity": capacity.draw,
+    "capacity-by-width": capacity_by_width.draw,
+    "first-task": first_task.draw,
+    "interference": interference.draw,
+    "heatmap": heatmap.draw,
+    "learning-rate": learning_rate.draw,
+}
+
+__all__ = ["FIGURES", "UnsupportedError"]

@@ -1,0 +1,36 @@
+"""Capacity against width: how many tasks stay at 90% of a single task's accuracy."""
+
+from typing import Final
+
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+from analysis.figures.base import UnsupportedError, curves, finish
+from analysis.tables import best_lr, capacity
+
+THRESHOLD: Final = 0.9
+
+
+def draw(evals: pd.DataFrame) -> Figure:
+    """One curve for each context, over widths.
+
+    Raises:
+        UnsupportedError: fewer than two widths, or none measured a single task.
+    """
+    frame = capacity(best_lr(evals), THRESHOLD)
+    if frame["width"].nunique() < 2:
+        raise UnsupportedError("needs at least two widths")
+    grid = curves(frame, "width", "capacity", col=None, col_wrap=None, aspect=1.5, marker="o")
+    grid.set(xscale="log", ylim=(0, None))
+    most = frame["num_tasks"].max()
+    for axes in grid.axes.flat:
+        axes.set_xticks(sorted(frame["width"].unique()))
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(0, most * 1.08)
+        axes.axhline(most, color="0.6", linestyle=":", linewidth=1)
+        place = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "bottom"}
+        axes.annotate(f"all {most} tasks trained", (0.02, most), **place)
+    grid.set_axis_labels("width", "capacity (tasks)")
+    return finish(grid, f"Capacity: most tasks with a mean accuracy of {THRESHOLD:.0%} of a single task's", frame)

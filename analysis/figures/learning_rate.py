@@ -1,0 +1,22 @@
+"""Mean accuracy at the end against the learning rate."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.base import UnsupportedError, curves, finish
+from analysis.tables import mean_accuracy
+
+
+def draw(evals: pd.DataFrame) -> Figure:
+    """One panel for each width, one curve for each context, over learning rates.
+
+    Raises:
+        UnsupportedError: fewer than two learning rates.
+    """
+    if evals["lr"].nunique() < 2:
+        raise UnsupportedError(f"needs at least two learning rates; there is {evals['lr'].iloc[0]:g}")
+    frame = mean_accuracy(evals)
+    last = frame["tasks_seen"].max()
+    grid = curves(frame[frame["tasks_seen"] == last], "lr", "accuracy", marker="o")
+    grid.set_axis_labels("learning rate", f"mean accuracy over {last} tasks").set(xscale="log", ylim=(0, 1))
+    return finish(grid, "Sensitivity to the learning rate", frame.assign(lr=0))

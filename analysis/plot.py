@@ -1,0 +1,64 @@
+"""Every figure that a store's trials support, into its figures folder."""
+
+import io
+from collections.abc import Iterator
+from typing import Final
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import pandas as pd
+import seaborn as sns
+
+from analysis.figures import FIGURES, UnsupportedError
+from analysis.store import STRATUM, open_folder, read_store
+
+FORMATS: Final = ("png", "svg", "pdf")
+
+
+def plot_store(out: str, format: str = "png") -> Iterator[str]:
+    """Draw the figures into OUT/figures; yields a line for each figure, drawn or skipped.
+
+    Args:
+        out: a trial store.
+        format: png, svg or pdf.
+
+    Raises:
+        ValueError: unknown format, or no store at that place.
+    """
+    if format not in FORMATS:
+        raise ValueError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
+    store = read_store(out)
+    yield from (f"warning: {warning}" for warning in store.warnings)
+    if store.evals.empty:
+        raise ValueError(f"out={out!r} holds no measured trial yet; see psp status.")
+    fs, root = open_folder(out)
+    fs.create_dir(f"{root}/figures", recursive=True)
+    mpl.use("Agg")
+    sns.set_theme(style="whitegrid", context="paper")
+    for suffix, evals in strata(store.evals):
+        for name, draw in FIGURES.items():
+            try:
+                figure = draw(evals)
+            except UnsupportedError as reason:
+                yield f"skipped {name}{suffix}: {reason}"
+                continue
+            content = io.BytesIO()
+            figure.savefig(content, format=format, dpi=150, bbox_inches="tight")
+            plt.close(figure)
+            with fs.open_output_stream(f"{root}/figures/{name}{suffix}.{format}") as stream:
+                stream.write(content.getvalue())
+            yield f"drew {out.rstrip('/')}/figures/{name}{suffix}.{format}"
+
+
+def strata(evals: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The experiments in one store, each with a suffix for its file names.
+
+    Usually one, with an empty suffix. Trials that differ in a setting no figure shows (depth, say)
+    are never averaged together: each value gets figures of its own.
+    """
+    varying = [column for column in STRATUM if evals[column].nunique(dropna=False) > 1]
+    if not varying:
+        yield "", evals
+        return
+    for values, group in evals.groupby(varying, dropna=False):
+        yield "".join(f"-{column}={value}" for column, value in zip(varying, values, strict=True)), group

@@ -1,0 +1,99 @@
+"""A trial store's files as two tidy frames."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+# Settings that tell one experiment from another. Trials of a figure share them all; width, context,
+# lr, seed and the number of tasks are what the figures themselves show.
+STRATUM: Final = [
+    "dataset",
+    "stream",
+    "permute_first",
+    "model",
+    "depth",
+    "steps_per_task",
+    "batch_size",
+    "optimiser",
+    "momentum",
+    "eval_tasks",
+    "eval_samples",
+]
+
+
+@dataclass(frozen=True)
+class Store:
+    """What a store holds.
+
+    Attributes:
+        trials: one row per trial, the columns of the store's contract.
+        evals: one row per (trial, tasks_seen, task), with the trial's columns beside; trials that
+            diverged or failed are left out.
+        warnings: files that could not be read, and trials left out.
+    """
+
+    trials: pd.DataFrame
+    evals: pd.DataFrame
+    warnings: list[str]
+
+
+def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
+    """The file system and the path of a store.
+
+    Raises:
+        ValueError: there is no store at that place.
+    """
+    try:
+        fs, root = pafs.FileSystem.from_uri(out if "://" in out else str(Path(out).expanduser().absolute()))
+        found = fs.get_file_info(f"{root}/trials").type == pafs.FileType.Directory
+    except (OSError, pa.ArrowException) as error:
+        raise ValueError(f"out={out!r} cannot be opened: {error}.") from None
+    if not found:
+        raise ValueError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.")
+    return fs, root
+
+
+def read_store(out: str) -> Store:
+    """Read a store whole; a damaged file is named in the warnings and the others still count.
+
+    Raises:
+        ValueError: there is no store at that place, or nothing in it can be read.
+    """
+    fs, root = open_folder(out)
+    trials, warnings = _read_folder(fs, f"{root}/trials", out)
+    evals, more = _read_folder(fs, f"{root}/evals", out)
+    if trials.empty:
+        damaged = " ".join(warnings)
+        raise ValueError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {damaged}".strip())
+    # A trial may stand in two files: once as failed, then as what a later run made of it.
+    trials["_failed"] = trials["status"] == "failed"
+    trials = trials.sort_values("_failed", kind="stable").drop_duplicates("trial_id").drop(columns="_failed")
+    ok = trials[trials["status"] == "ok"]
+    for status, group in trials[trials["status"] != "ok"].groupby("status"):
+        more.append(f"{len(group)} {status} trials are left out of tables and figures")
+    if not evals.empty:
+        evals = evals.drop_duplicates(["trial_id", "tasks_seen", "task"]).merge(ok, on="trial_id")
+    return Store(trials.reset_index(drop=True), evals, warnings + more)
+
+
+def _read_folder(fs: pafs.FileSystem, folder: str, out: str) -> tuple[pd.DataFrame, list[str]]:
+    tables, warnings = [], []
+    selector = pafs.FileSelector(folder, allow_not_found=True)
+    for info in sorted(fs.get_file_info(selector), key=lambda info: str(info.path)):
+        if not info.base_name.endswith(".parquet") or info.base_name.startswith("."):
+            continue
+        try:
+            with fs.open_input_file(info.path) as file:
+                tables.append(pq.read_table(file))
+        except (OSError, pa.ArrowException) as error:
+            place = f"{out}/{folder.rpartition('/')[2]}/{info.base_name}"
+            warnings.append(f"{place} cannot be read and is left out ({' '.join(str(error).split())})")
+    if not tables:
+        return pd.DataFrame(), warnings
+    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    return frame, warnings
