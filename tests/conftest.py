@@ -1,0 +1,52 @@
+"""Fixtures: a small pack of threads, the real data sets, small studies and their stores."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from psp_core.datasets import SOURCES, data_root
+from study.plan import make_packs, merge
+from study.spec import StudySpec
+from study.store import TrialStore
+from study.worker import Job, PackRun
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """The folder of the real MNIST; the test is skipped where it is not there, except in CI."""
+    missing = SOURCES["mnist"].missing(data_root())
+    if missing and not os.environ.get("PSP_REQUIRE_DATA"):
+        pytest.skip(f"needs MNIST's files: {missing[0]} is not there; set PSP_DATA")
+    return data_root()
+
+
+def small_study(**changes: object) -> StudySpec:
+    content = {
+        "name": "small",
+        "axes": {"context": ["none", "binary"], "width": [4, 8]},
+        "seeds": [0, 1],
+        "settings": {"dataset": "digits", "num_tasks": 3, "steps_per_task": 5, "batch_size": 16, "lr": 0.01},
+    }
+    return StudySpec.from_mapping({**content, **changes})
+
+
+def run_here(spec: StudySpec, out: Path) -> TrialStore:
+    """Run a study in this process, without Ray."""
+    store = TrialStore(str(out))
+    store.claim(spec, {})
+    for pack in make_packs(merge(spec.trials())):
+        run = PackRun(Job(study=spec.name, pack=pack, store=store.uri, data=""))
+        while not run.step()["done"]:
+            pass
+    return store
+
+
+@pytest.fixture(scope="session")
+def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("stores") / "small"
+    run_here(small_study(), out)
+    return out

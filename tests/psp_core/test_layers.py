@@ -1,0 +1,44 @@
+import pytest
+import torch
+
+from psp_core.contexts import CONTEXTS
+from psp_core.layers import SuperposedLinear
+from tests.contracts import rng
+
+
+def test_a_complex_layer_is_the_complex_product() -> None:
+    layer = SuperposedLinear(6, 4, CONTEXTS["complex"], 3, seed=1)
+    torch.nn.init.normal_(layer.bias, generator=rng())
+    x = torch.randn(5, 2, 6, generator=rng())
+    c, w = layer.contexts[2], layer.weight
+    expected = (torch.complex(x[:, 0], x[:, 1]) * torch.complex(c[0], c[1])) @ torch.complex(w[:, 0], w[:, 1])
+    y = layer(x, task=2)
+    torch.testing.assert_close(torch.complex(y[:, 0], y[:, 1]), expected + layer.bias)
+
+
+def test_a_real_layer_is_the_context_times_the_input() -> None:
+    layer = SuperposedLinear(6, 4, CONTEXTS["binary"], 3, seed=1)
+    x = torch.randn(5, 6, generator=rng())
+    torch.testing.assert_close(layer(x, task=1), (x * layer.contexts[1]) @ layer.weight + layer.bias)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_initial_weights_are_xavier_normal_and_biases_zero(context: str) -> None:
+    """E|w|^2 = 2 / (I + O) for every context, and the same number of biases."""
+    layer = SuperposedLinear(200, 300, CONTEXTS[context], 1, seed=0)
+    per_weight = layer.weight.square().sum() / (200 * 300)
+    torch.testing.assert_close(per_weight, torch.tensor(2 / 500), rtol=0.02, atol=0)
+    assert torch.equal(layer.bias, torch.zeros(300))
+
+
+def test_layers_of_one_seed_differ_by_their_index() -> None:
+    first, second = (SuperposedLinear(8, 8, CONTEXTS["binary"], 2, seed=0, index=i) for i in (0, 1))
+    assert not torch.equal(first.weight, second.weight)
+    assert not torch.equal(first.contexts, second.contexts)
+
+
+@pytest.mark.parametrize("task", [-1, 3])
+def test_a_task_without_a_context_is_refused(task: int) -> None:
+    layer = SuperposedLinear(4, 4, CONTEXTS["binary"], 3, seed=0)
+    with pytest.raises(IndexError, match=rf"task={task} must lie in 0\.\.2"):
+        layer(torch.zeros(1, 4), task=task)

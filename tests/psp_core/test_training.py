@@ -1,0 +1,143 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from psp_core import TrialConfig, load_dataset, train
+from psp_core.contexts import CONTEXTS
+from psp_core.models import mlp
+from psp_core.optimisers import OPTIMISERS
+from psp_core.streams import Permuting
+from psp_core.training import PackTraining, _batch_order
+
+DIGITS = TrialConfig(
+    dataset="digits", width=16, num_tasks=3, steps_per_task=20, batch_size=32, lr=0.003, context="binary"
+)
+
+
+def lone(config: TrialConfig) -> torch.Tensor:
+    return train([config])[0].accuracy
+
+
+def test_R_is_what_a_plain_loop_over_the_module_gives() -> None:
+    """The same trial written by hand: an ordinary module, torch.optim, a for loop."""
+    config = DIGITS
+    data = load_dataset("digits")
+    model = mlp(16, 2, CONTEXTS["binary"], in_features=64, out_features=10, num_tasks=3, seed=0)
+    optimiser = torch.optim.RMSprop(model.parameters(), lr=config.lr)
+    stream = Permuting(64, 0)
+    R = torch.full((3, 3), float("nan"), dtype=torch.float64)
+    for task in range(3):
+        for samples in _batch_order(config, len(data.train_labels), task):
+            x = data.normalise(data.train_images[samples][:, stream.describe(task)])
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(x, task=task), data.train_labels[samples]).backward()
+            optimiser.step()
+        for j in range(task + 1):
+            logits = model(data.normalise(data.test_images[:, stream.describe(j)]), task=j)
+            R[task, j] = (logits.argmax(dim=1) == data.test_labels).double().mean()
+    ours = lone(config)
+    assert torch.equal(ours.isnan(), R.isnan())
+    torch.testing.assert_close(ours, R, atol=2 / 359, rtol=0, equal_nan=True)  # two test images
+
+
+def test_two_runs_of_one_seed_are_equal_and_two_seeds_are_not() -> None:
+    first, again, other = train([DIGITS])[0], train([DIGITS])[0], train([replace(DIGITS, seed=1)])[0]
+    assert torch.equal(first.loss.nan_to_num(), again.loss.nan_to_num())
+    assert not torch.equal(first.loss.nan_to_num(), other.loss.nan_to_num())
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_a_packed_step_equals_a_lone_one(context: str, optimiser: str) -> None:
+    base = replace(DIGITS, context=context, optimiser=optimiser, num_tasks=2, steps_per_task=1)
+    configs = [replace(base, seed=seed, lr=lr) for seed, lr in enumerate([0.001, 0.01, 0.003])]
+    data, cpu = load_dataset("digits"), torch.device("cpu")
+    packed = PackTraining(configs, data, cpu)
+    packed.train_task()
+    for e, config in enumerate(configs):
+        alone = PackTraining([config], data, cpu)
+        alone.train_task()
+        for name, parameter in alone.pack.parameters.items():
+            torch.testing.assert_close(packed.pack.parameters[name][e], parameter[0], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_a_packed_trial_equals_a_lone_one(context: str) -> None:
+    """Whole trials differ by the order of float sums alone: at most 2 points of accuracy here."""
+    base = replace(DIGITS, context=context)
+    configs = [replace(base, seed=seed, lr=lr) for seed, lr in enumerate([0.001, 0.01, 0.003, 0.002, 0.005])]
+    for packed, config in zip(train(configs), configs, strict=True):
+        torch.testing.assert_close(packed.accuracy, lone(config), atol=0.02, rtol=0, equal_nan=True)
+
+
+def test_fewer_tasks_are_the_beginning_of_more() -> None:
+    """What lets the plan merge trials that differ in num_tasks alone."""
+    few, many = lone(replace(DIGITS, num_tasks=2)), lone(DIGITS)
+    assert torch.equal(few[1], many[1, :2])
+    assert torch.equal(few[0, 0], many[0, 0])
+
+
+def test_measuring_does_not_change_training() -> None:
+    whole = lone(DIGITS)
+    ends = train([replace(DIGITS, eval_tasks="ends", eval_samples=50)])[0]
+    assert torch.equal(whole[2], ends.accuracy[2])  # the last row is always whole
+    assert ends.num_samples.tolist() == [[50, 0, 0], [50, 50, 0], [359, 359, 359]]
+
+
+def test_ends_are_the_first_and_the_newest_task_and_milestones_are_whole() -> None:
+    result = train([replace(DIGITS, num_tasks=5, eval_tasks="ends", eval_samples=50, milestones=(3,))])[0]
+    assert result.num_samples.tolist() == [
+        [50, 0, 0, 0, 0],
+        [50, 50, 0, 0, 0],
+        [359, 359, 359, 0, 0],
+        [50, 0, 0, 50, 0],
+        [359, 359, 359, 359, 359],
+    ]
+    assert torch.equal(result.accuracy.isfinite(), result.num_samples > 0)
+
+
+def test_a_diverged_member_is_named_and_harms_nobody() -> None:
+    wild = replace(DIGITS, lr=1e30, seed=1)
+    steady, diverged = train([DIGITS, wild])
+    assert steady.diverged_at is None
+    assert diverged.diverged_at is not None
+    assert diverged.diverged_at < 5
+    assert diverged.accuracy.isnan().all()
+    assert diverged.num_samples.sum() == 0
+    beside = train([DIGITS, replace(DIGITS, seed=1)])[0]
+    assert torch.equal(steady.accuracy.nan_to_num(), beside.accuracy.nan_to_num())
+
+
+def test_batches_are_epochs_each_sample_once() -> None:
+    order = _batch_order(replace(DIGITS, steps_per_task=10, batch_size=10), 50, 0).flatten()
+    assert torch.equal(order[:50].sort().values, torch.arange(50))
+    assert torch.equal(order[50:].sort().values, torch.arange(50))
+    assert not torch.equal(order[:50], order[50:])
+
+
+def test_members_of_different_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="may differ only in lr, momentum and seed"):
+        train([DIGITS, replace(DIGITS, width=8)])
+
+
+def test_contexts_keep_what_plain_training_loses(mnist_root: Path) -> None:
+    """The effect itself, on real images: 5 permuted tasks, a fifth of the paper's steps."""
+    base = TrialConfig(width=128, num_tasks=5, steps_per_task=200, lr=1e-3, eval_samples=1000, eval_tasks="ends")
+    final = {
+        context: train([replace(base, context=context)], data=mnist_root)[0].final_accuracy
+        for context in ("none", "binary", "complex")
+    }
+    assert final["binary"] > final["none"] + 0.1
+    assert final["complex"] > final["none"] + 0.1
+    assert final["binary"] > 0.8
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_device_changes_rounding_only() -> None:
+    configs = [replace(DIGITS, seed=seed) for seed in range(3)]
+    for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
+        torch.testing.assert_close(there.accuracy, here.accuracy, atol=0.03, rtol=0, equal_nan=True)
