@@ -78,7 +78,9 @@ class TestRotation(ContextContract):
         assert self.context.bytes_per_task(784) == 4 * 784 * 784
 
 
-@pytest.mark.parametrize(("name", "expected"), [("binary", "elementwise"), ("complex", "elementwise"), ("rotation", "norms")])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("binary", "elementwise"), ("complex", "elementwise"), ("rotation", "norms")]
+)
 def test_crosstalk_has_the_predicted_mean_and_variance(name: str, expected: str) -> None:
     """Proposition 1 (mean 0) and 2 (second moment) of paper A, for one interfering model.
 

@@ -8,7 +8,14 @@ def draw(*name: object) -> list[float]:
 
 
 def test_a_name_gives_the_same_numbers_always_and_another_name_others() -> None:
-    names = [(0, "weights", 0), (1, "weights", 0), (0, "contexts", 0), (0, "weights", 1), (0, "weights"), (0, "weights", 0, 0)]
+    names = [
+        (0, "weights", 0),
+        (1, "weights", 0),
+        (0, "contexts", 0),
+        (0, "weights", 1),
+        (0, "weights"),
+        (0, "weights", 0, 0),
+    ]
     drawn = [draw(*name) for name in names]
     assert drawn == [draw(*name) for name in names]
     assert len({tuple(numbers) for numbers in drawn}) == len(names)

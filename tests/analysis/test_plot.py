@@ -1,0 +1,68 @@
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+
+from analysis.figures import FIGURES, UnsupportedError
+from analysis.plot import plot_store, strata
+from analysis.store import read_store
+
+mpl.use("Agg")
+
+
+@pytest.fixture
+def evals(small_store: Path) -> pd.DataFrame:
+    return read_store(str(small_store)).evals
+
+
+def test_every_supported_figure_is_a_whole_image(small_store: Path) -> None:
+    lines = list(plot_store(str(small_store)))
+    drawn = {name for name in FIGURES if any(f"figures/{name}.png" in line for line in lines)}
+    assert drawn == set(FIGURES) - {"learning-rate"}
+    for name in drawn:
+        image = mpl.image.imread(small_store / "figures" / f"{name}.png")
+        assert min(image.shape[:2]) > 300
+        assert image.std() > 0.01  # not blank
+
+
+def test_a_capacity_figure_shows_each_width_and_context_and_names_its_bands(evals: pd.DataFrame) -> None:
+    figure = FIGURES["capacity"](evals)
+    assert [axes.get_title() for axes in figure.axes] == ["width 4", "width 8"]
+    for axes in figure.axes:
+        assert len(axes.get_lines()) >= 2  # none, binary
+        assert len(axes.collections) == 2  # their bands
+    assert "95% interval" in figure.get_suptitle()
+
+
+def test_one_seed_has_no_bands_and_says_so(evals: pd.DataFrame) -> None:
+    figure = FIGURES["capacity"](evals[evals["seed"] == 0])
+    assert "one seed, so no bands" in figure.get_suptitle()
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "reason"),
+    [
+        ("capacity", "tasks_seen == 1", "at least two numbers of tasks"),
+        ("capacity-by-width", "width == 4", "at least two widths"),
+        ("first-task", "tasks_seen == 1", "at least two tasks"),
+        ("interference", "tasks_seen == 1", "measured again"),
+        ("heatmap", "width == 4", "at least two widths"),
+        ("learning-rate", "width == 4", "at least two learning rates"),
+    ],
+)
+def test_a_figure_the_data_do_not_support_says_why(evals: pd.DataFrame, name: str, where: str, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        FIGURES[name](evals.query(where))
+
+
+def test_learning_rates_are_drawn_where_there_are_two(evals: pd.DataFrame) -> None:
+    other = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x")
+    figure = FIGURES["learning-rate"](pd.concat([evals, other]))
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd.DataFrame) -> None:
+    both = pd.concat([evals, evals.assign(depth=5, trial_id=evals["trial_id"] + "x")])
+    assert [suffix for suffix, _ in strata(both)] == ["-depth=2", "-depth=5"]
+    assert [suffix for suffix, _ in strata(evals)] == [""]

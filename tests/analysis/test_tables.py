@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis import tables
+from analysis.store import read_store
+from psp_core import metrics
+
+
+def evals_of(R: np.ndarray, **settings: object) -> pd.DataFrame:
+    rows = [
+        {"tasks_seen": i + 1, "task": j, "accuracy": R[i, j]}
+        for i in range(len(R))
+        for j in range(len(R))
+        if np.isfinite(R[i, j])
+    ]
+    trial = {"trial_id": "a", "context": "binary", "width": 8, "lr": 0.1, "seed": 0, **settings}
+    return pd.DataFrame([{**trial, **row} for row in rows])
+
+
+@pytest.fixture
+def R() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.where(np.tri(6, dtype=bool), rng.uniform(0.2, 1, (6, 6)), np.nan)
+
+
+def test_tables_agree_with_psp_core_metrics(R: np.ndarray) -> None:
+    evals = evals_of(R)
+    np.testing.assert_allclose(tables.mean_accuracy(evals)["accuracy"], metrics.mean_accuracy(R))
+    np.testing.assert_allclose(tables.first_task(evals)["accuracy"], R[:, 0])
+    lost = tables.interference(evals)
+    assert lost["lag"].tolist() == [1, 2, 3, 4, 5]
+    np.testing.assert_allclose(lost["lost"], metrics.interference(R)[1:])
+    for threshold in (0.3, 0.7, 0.9):
+        expected = metrics.capacity(R, threshold, relative=True)
+        assert tables.capacity(evals, threshold)["capacity"].tolist() == [expected]
+
+
+def test_a_row_measured_in_part_is_no_mean(R: np.ndarray) -> None:
+    R[3, 1] = np.nan
+    assert tables.mean_accuracy(evals_of(R))["tasks_seen"].tolist() == [1, 2, 3, 5, 6]
+
+
+def test_each_curve_takes_its_best_lr(R: np.ndarray) -> None:
+    frames = [evals_of(R * scale, lr=lr, trial_id=str(lr)) for lr, scale in [(0.1, 0.5), (0.01, 1.0), (1.0, 0.1)]]
+    assert tables.best_lr(pd.concat(frames))["lr"].unique().tolist() == [0.01]
+
+
+def test_the_interval_is_students() -> None:
+    values = pd.Series([0.80, 0.84, 0.91])
+    low, high = tables.interval_95(values)
+    expected = stats.t.interval(0.95, 2, loc=values.mean(), scale=stats.sem(values))
+    np.testing.assert_allclose((low, high), expected)
+    assert np.isnan(tables.interval_95(values[:1])).all()
+
+
+def test_a_store_is_read_whole_and_tidy(small_store: Path) -> None:
+    store = read_store(str(small_store))
+    assert len(store.trials) == 8
+    assert len(store.evals) == 8 * 6
+    assert {"context", "width", "seed", "accuracy"} <= set(store.evals.columns)
+    assert store.warnings == []

@@ -1,0 +1,161 @@
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from study import cli
+from tests.conftest import small_study
+
+SMALL = small_study().to_mapping()
+
+
+class Outcome:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def psp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
+    """Run the program in this process, in an empty folder; anything but an exit is a traceback."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Outcome:
+        monkeypatch.setattr("sys.argv", ["psp", *arguments])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        captured = capsys.readouterr()
+        code = exit_.value.code
+        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    return run
+
+
+def test_list_names_every_shipped_study(psp) -> None:
+    outcome = psp("list")
+    assert outcome.code == 0
+    for name in ("quickstart", "permuting-mnist-256", "permuting-mnist-widths", "permuting-fashion"):
+        assert name in outcome.out
+
+
+def test_plan_counts_and_runs_nothing(psp, tmp_path: Path) -> None:
+    outcome = psp("plan", "quickstart", "--set", "seed=0,1", "--set", "num_tasks=5,10")
+    assert outcome.code == 0
+    assert "40 planned, 40 to do" in outcome.out  # num_tasks merges
+    assert "60,000 of a trial" in outcome.out  # 40 trials x 10 tasks x 150 steps
+    assert not list(tmp_path.iterdir())
+
+
+def test_plan_leaves_out_what_the_store_holds(psp, small_store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    outcome = psp("plan", str(path), "--out", str(small_store), "--set", "seed=0,1,2")
+    assert "12 planned, 4 to do" in outcome.out
+
+
+def test_status_tells_how_far_a_store_is(psp, small_store: Path) -> None:
+    outcome = psp("status", str(small_store))
+    assert outcome.code == 0
+    assert [line.split() for line in outcome.out.splitlines()[1:]] == [
+        ["done", "8"],
+        ["running", "0"],
+        ["failed", "0"],
+        ["to", "do", "0"],
+    ]
+
+
+def test_run_with_nothing_left_to_do_ends_without_ray(psp, small_store: Path, tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(SMALL))
+    outcome = psp("run", str(path), "--out", str(small_store))
+    assert outcome.code == 0
+    assert "8 trials planned, 8 done already" in outcome.out
+
+
+def test_plot_draws_into_the_store_and_says_what_it_skipped(psp, small_store: Path) -> None:
+    outcome = psp("plot", str(small_store), "--format", "svg")
+    assert outcome.code == 0
+    assert "skipped learning-rate: needs at least two learning rates" in outcome.out
+    assert (small_store / "figures" / "capacity.svg").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"typo": 1}, "'typo' is not a key of a study"),
+        ({"axes": {"context": ["binray"]}}, "did you mean 'binary'?"),
+        ({"axes": {"width": [0]}}, "width=0 must be at least 1"),
+        ({"axes": {"width": []}}, "at least one value"),
+        ({"settings": {"lr": -1}}, "lr=-1.0 must be a positive"),
+        ({"settings": {"num_tasks": 0}}, "num_tasks=0 must be at least 1"),
+        ("just text", "must be a mapping"),
+    ],
+)
+def test_a_bad_study_is_bad_input(psp, tmp_path: Path, change: object, message: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **change} if isinstance(change, dict) else change))
+    outcome = psp("run", str(path))
+    assert outcome.code == 2
+    assert outcome.err.startswith("error: ")
+    assert message in outcome.err
+    assert len(outcome.err.splitlines()) == 1
+    assert [entry.name for entry in tmp_path.iterdir()] == ["bad.yaml"]  # nothing trained, nothing made
+
+
+def test_a_data_root_without_mnist_and_no_network_is_bad_input(psp, tmp_path: Path, monkeypatch) -> None:
+    import torchvision
+
+    def no_network(*arguments: object, **options: object) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", no_network)
+    outcome = psp("run", "permuting-mnist-256", "--data", str(tmp_path / "empty"))
+    assert outcome.code == 2
+    assert str(tmp_path / "empty" / "MNIST" / "raw" / "train-images-idx3-ubyte") in outcome.err
+    assert not (tmp_path / "results").exists()
+
+
+def test_an_output_that_is_a_file_or_another_studys_is_bad_input(psp, tmp_path: Path, small_store: Path) -> None:
+    (tmp_path / "file").write_text("")
+    outcome = psp("run", "quickstart", "--out", "file")
+    assert outcome.code == 2
+    assert "out='file' is a file" in outcome.err
+    outcome = psp("run", "quickstart", "--out", str(small_store))
+    assert outcome.code == 2
+    assert "belongs to study 'small', not 'quickstart'" in outcome.err
+
+
+def test_a_truncated_store_file_is_named_and_the_rest_read(psp, tmp_path: Path, small_store: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    path = next((out / "trials").iterdir())
+    path.write_bytes(path.read_bytes()[:50])
+    status = psp("status", str(out))
+    assert f"trials/{path.name} cannot be read" in status.err
+    assert "done     6" in status.out
+    plotted = psp("plot", str(out))
+    assert plotted.code == 0
+    assert f"trials/{path.name} cannot be read" in plotted.out
+
+
+@pytest.mark.parametrize("arguments", [("status", "nowhere"), ("plot", "nowhere"), ("compare", "nowhere")])
+def test_a_store_that_is_not_there_is_bad_input(psp, arguments: tuple[str, ...]) -> None:
+    outcome = psp(*arguments)
+    assert outcome.code == 2
+    assert "no trial store" in outcome.err
+
+
+def test_a_damaged_study_yaml_is_bad_input(psp, tmp_path: Path, small_store: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    (out / "study.yaml").write_text("name: [")
+    for command in ("status",):
+        outcome = psp(command, str(out))
+        assert outcome.code == 2
+        assert "study.yaml" in outcome.err
+
+
+def test_an_unknown_format_is_bad_input(psp, small_store: Path) -> None:
+    outcome = psp("plot", str(small_store), "--format", "bmp")
+    assert outcome.code == 2
+    assert "format='bmp' is not known; use one of png, svg, pdf" in outcome.err

@@ -1,0 +1,132 @@
+import contextlib
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from study.plan import merge
+from study.spec import StudyError, StudySpec, load_study, parse_yaml, shipped_studies
+from tests.conftest import small_study
+
+GOOD = small_study().to_mapping()
+
+
+def test_trials_are_the_product_of_axes_and_seeds() -> None:
+    trials = small_study().trials()
+    assert len(trials) == 2 * 2 * 2
+    assert len(set(trials)) == 8
+    assert {trial.lr for trial in trials} == {0.01}
+
+
+def test_a_study_survives_its_own_file() -> None:
+    spec = small_study()
+    assert StudySpec.from_mapping(yaml.safe_load(yaml.safe_dump(spec.to_mapping()))) == spec
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axis": {}}, r"'axis' is not a key of a study; did you mean 'axes'\?"),
+        ({"name": "No Good/../"}, "name='No Good/../' must be lower-case"),
+        ({"axes": {"context": ["binray"]}}, r"context='binray' is not known; did you mean 'binary'\?"),
+        ({"axes": {"widht": [8]}}, r"'widht' is not a setting; did you mean 'width'\?"),
+        ({"axes": {"width": []}}, "width=\\[\\] must be a list of at least one value"),
+        ({"axes": {"width": 8}}, "width=8 must be a list"),
+        ({"axes": {"width": [8, 8]}}, "lists 8 twice"),
+        ({"axes": {"width": [0]}}, "width=0 must be at least 1"),
+        ({"axes": {"width": [True]}}, "width=True must be a whole number"),
+        ({"axes": {"dataset": ["digits"]}}, "'dataset' stands in axes and in settings"),
+        ({"axes": {"seed": [0]}}, "list the seeds under the key 'seeds'"),
+        ({"axes": [1]}, "axes=\\[1\\] must be a mapping"),
+        ({"seeds": []}, "seed=\\[\\] must be a list"),
+        ({"seeds": [-1]}, "seed=-1 must be at least 0"),
+        ({"settings": {"lr": -0.1}}, "lr=-0.1 must be a positive"),
+        ({"settings": {"lr": "fast"}}, "lr='fast' must be a number"),
+        ({"settings": {"lr": float("nan")}}, "lr=nan must be a positive"),
+        ({"settings": {"num_tasks": 0}}, "num_tasks=0 must be at least 1"),
+        ({"settings": {"num_tasks": 2.5}}, "num_tasks=2.5 must be a whole number"),
+        ({"settings": {"permute_first": "yes"}}, "permute_first='yes' must be true or false"),
+        ({"settings": {"optimiser": "adam", "momentum": 0.5}}, "momentum=0.5 does not apply to optimiser='adam'"),
+        ({"settings": {"dataset": "digits", "eval_samples": 1000}}, "eval_samples=1000 is more than the 359 test"),
+        ({"settings": {"milestones": [2]}}, "give num_tasks several values"),
+        ({"settings": {"context": None}}, "context=None must be a name"),
+    ],
+)
+def test_bad_input_is_answered_with_key_value_rule_and_remedy(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        StudySpec.from_mapping({**GOOD, **changes})
+
+
+@pytest.mark.parametrize("content", [None, 3, "text", [1, 2]])
+def test_a_file_that_is_no_mapping_is_refused(content: object) -> None:
+    with pytest.raises(StudyError, match="must be a mapping with the keys name"):
+        StudySpec.from_mapping(content)
+
+
+def test_yaml_is_read_safely_and_strictly() -> None:
+    with pytest.raises(StudyError, match="the key 'a' is given twice"):
+        parse_yaml("{a: 1, a: 2}", "x")
+    with pytest.raises(StudyError, match="not valid YAML"):
+        parse_yaml("!!python/object/apply:os.getcwd []", "x")
+    with pytest.raises(StudyError, match="not valid YAML"):
+        parse_yaml("a: [", "x")
+
+
+def test_numbers_that_yaml_takes_for_text_are_numbers() -> None:
+    spec = StudySpec.from_mapping({**GOOD, "settings": {**GOOD["settings"], **yaml.safe_load("lr: 1e-4")}})
+    assert spec.trials()[0].lr == 1e-4
+
+
+def test_set_puts_values_in_place() -> None:
+    spec = small_study().with_values(["width=16", "lr=0.1,1e-3", "seed=5,6,7"])
+    assert spec.settings["width"] == 16
+    assert spec.axes == {"context": ["none", "binary"], "lr": [0.1, 0.001]}
+    assert spec.seeds == [5, 6, 7]
+
+
+@pytest.mark.parametrize("assignment", ["width", "width=", "=3", "width=0", "wdith=3", "width=[", "context=binray"])
+def test_bad_set_values_are_refused(assignment: str) -> None:
+    with pytest.raises(StudyError):
+        small_study().with_values([assignment])
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_shipped_studies_are_valid_and_named_as_their_files(name: str) -> None:
+    spec = load_study(name)
+    assert spec.name == name
+    assert spec.about
+    assert merge(spec.trials())
+
+
+def test_the_quickstart_is_what_the_readme_says() -> None:
+    trials = merge(load_study("quickstart").trials())
+    assert len(trials) == 60
+    assert {trial.dataset for trial in trials} == {"digits"}
+    assert min(trial.num_tasks for trial in trials) >= 10
+
+
+def test_a_study_is_found_by_name_or_by_path(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    assert load_study(str(path)) == small_study()
+    with pytest.raises(StudyError, match=r"did you mean quickstart|did you mean 'quickstart'\?"):
+        load_study("quikstart")
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(StudyError, match="is not text"):
+        load_study(str(path))
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+keys = st.sampled_from(["name", "about", "axes", "seeds", "settings", "width", "lr", "context"]) | st.text(max_size=5)
+
+
+@given(st.dictionaries(keys, values, max_size=5) | values)
+def test_whatever_a_file_holds_it_is_a_study_or_an_error_that_says_why(content: object) -> None:
+    with contextlib.suppress(StudyError):
+        assert StudySpec.from_mapping(content).trials()

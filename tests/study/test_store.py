@@ -1,0 +1,141 @@
+from dataclasses import fields
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from psp_core.trial import TrialConfig
+from study.plan import make_packs, merge, trial_id
+from study.spec import StudyError
+from study.store import EVALS, STALE_SECONDS, TRIALS, TrialStore
+from study.worker import Job, PackRun, record_failure
+from tests.conftest import run_here, small_study
+
+ROW = {"trial_id": "a", "study": "small", "status": "ok", "width": 8, "lr": 0.1, "final_accuracy": 0.5}
+EVAL = {"trial_id": "a", "tasks_seen": 1, "task": 0, "accuracy": 0.5, "loss": 1.0, "num_samples": 10}
+
+
+def test_every_setting_has_a_column() -> None:
+    assert {field.name for field in fields(TrialConfig)} <= set(TRIALS.names)
+
+
+def test_a_pack_round_trips_with_its_types(tmp_path: Path) -> None:
+    store = TrialStore(str(tmp_path / "out"))
+    store.write_pack("p", [ROW], [EVAL])
+    trials = pq.read_table(tmp_path / "out" / "trials" / "p.parquet")
+    evals = pq.read_table(tmp_path / "out" / "evals" / "p.parquet")
+    assert trials.schema == TRIALS
+    assert evals.schema == EVALS
+    assert trials.to_pylist() == [{**dict.fromkeys(TRIALS.names), **ROW}]
+    assert evals.to_pylist() == [EVAL]
+    assert not list(tmp_path.rglob(".*"))  # nothing half-written stays
+
+
+def test_a_uri_is_as_good_as_a_path(tmp_path: Path) -> None:
+    store = TrialStore(f"file://{tmp_path}/out")
+    store.claim(small_study(), {})
+    store.write_pack("p", [ROW], [EVAL])
+    assert TrialStore(str(tmp_path / "out")).finished()[0].keys() == {"a"}
+
+
+def test_a_whole_run_is_stored_as_the_contract_says(small_store: Path) -> None:
+    trials = pq.read_table(small_store / "trials").to_pandas()
+    evals = pq.read_table(small_store / "evals").to_pandas()
+    planned = {trial_id(trial) for trial in merge(small_study().trials())}
+    assert set(trials["trial_id"]) == planned
+    assert (trials["status"] == "ok").all()
+    assert set(trials["method"]) == {"standard", "psp"}
+    assert len(evals) == 8 * 6  # 3 tasks: 1 + 2 + 3 measurements each
+    last = evals[evals["tasks_seen"] == 3].groupby("trial_id")["accuracy"].mean()
+    for row in trials.itertuples():
+        assert row.final_accuracy == pytest.approx(last[row.trial_id])
+        assert row.total_bytes == 4 * row.num_params + 3 * row.context_bytes_per_task
+        assert row.steps_per_second == pytest.approx(15 / row.seconds)
+    binary = trials[(trials["context"] == "binary") & (trials["width"] == 8)].iloc[0]
+    assert binary["num_params"] == 64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10
+    assert binary["context_bytes_per_task"] == 8 + 1 + 1
+    assert not (small_store / "checkpoints").is_dir() or not list((small_store / "checkpoints").iterdir())
+
+
+def test_a_store_belongs_to_one_study(tmp_path: Path) -> None:
+    store = TrialStore(str(tmp_path / "out"))
+    store.claim(small_study(), {"torch": "2"})
+    store.claim(small_study(seeds=[0, 1, 2]), {})
+    assert store.read_study() == small_study(seeds=[0, 1, 2])
+    with pytest.raises(StudyError, match="belongs to study 'small', not 'other'"):
+        store.claim(small_study(name="other"), {})
+
+
+def test_a_folder_with_other_files_is_not_taken(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(StudyError, match=r"holds files but no study\.yaml"):
+        TrialStore(str(tmp_path)).claim(small_study(), {})
+
+
+def test_a_file_is_no_store(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(StudyError, match="is a file"):
+        TrialStore(str(tmp_path / "out"))
+
+
+def test_a_truncated_file_is_named_and_the_others_still_count(tmp_path: Path) -> None:
+    store = TrialStore(str(tmp_path))
+    store.write_pack("p", [ROW], [EVAL])
+    store.write_pack("q", [{**ROW, "trial_id": "b"}], [])
+    path = tmp_path / "trials" / "p.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    found, warnings = store.finished()
+    assert found.keys() == {"b"}
+    assert len(warnings) == 1
+    assert "trials/p.parquet cannot be read" in warnings[0]
+
+
+def test_a_trial_that_failed_once_counts_as_what_it_became(tmp_path: Path) -> None:
+    store = TrialStore(str(tmp_path))
+    for pack, status in [("p", "failed"), ("q", "ok"), ("r", "failed")]:
+        store.write_pack(pack, [{**ROW, "status": status}], [])
+    assert store.finished()[0]["a"].status == "ok"
+
+
+def test_progress_shows_until_the_pack_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = TrialStore(str(tmp_path))
+    store.note_progress("p", ["a", "b"], 3)
+    assert store.running() == {"a": 3, "b": 3}
+    store.write_pack("p", [ROW], [EVAL])
+    assert store.running() == {}
+    store.note_progress("q", ["c"], 1)
+    from study import store as module
+
+    now = module.time.time()
+    monkeypatch.setattr(module.time, "time", lambda: now + STALE_SECONDS + 1)
+    assert store.running() == {}  # no sign of life: interrupted
+
+
+def test_a_failing_pack_is_recorded_and_costs_the_others_nothing(tmp_path: Path) -> None:
+    spec = small_study(settings={"dataset": "mnist", "num_tasks": 2}, seeds=[0])
+    store = TrialStore(str(tmp_path))
+    pack = make_packs(merge(spec.trials()))[0]
+    job = Job(study="small", pack=pack, store=store.uri, data=str(tmp_path / "nothing"))
+    (tmp_path / "nothing").write_text("a file where a folder should be")
+    result = PackRun(job).step()
+    assert result["done"]
+    assert result["failed"]
+    found = store.finished()[0]
+    assert {entry.status for entry in found.values()} == {"failed"}
+    assert all("DataUnavailableError" in (entry.error or "") for entry in found.values())
+    record_failure(job, "again")
+    assert {entry.error for entry in store.finished()[0].values()} == {"again"}
+
+
+def test_a_diverged_trial_is_recorded_with_its_step(tmp_path: Path) -> None:
+    spec = small_study(axes={"lr": [0.01, 1e30], "context": ["binary"]}, seeds=[0], settings=_without_lr())
+    store = run_here(spec, tmp_path / "out")
+    by_status = {entry.status: entry for entry in store.finished()[0].values()}
+    assert by_status.keys() == {"ok", "diverged"}
+    assert "not finite at step" in (by_status["diverged"].error or "")
+    rows = pq.read_table(tmp_path / "out" / "trials").to_pylist()
+    assert [row["final_accuracy"] is None for row in rows if row["status"] == "diverged"] == [True]
+
+
+def _without_lr() -> dict[str, object]:
+    return {"width": 8} | {key: value for key, value in small_study().settings.items() if key != "lr"}

@@ -1,0 +1,134 @@
+"""The program as a user runs it, with Ray: whole runs, stopped runs, killed runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests.conftest import small_study
+
+pytestmark = pytest.mark.slow
+
+TIMES = ["seconds", "steps_per_second"]
+STUDY = small_study(
+    axes={"context": ["none", "binary", "complex", "one-power"], "width": [4, 8, 16]},
+    settings={"dataset": "digits", "num_tasks": 4, "steps_per_task": 60, "lr": 0.01},
+)
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("studies") / "small.yaml"
+    path.write_text(yaml.safe_dump(STUDY.to_mapping()))
+    return path
+
+
+def start(study_file: Path, out: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "study", "run", str(study_file), "--out", str(out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def wait_for_packs(out: Path, number: int) -> dict[str, int]:
+    """Wait until so many packs are stored; their files and when they were written."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        stored = {path.name: path.stat().st_mtime_ns for path in out.glob("trials/*.parquet")}
+        if len(stored) >= number:
+            return stored
+        time.sleep(0.1)
+    raise AssertionError(f"no {number} packs in {out} after 120 s")
+
+
+def measured(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    trials = pq.read_table(out / "trials").to_pandas().drop(columns=TIMES).sort_values("trial_id")
+    evals = pq.read_table(out / "evals").to_pandas().sort_values(["trial_id", "tasks_seen", "task"])
+    return trials.reset_index(drop=True), evals.reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def quiet_run(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str, str]:
+    """An uninterrupted run: its store, and what it printed."""
+    out = tmp_path_factory.mktemp("quiet") / "out"
+    process = start(study_file, out)
+    printed, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    return out, printed, errors
+
+
+def test_a_run_stores_every_trial_and_prints_one_line_a_pack(quiet_run: tuple[Path, str, str]) -> None:
+    out, printed, errors = quiet_run
+    trials, evals = measured(out)
+    assert len(trials) == 24
+    assert (trials["status"] == "ok").all()
+    assert len(evals) == 24 * 10
+    assert not (out / "checkpoints").exists() or not list((out / "checkpoints").iterdir())
+    lines = printed.splitlines()
+    assert lines[0] == "small: 24 trials planned, 0 done already."
+    assert sum(line.startswith("[") for line in lines) == 12
+    assert len(lines) == 12 + 3
+    assert errors == ""  # nothing of Ray's own
+
+
+def test_a_driver_killed_in_the_middle_is_continued_by_the_same_command(
+    quiet_run: tuple[Path, str, str], study_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = start(study_file, out)
+    stored = wait_for_packs(out, 3)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    time.sleep(2)  # workers notice, the last of their files appear
+    stored = wait_for_packs(out, len(stored))
+    assert len(stored) < 12
+    again = start(study_file, out)
+    printed, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert f"24 trials planned, {2 * len(stored)} done already" in printed
+    after = wait_for_packs(out, 12)
+    assert {name: after[name] for name in stored} == stored  # not trained again
+    for ours, quiet in zip(measured(out), measured(quiet_run[0]), strict=True):
+        pd.testing.assert_frame_equal(ours, quiet)
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = start(study_file, out)
+    wait_for_packs(out, 1)
+    os.killpg(process.pid, signal.SIGINT)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert printed.splitlines()[-1].startswith(
+        "Stopped; finished trials are kept. Go on with the same command: psp run "
+    )
+    assert "Traceback" not in errors
+    assert pq.read_table(out / "trials").num_rows >= 2
+    again = start(study_file, out)
+    again.communicate(timeout=300)
+    assert again.returncode == 0
+    assert len(measured(out)[0]) == 24
+
+
+def test_failed_trials_give_exit_code_1_and_their_error(tmp_path: Path) -> None:
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        for kind in ("images-idx3", "labels-idx1"):
+            (raw / f"{part}-{kind}-ubyte").write_bytes(b"damaged")
+    path = tmp_path / "mnist.yaml"
+    path.write_text(yaml.safe_dump({"name": "mnist", "settings": {"dataset": "mnist", "num_tasks": 2}}))
+    base = [sys.executable, "-m", "study"]
+    out = str(tmp_path / "out")
+    command = [*base, "run", str(path), "--out", out, "--data", str(tmp_path / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1
+    assert "1 failed of 1 planned" in done.stdout
+    status = subprocess.run([*base, "status", out], capture_output=True, text=True, timeout=60, check=False)
+    assert status.returncode == 1
+    assert "failed: seed=0: DataUnavailableError: dataset='mnist': the files in" in status.stdout
