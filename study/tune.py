@@ -75,6 +75,8 @@ class _Reporter(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         job = self._job(trial)
+        if (trial.last_result or {}).get("done"):
+            return  # it died after its work was stored
         record_failure(
             job, f"WorkerDied: the worker process died {MAX_RESTARTS + 1} times; its logs are in Ray's folder"
         )
