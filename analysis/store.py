@@ -15,6 +15,7 @@ STRATUM: Final = [
     "dataset",
     "stream",
     "permute_first",
+    "learned_contexts",
     "model",
     "depth",
     "steps_per_task",
@@ -24,6 +25,10 @@ STRATUM: Final = [
     "eval_tasks",
     "eval_samples",
 ]
+
+
+# Settings younger than the oldest stores, each with the value that means what those stores did.
+ADDED_LATER: Final = {"learned_contexts": False}
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,10 @@ def read_store(out: str) -> Store:
     if trials.empty:
         damaged = " ".join(warnings)
         raise ValueError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {damaged}".strip())
+    for column, before in ADDED_LATER.items():
+        if column not in trials:
+            trials[column] = before
+        trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
     # A trial may stand in two files: once as failed, then as what a later run made of it.
     trials["_failed"] = trials["status"] == "failed"
     trials = trials.sort_values("_failed", kind="stable").drop_duplicates("trial_id").drop(columns="_failed")

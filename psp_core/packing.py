@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
-# E members, B batch, I inputs, O outputs
-
+# E members, B batch, I inputs, O outputs, K tasks
 
 Tensors = dict[str, Tensor]
 
@@ -15,47 +14,72 @@ Tensors = dict[str, Tensor]
 class Pack:
     """E ordinary modules of one shape, run as one.
 
-    The members' parameters and buffers are stacked with E as the first dimension; the module itself
+    The members' parameters and contexts are stacked with E as the first dimension; the module itself
     is called through `torch.func`, so whatever a single network computes, a pack computes. No
     member's result depends on its neighbours'.
+
+    Attributes:
+        parameters: the members' shared weights, each (E, ...).
+        contexts: the members' buffers, which all hold contexts, each (E, K, ...).
     """
 
     def __init__(self, models: Sequence[nn.Module], device: torch.device) -> None:
         """Stack the members on `device`; the modules themselves are no longer needed."""
         parameters, buffers = stack_module_state(list(models))
         self.parameters: Tensors = {name: p.detach().to(device) for name, p in parameters.items()}
-        self.buffers: Tensors = {name: b.to(device) for name, b in buffers.items()}
+        self.contexts: Tensors = {name: b.to(device) for name, b in buffers.items()}
         skeleton = models[0].to("meta")
 
-        def logits(parameters: Tensors, buffers: Tensors, x_BI: Tensor, task: int) -> Tensor:
-            return functional_call(skeleton, (parameters, buffers), (x_BI, task))  # type: ignore[no-any-return]
+        def logits(parameters: Tensors, contexts: Tensors, x_BI: Tensor) -> Tensor:
+            """The network sees the contexts of one task, and is asked for that."""
+            return functional_call(skeleton, (parameters, contexts), (x_BI, 0))  # type: ignore[no-any-return]
 
-        def loss(parameters: Tensors, buffers: Tensors, x_BI: Tensor, labels_B: Tensor, task: int) -> Tensor:
-            return nn.functional.cross_entropy(logits(parameters, buffers, x_BI, task), labels_B)
+        def loss(parameters: Tensors, contexts: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(logits(parameters, contexts, x_BI), labels_B)
 
         self._loss = loss
-        self._gradients: Callable[..., tuple[Tensors, Tensor]] = vmap(grad_and_value(loss), in_dims=(0, 0, 0, 0, None))
-        self._logits: Callable[..., Tensor] = vmap(logits, in_dims=(0, 0, 0, None))
+        self._logits: Callable[..., Tensor] = vmap(logits)
         if len(models) == 1:  # autograd alone costs less, and one member needs no batched products
-            self._gradients = self._gradients_of_one
-            self._logits = lambda p, b, x, task: logits(_first(p), _first(b), x[0], task)[None]
+            self._logits = lambda p, c, x_EBI: logits(_first(p), _first(c), x_EBI[0])[None]
+
+    def of_task(self, task: int) -> Tensors:
+        """Every layer's contexts of one task, each (E, 1, ...): views, so that updates reach the pack."""
+        return {name: context[:, task : task + 1] for name, context in self.contexts.items()}
+
+    def gradients(
+        self, x_EBI: Tensor, labels_EB: Tensor, task: int, *, learned_contexts: bool = False
+    ) -> tuple[Tensors, Tensors, Tensor]:
+        """Each member's gradients of its mean cross-entropy on its own batch.
+
+        Returns:
+            The gradients of the parameters; those of the task's contexts, shaped as `of_task` gives
+            them (empty unless `learned_contexts`); and the loss, shape (E,).
+        """
+        inputs = (self.parameters, self.of_task(task), x_EBI, labels_EB)
+        if len(x_EBI) == 1:
+            return self._gradients_of_one(*inputs, learned_contexts=learned_contexts)
+        if learned_contexts:
+            (gradients, of_contexts), loss_E = vmap(grad_and_value(self._loss, argnums=(0, 1)))(*inputs)
+            return gradients, of_contexts, loss_E
+        gradients, loss_E = vmap(grad_and_value(self._loss))(*inputs)
+        return gradients, {}, loss_E
 
     def _gradients_of_one(
-        self, parameters: Tensors, buffers: Tensors, x_EBI: Tensor, labels_EB: Tensor, task: int
-    ) -> tuple[Tensors, Tensor]:
-        leaves = {name: p[0].detach().requires_grad_() for name, p in parameters.items()}
-        loss = self._loss(leaves, _first(buffers), x_EBI[0], labels_EB[0], task)
-        gradients = torch.autograd.grad(loss, list(leaves.values()))
-        return {name: g[None] for name, g in zip(leaves, gradients, strict=True)}, loss.detach()[None]
-
-    def gradients(self, x_EBI: Tensor, labels_EB: Tensor, task: int) -> tuple[Tensors, Tensor]:
-        """Each member's gradients of its mean cross-entropy on its own batch, and that loss (E,)."""
-        return self._gradients(self.parameters, self.buffers, x_EBI, labels_EB, task)
+        self, parameters: Tensors, contexts: Tensors, x_EBI: Tensor, labels_EB: Tensor, *, learned_contexts: bool
+    ) -> tuple[Tensors, Tensors, Tensor]:
+        weights = {name: p[0].detach().requires_grad_() for name, p in parameters.items()}
+        contexts = {name: c[0].detach().requires_grad_(learned_contexts) for name, c in contexts.items()}
+        loss = self._loss(weights, contexts, x_EBI[0], labels_EB[0])
+        leaves = weights | contexts if learned_contexts else weights
+        found = torch.autograd.grad(loss, list(leaves.values()))
+        gradients = {name: g[None] for name, g in zip(leaves, found, strict=True)}
+        of_contexts = {name: gradients.pop(name) for name in contexts if learned_contexts}
+        return gradients, of_contexts, loss.detach()[None]
 
     @torch.no_grad()
     def logits(self, x_EBI: Tensor, task: int) -> Tensor:
         """Each member's logits of its own batch, shape (E, B, O)."""
-        return self._logits(self.parameters, self.buffers, x_EBI, task)
+        return self._logits(self.parameters, self.of_task(task), x_EBI)
 
     def finite(self) -> Tensor:
         """Which members' parameters are all finite, shape (E,)."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from psp_core.contexts import get_context
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.models import SuperposedMLP, mlp
-from psp_core.optimisers import OPTIMISERS
+from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.packing import Pack
 from psp_core.randomness import generator
 from psp_core.streams import STREAMS, Stream
@@ -78,11 +78,10 @@ class PackTraining:
         models = [_model(config, dataset) for config in configs]
         self.num_params = sum(p.numel() for p in models[0].parameters())
         self.context_bytes_per_task = models[0].bytes_per_task()
+        if self.config.learned_contexts:  # no longer signs or phases: every number counts
+            self.context_bytes_per_task = 4 * sum(buffer[0].numel() for buffer in models[0].buffers())
         self.pack = Pack(models, device)
-        self.optimiser = OPTIMISERS[self.config.optimiser](
-            torch.tensor([config.lr for config in configs], device=device),
-            torch.tensor([config.momentum for config in configs], device=device),
-        )
+        self.optimiser = self._new_optimiser()
         size = (len(configs), self.config.num_tasks, self.config.num_tasks)
         self.accuracy_EKK = torch.full(size, float("nan"), dtype=torch.float64)
         self.loss_EKK = torch.full(size, float("nan"), dtype=torch.float64)
@@ -123,6 +122,12 @@ class PackTraining:
             for e, config in enumerate(self.configs)
         ]
 
+    def _new_optimiser(self) -> Optimiser:
+        return OPTIMISERS[self.config.optimiser](
+            torch.tensor([config.lr for config in self.configs], device=self.device),
+            torch.tensor([config.momentum for config in self.configs], device=self.device),
+        )
+
     def _describe(self, task: int) -> Tensor:
         return torch.stack([stream.describe(task) for stream in self.streams]).to(self.device)
 
@@ -130,12 +135,18 @@ class PackTraining:
         description_E = self._describe(task)
         order = [_batch_order(config, len(self.dataset.train_labels), task) for config in self.configs]
         samples_SEB = torch.stack(order, dim=1).to(self.device)
+        learned = self.config.learned_contexts
+        of_contexts = self._new_optimiser()  # no context was trained before its task
+        contexts = self.pack.of_task(task)
         losses = []
         for samples_EB in samples_SEB:
             images_EBI = self.streams[0].apply(self.dataset.train_images[samples_EB], description_E)
             x_EBI = self.dataset.normalise(images_EBI)
-            gradients, loss_E = self.pack.gradients(x_EBI, self.dataset.train_labels[samples_EB], task)
+            labels_EB = self.dataset.train_labels[samples_EB]
+            gradients, context_gradients, loss_E = self.pack.gradients(x_EBI, labels_EB, task, learned_contexts=learned)
             self.optimiser.step(self.pack.parameters, gradients)
+            if learned:
+                of_contexts.step(contexts, context_gradients)
             losses.append(loss_E)
         return torch.stack(losses, dim=1)
 

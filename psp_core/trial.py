@@ -26,6 +26,9 @@ class TrialConfig:
         permute_first: whether task 0 is permuted as well.
         model: `mlp`.
         context: what turns the shared weights into one task's weights.
+        learned_contexts: train the current task's contexts too, with the weights' optimiser settings,
+            and leave them when the next task begins; nothing keeps them on the unit circle or
+            orthogonal. The paper's contexts are fixed; its released code trains them (papers.md, A7).
         width: units of each hidden layer.
         depth: number of hidden layers.
         num_tasks: K, how many tasks are trained, one after another.
@@ -49,6 +52,7 @@ class TrialConfig:
     permute_first: bool = False
     model: str = "mlp"
     context: str = "binary"
+    learned_contexts: bool = False
     width: int = 256
     depth: int = 2
     num_tasks: int = 50
@@ -76,6 +80,11 @@ class TrialConfig:
             raise ValueError(
                 f"momentum={self.momentum} does not apply to optimiser={self.optimiser!r}; "
                 "leave it out, or use 'sgd' or 'rmsprop'."
+            )
+        if self.learned_contexts and not CONTEXTS[self.context].is_learnable:
+            raise ValueError(
+                f"learned_contexts=true does not apply to context={self.context!r}, which has no numbers of its "
+                "own for each task; leave it out, or use another context."
             )
         if self.milestones and self.milestones[-1] >= self.num_tasks:
             raise ValueError(

@@ -21,6 +21,7 @@ class Context(ABC):
 
     name: ClassVar[str]
     is_complex: ClassVar[bool] = False
+    is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
 
     @abstractmethod
     def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ class NoContext(Context):
     """c(k) = 1 for every task: all tasks share the same weights."""
 
     name: ClassVar[str] = "none"
+    is_learnable: ClassVar[bool] = False
 
     def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
         """Nothing to draw: a tensor of shape (K, 0)."""

@@ -17,6 +17,7 @@ class OnePower(Complex):
     """
 
     name: ClassVar[str] = "one-power"
+    is_learnable: ClassVar[bool] = False
 
     def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
         """Unit phasors, shape (K, 2, I)."""

@@ -26,13 +26,30 @@ def batch(num_members: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("num_members", [1, 3])
 def test_members_have_the_gradients_they_have_alone(context: str, num_members: int) -> None:
     x, labels = batch(num_members)
-    gradients, loss = Pack(models(context, num_members), CPU).gradients(x, labels, 1)
+    gradients, _, loss = Pack(models(context, num_members), CPU).gradients(x, labels, 1)
     for e, model in enumerate(models(context, num_members)):
         alone = nn.functional.cross_entropy(model(x[e], task=1), labels[e])
         alone.backward()
         torch.testing.assert_close(loss[e], alone.detach())
         for name, parameter in model.named_parameters():
             torch.testing.assert_close(gradients[name][e], parameter.grad)
+
+
+@pytest.mark.parametrize("context", ["binary", "complex", "rotation"])
+@pytest.mark.parametrize("num_members", [1, 3])
+def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_members: int) -> None:
+    x, labels = batch(num_members)
+    pack = Pack(models(context, num_members), CPU)
+    gradients, of_contexts, _ = pack.gradients(x, labels, 1, learned_contexts=True)
+    for e, model in enumerate(models(context, num_members)):
+        for buffer in model.buffers():
+            buffer.requires_grad_()
+        nn.functional.cross_entropy(model(x[e], task=1), labels[e]).backward()
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(gradients[name][e], parameter.grad)
+        for name, buffer in model.named_buffers():
+            torch.testing.assert_close(of_contexts[name][e, 0], buffer.grad[1])
+            assert buffer.grad[[0, 2]].count_nonzero() == 0
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -47,8 +64,8 @@ def test_a_member_that_is_not_finite_does_not_reach_its_neighbours() -> None:
     x, labels = batch()
     pack, healthy = Pack(models("binary"), CPU), Pack(models("binary"), CPU)
     pack.parameters["layers.0.weight"][1] = float("nan")
-    gradients, _ = pack.gradients(x, labels, 0)
-    expected, _ = healthy.gradients(x, labels, 0)
+    gradients, _, _ = pack.gradients(x, labels, 0)
+    expected, _, _ = healthy.gradients(x, labels, 0)
     assert pack.finite().tolist() == [True, False, True]
     for name in gradients:
         assert torch.equal(gradients[name][[0, 2]], expected[name][[0, 2]])

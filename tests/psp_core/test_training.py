@@ -111,6 +111,45 @@ def test_a_diverged_member_is_named_and_harms_nobody() -> None:
     assert torch.equal(steady.accuracy.nan_to_num(), beside.accuracy.nan_to_num())
 
 
+def test_learned_contexts_move_in_their_own_task_only() -> None:
+    config = replace(DIGITS, learned_contexts=True)
+    training = PackTraining([config, replace(config, seed=1)], load_dataset("digits"), torch.device("cpu"))
+    name = "layers.1.contexts"
+    drawn = training.pack.contexts[name].clone()
+    training.train_task()
+    after_first = training.pack.contexts[name].clone()
+    training.train_task()
+    assert not torch.equal(after_first[:, 0], drawn[:, 0])
+    assert torch.equal(after_first[:, 1:], drawn[:, 1:])
+    assert torch.equal(training.pack.contexts[name][:, 0], after_first[:, 0])
+    assert training.context_bytes_per_task == 4 * (64 + 16 + 16)  # numbers, no longer bits
+
+
+def test_learned_contexts_are_what_torch_would_train_them_to() -> None:
+    """One step by hand: RMSprop over the weights and the current task's contexts alike."""
+    config = replace(DIGITS, learned_contexts=True, num_tasks=1, steps_per_task=2, context="rotation")
+    data = load_dataset("digits")
+    model = mlp(16, 2, CONTEXTS["rotation"], in_features=64, out_features=10, num_tasks=1, seed=0)
+    leaves = [*model.parameters(), *(buffer.requires_grad_() for buffer in model.buffers())]
+    optimiser = torch.optim.RMSprop(leaves, lr=config.lr)
+    for samples in _batch_order(config, len(data.train_labels), 0):
+        optimiser.zero_grad()
+        x = data.normalise(data.train_images[samples])
+        nn.functional.cross_entropy(model(x, task=0), data.train_labels[samples]).backward()
+        optimiser.step()
+    training = PackTraining([config], data, torch.device("cpu"))
+    training.train_task()
+    for name, expected in [*model.named_parameters(), *model.named_buffers()]:
+        found = {**training.pack.parameters, **training.pack.contexts}[name][0]
+        torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("context", ["none", "one-power"])
+def test_a_context_without_numbers_for_each_task_cannot_be_learned(context: str) -> None:
+    with pytest.raises(ValueError, match=f"learned_contexts=true does not apply to context='{context}'"):
+        replace(DIGITS, context=context, learned_contexts=True)
+
+
 def test_batches_are_epochs_each_sample_once() -> None:
     order = _batch_order(replace(DIGITS, steps_per_task=10, batch_size=10), 50, 0).flatten()
     assert torch.equal(order[:50].sort().values, torch.arange(50))
