@@ -6,7 +6,7 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.store import read_store
+from analysis.store import StoreError, read_store
 from analysis.tables import first_task, interval_95
 
 # What the papers' runs share and their tables do not list (papers' text and the authors' code).
@@ -28,15 +28,20 @@ def compare_store(out: str) -> str:
     are two seeds or more), and the difference. Only trials with the paper's settings count.
 
     Raises:
-        ValueError: no store at that place, or none of its trials has a published counterpart.
+        StoreError: no store at that place, or none of its trials has a published counterpart.
     """
     evals = read_store(out).evals
+    tables = [] if evals.empty else list(_all_tables(evals))
+    if not tables:
+        raise StoreError(f"out={out!r} holds no trial with settings that a published value is known for.")
+    return "\n\n".join(tables)
+
+
+def _all_tables(evals: pd.DataFrame) -> Iterator[str]:
     for setting, value in PAPER_SETTINGS.items():
         evals = evals[evals[setting] == value]
-    tables = [table for source, rows in published().groupby("source") for table in _tables(str(source), rows, evals)]
-    if not tables:
-        raise ValueError(f"out={out!r} holds no trial with settings that a published value is known for.")
-    return "\n\n".join(tables)
+    for source, rows in published().groupby("source"):
+        yield from _tables(str(source), rows, evals)
 
 
 def published() -> pd.DataFrame:
@@ -49,7 +54,8 @@ def _tables(source: str, rows: pd.DataFrame, evals: pd.DataFrame) -> Iterator[st
     ours = evals.merge(rows[SETUP].drop_duplicates(), on=SETUP)
     if ours.empty:
         return
-    ours = first_task(ours)
+    # The same trial measured in two ways counts once.
+    ours = first_task(ours).drop_duplicates(["context", "width", "seed", "tasks_seen"])
     seen = sorted(rows["tasks_seen"].unique())
     setup = rows.iloc[0]
     seeds = ours["seed"].nunique()

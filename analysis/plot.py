@@ -10,7 +10,7 @@ import pandas as pd
 import seaborn as sns
 
 from analysis.figures import FIGURES, UnsupportedError
-from analysis.store import STRATUM, open_folder, read_store
+from analysis.store import STRATUM, StoreError, open_folder, read_store
 
 FORMATS: Final = ("png", "svg", "pdf")
 
@@ -23,16 +23,20 @@ def plot_store(out: str, format: str = "png") -> Iterator[str]:
         format: png, svg or pdf.
 
     Raises:
-        ValueError: unknown format, or no store at that place.
+        StoreError: unknown format, or no store at that place; at the end, and after everything that
+            can be drawn is drawn, where a file of the store is damaged.
     """
     if format not in FORMATS:
-        raise ValueError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
+        raise StoreError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
     store = read_store(out)
-    yield from (f"warning: {warning}" for warning in store.warnings)
+    yield from (f"note: {note}" for note in store.left_out)
     if store.evals.empty:
-        raise ValueError(f"out={out!r} holds no measured trial yet; see psp status.")
+        raise StoreError(f"out={out!r} holds no measured trial yet; see psp status.")
     fs, root = open_folder(out)
-    fs.create_dir(f"{root}/figures", recursive=True)
+    try:
+        fs.create_dir(f"{root}/figures", recursive=True)
+    except OSError as error:
+        raise StoreError(f"out={out!r} cannot be written: {error}. Copy the store to a place that can.") from None
     mpl.use("Agg")
     sns.set_theme(style="whitegrid", context="paper")
     for suffix, evals in strata(store.evals):
@@ -48,6 +52,8 @@ def plot_store(out: str, format: str = "png") -> Iterator[str]:
             with fs.open_output_stream(f"{root}/figures/{name}{suffix}.{format}") as stream:
                 stream.write(content.getvalue())
             yield f"drew {out.rstrip('/')}/figures/{name}{suffix}.{format}"
+    if store.damaged:
+        raise StoreError(" ".join(store.damaged))
 
 
 def strata(evals: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -31,6 +31,10 @@ STRATUM: Final = [
 ADDED_LATER: Final = {"learned_contexts": False}
 
 
+class StoreError(ValueError):
+    """A store cannot be read or drawn; the message says why."""
+
+
 @dataclass(frozen=True)
 class Store:
     """What a store holds.
@@ -39,42 +43,44 @@ class Store:
         trials: one row per trial, the columns of the store's contract.
         evals: one row per (trial, tasks_seen, task), with the trial's columns beside; trials that
             diverged or failed are left out.
-        warnings: files that could not be read, and trials left out.
+        damaged: a sentence for each file that could not be read.
+        left_out: a sentence for each kind of trial that is not among the evals.
     """
 
     trials: pd.DataFrame
     evals: pd.DataFrame
-    warnings: list[str]
+    damaged: list[str]
+    left_out: list[str]
 
 
 def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
     """The file system and the path of a store.
 
     Raises:
-        ValueError: there is no store at that place.
+        StoreError: there is no store at that place.
     """
     try:
         fs, root = pafs.FileSystem.from_uri(out if "://" in out else str(Path(out).expanduser().absolute()))
         found = fs.get_file_info(f"{root}/trials").type == pafs.FileType.Directory
     except (OSError, pa.ArrowException) as error:
-        raise ValueError(f"out={out!r} cannot be opened: {error}.") from None
+        raise StoreError(f"out={out!r} cannot be opened: {error}.") from None
     if not found:
-        raise ValueError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.")
+        raise StoreError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.")
     return fs, root
 
 
 def read_store(out: str) -> Store:
-    """Read a store whole; a damaged file is named in the warnings and the others still count.
+    """Read a store whole; a damaged file is named and the others still count.
 
     Raises:
-        ValueError: there is no store at that place, or nothing in it can be read.
+        StoreError: there is no store at that place, or nothing in it can be read.
     """
     fs, root = open_folder(out)
-    trials, warnings = _read_folder(fs, f"{root}/trials", out)
+    trials, damaged = _read_folder(fs, f"{root}/trials", out)
     evals, more = _read_folder(fs, f"{root}/evals", out)
+    damaged += more
     if trials.empty:
-        damaged = " ".join(warnings)
-        raise ValueError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {damaged}".strip())
+        raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
     for column, before in ADDED_LATER.items():
         if column not in trials:
             trials[column] = before
@@ -82,16 +88,20 @@ def read_store(out: str) -> Store:
     # A trial may stand in two files: once as failed, then as what a later run made of it.
     trials["_failed"] = trials["status"] == "failed"
     trials = trials.sort_values("_failed", kind="stable").drop_duplicates("trial_id").drop(columns="_failed")
-    ok = trials[trials["status"] == "ok"]
-    for status, group in trials[trials["status"] != "ok"].groupby("status"):
-        more.append(f"{len(group)} {status} trials are left out of tables and figures")
+    ok = trials[trials["status"] == "ok"].sort_values("num_tasks")
+    # Of trials that differ in their number of tasks alone, one is the beginning of the other.
+    ok = ok.drop_duplicates([*STRATUM, "context", "width", "lr", "seed"], keep="last")
+    left_out = [
+        f"{len(group)} {status} trials are left out of tables and figures"
+        for status, group in trials[trials["status"] != "ok"].groupby("status")
+    ]
     if not evals.empty:
         evals = evals.drop_duplicates(["trial_id", "tasks_seen", "task"]).merge(ok, on="trial_id")
-    return Store(trials.reset_index(drop=True), evals, warnings + more)
+    return Store(trials.reset_index(drop=True), evals, damaged, left_out)
 
 
 def _read_folder(fs: pafs.FileSystem, folder: str, out: str) -> tuple[pd.DataFrame, list[str]]:
-    tables, warnings = [], []
+    tables, damaged = [], []
     selector = pafs.FileSelector(folder, allow_not_found=True)
     for info in sorted(fs.get_file_info(selector), key=lambda info: str(info.path)):
         if not info.base_name.endswith(".parquet") or info.base_name.startswith("."):
@@ -101,8 +111,8 @@ def _read_folder(fs: pafs.FileSystem, folder: str, out: str) -> tuple[pd.DataFra
                 tables.append(pq.read_table(file))
         except (OSError, pa.ArrowException) as error:
             place = f"{out}/{folder.rpartition('/')[2]}/{info.base_name}"
-            warnings.append(f"{place} cannot be read and is left out ({' '.join(str(error).split())})")
+            damaged.append(f"{place} cannot be read ({' '.join(str(error).split())}).")
     if not tables:
-        return pd.DataFrame(), warnings
+        return pd.DataFrame(), damaged
     frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
-    return frame, warnings
+    return frame, damaged

@@ -40,9 +40,12 @@ def capacity(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Each trial's capacity at `threshold` times its accuracy on a single task, R[0, 0].
 
     Columns TRIAL, capacity (tasks; 0 where none reaches the threshold), num_tasks (its upper bound).
-    Trials whose R[0, 0] was not measured are left out.
+    Trials that did not measure all tasks after each one are left out: theirs is not known.
     """
     curve = mean_accuracy(evals)
+    rows = curve.groupby("trial_id")["tasks_seen"].transform("size")
+    last = evals.groupby("trial_id")["tasks_seen"].max()
+    curve = curve[rows == curve["trial_id"].map(last)]
     single = curve.loc[curve["tasks_seen"] == 1, ["trial_id", "accuracy"]].rename(columns={"accuracy": "single"})
     curve = curve.merge(single, on="trial_id")
     curve["reached"] = np.where(curve["accuracy"] >= threshold * curve["single"], curve["tasks_seen"], 0)

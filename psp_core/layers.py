@@ -72,10 +72,6 @@ class SuperposedLinear(nn.Module):
         imaginary = y_B22O[..., 0, 1, :] + y_B22O[..., 1, 0, :]
         return torch.stack([real, imaginary], dim=-2)
 
-    def bytes_per_task(self) -> int:
-        """Bytes that one more task costs this layer."""
-        return self.context.bytes_per_task(self.weight.shape[0])
-
     def extra_repr(self) -> str:
         """Sizes and context, for printing."""
         shape = f"{self.weight.shape[0]}, {self.weight.shape[-1]}"

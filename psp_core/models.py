@@ -25,21 +25,26 @@ class SuperposedMLP(nn.Module):
         """Chain the layers."""
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.is_complex = layers[0].context.is_complex
+        self.context = layers[0].context
+        self.input_sizes = [layer.weight.shape[0] for layer in layers]
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """Logits of a batch of task `task`, shapes (B, I) to (B, O)."""
-        if self.is_complex:
+        if self.context.is_complex:
             x = torch.stack([x, torch.zeros_like(x)], dim=-2)
         *hidden, last = self.layers
         for layer in hidden:
             x = layer(x, task).relu()
         logits: Tensor = last(x, task)
-        return logits[..., 0, :] if self.is_complex else logits
+        return logits[..., 0, :] if self.context.is_complex else logits
 
     def bytes_per_task(self) -> int:
         """Bytes that one more task costs the whole network."""
-        return sum(layer.bytes_per_task() for layer in self.layers if isinstance(layer, SuperposedLinear))
+        return sum(self.context.bytes_per_task(size) for size in self.input_sizes)
+
+    def bytes_once(self) -> int:
+        """Bytes of contexts that all tasks share."""
+        return sum(self.context.bytes_once(size) for size in self.input_sizes)
 
 
 def mlp(

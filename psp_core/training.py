@@ -35,6 +35,7 @@ class TrialResult:
         diverged_at: the step at which a loss or parameter was first seen not finite, else None;
             nothing is measured from that task on.
         num_params: real numbers that are trained.
+        context_bytes_once: what all tasks' contexts share.
         context_bytes_per_task: what one more task costs.
         seconds: this trial's share of its pack's time: wall time over the number of members.
     """
@@ -45,6 +46,7 @@ class TrialResult:
     num_samples: Tensor
     diverged_at: int | None
     num_params: int
+    context_bytes_once: int
     context_bytes_per_task: int
     seconds: float
 
@@ -77,6 +79,7 @@ class PackTraining:
         self.streams = [_stream(config, dataset) for config in configs]
         models = [_model(config, dataset) for config in configs]
         self.num_params = sum(p.numel() for p in models[0].parameters())
+        self.context_bytes_once = models[0].bytes_once()
         self.context_bytes_per_task = models[0].bytes_per_task()
         if self.config.learned_contexts:  # no longer signs or phases: every number counts
             self.context_bytes_per_task = 4 * sum(buffer[0].numel() for buffer in models[0].buffers())
@@ -116,6 +119,7 @@ class PackTraining:
                 num_samples=self.num_samples_KK * self.accuracy_EKK[e].isfinite(),
                 diverged_at=self.diverged_at[e],
                 num_params=self.num_params,
+                context_bytes_once=self.context_bytes_once,
                 context_bytes_per_task=self.context_bytes_per_task,
                 seconds=self.seconds / len(self.configs),
             )
@@ -224,7 +228,7 @@ def _model(config: TrialConfig, dataset: Dataset) -> SuperposedMLP:
 
 
 def _stream(config: TrialConfig, dataset: Dataset) -> Stream:
-    return STREAMS[config.stream](dataset.num_inputs, config.seed, permute_first=config.permute_first)
+    return STREAMS[config.stream].for_trial(config, dataset.num_inputs)
 
 
 def _batch_order(config: TrialConfig, num_samples: int, task: int) -> Tensor:

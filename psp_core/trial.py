@@ -38,7 +38,8 @@ class TrialConfig:
         batch_size: B, samples for each step.
         steps_per_task: steps before the next task begins.
         eval_tasks: what is measured after each task: `all` tasks seen, or the `ends` (first, newest).
-        eval_samples: test samples for each measurement; None for the whole test set.
+        eval_samples: test samples for each measurement; None for the whole test set, which is always
+            used after the last task.
         milestones: numbers of tasks after which everything is measured as after the last one:
             all tasks seen, on the whole test set.
         seed: of everything random, each thing with a generator of its own.
@@ -86,6 +87,8 @@ class TrialConfig:
                 f"learned_contexts=true does not apply to context={self.context!r}, which has no numbers of its "
                 "own for each task; leave it out, or use another context."
             )
+        if self.depth == 0 and self.width != type(self).width:
+            raise ValueError(f"width={self.width} does not apply at depth=0, a single layer; leave it out.")
         if self.milestones and self.milestones[-1] >= self.num_tasks:
             raise ValueError(
                 f"milestones={self.milestones} must lie below num_tasks={self.num_tasks}, "
@@ -161,6 +164,8 @@ def check_setting(key: str, value: Any) -> Any:  # noqa: ANN401  (a value from a
         lookup(key, value, _CHOICES[key])
     if key in _AT_LEAST and value < _AT_LEAST[key]:
         raise ValueError(f"{key}={value} must be at least {_AT_LEAST[key]}; give a larger whole number.")
+    if key in _AT_LEAST and value >= 2**31:
+        raise ValueError(f"{key}={value} must be below 2**31, which is how it is stored; give a smaller whole number.")
     if key == "lr" and not (0 < value < math.inf):
         raise ValueError(f"lr={value} must be a positive, finite number; the paper's is 1e-4.")
     if key == "momentum" and not 0 <= value < 1:
@@ -179,7 +184,7 @@ def _to_int(key: str, value: object) -> int:
 
 def _to_float(key: str, value: object) -> float:
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, OverflowError):
             return float(value)
     raise ValueError(f"{key}={value!r} must be a number, such as 0.001.")
 

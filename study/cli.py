@@ -1,5 +1,6 @@
 """The command line: psp list | plan | run | status | plot | compare."""
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -46,12 +47,12 @@ def list_studies() -> None:
 def plan(study: Study, out: OutOption = None, assignments: Set = None) -> None:
     """Show what would run: trials, packs, steps, estimated cost. Runs nothing."""
     from study.progress import clock
-    from study.run import standing, warn
+    from study.run import standing
+    from study.spec import StudyError
 
     spec, store = _open(study, out, assignments)
     now = standing(spec, store)
     packs = now.packs()
-    warn(Console(stderr=True), now.warnings)
     typer.echo(f"{spec.name}: {spec.about}")
     typer.echo(f"  trials   {len(now.trials)} planned, {sum(len(p.trials) for p in packs)} to do")
     typer.echo(f"  packs    {len(packs)} of {_sizes(packs)} trials")
@@ -60,6 +61,8 @@ def plan(study: Study, out: OutOption = None, assignments: Set = None) -> None:
     )
     cost = sum(pack.cost for pack in packs)
     typer.echo(f"  cost     about {clock(cost)} on one CPU core, measuring left out; good to a factor of two")
+    if now.damaged:
+        raise StudyError(" ".join(now.damaged))
 
 
 @app.command()
@@ -72,18 +75,21 @@ def run(
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
     from study.run import run_study, say
+    from study.spec import StudyError
 
     console = Console()
     spec, store = _open(study, out, assignments)
     try:
         failed = run_study(spec, store, console, data=data, address=address)
     except KeyboardInterrupt:
-        say(console, f"Stopped; finished trials are kept. Go on with the same command: psp {' '.join(sys.argv[1:])}")
+        say(console, f"Stopped; finished trials are kept. Go on with the same command: psp {shlex.join(sys.argv[1:])}")
         raise typer.Exit(INTERRUPTED) from None
     except ConnectionError as error:
-        raise ValueError(
+        raise StudyError(
             f"address={address!r}: no Ray cluster answers there ({error}); start one, or leave it out."
         ) from None
+    if failed:
+        say(console, f"{failed} trials have no result; see why: psp status {store.out}")
     say(console, f"Results: {store.out}   Draw them: psp plot {store.out}")
     raise typer.Exit(1 if failed else 0)
 
@@ -91,16 +97,18 @@ def run(
 @app.command()
 def status(out: Out) -> None:
     """Show what is done, running, failed and to do, with errors."""
-    from study.run import standing, warn
+    from study.run import standing
+    from study.spec import StudyError
     from study.store import TrialStore
 
     store = TrialStore(out)
     spec = store.read_study()
     if spec is None:
-        raise ValueError(f"out={out!r} is no trial store: it has no study.yaml. Make one with psp run.")
+        raise StudyError(f"out={out!r} is no trial store: it has no study.yaml. Make one with psp run.")
     now = standing(spec, store)
-    warn(Console(stderr=True), now.warnings)
     typer.echo(_status_text(spec, store, now))
+    if now.damaged:
+        raise StudyError(" ".join(now.damaged))
     raise typer.Exit(1 if now.count("failed") else 0)
 
 
@@ -129,6 +137,11 @@ def main() -> None:
     try:
         app()
     except ValueError as error:
+        from analysis.store import StoreError
+        from study.spec import StudyError
+
+        if not isinstance(error, StudyError | StoreError):
+            raise
         Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
         sys.exit(BAD_INPUT)
 

@@ -19,7 +19,7 @@ MAX_PRODUCTS: Final = 200_000
 """A pack grows up to so many members, and multiplications for one sample of each: on a CPU batched
 products of wider networks are slower than single ones."""
 
-# Rough cost of training on one CPU core, measured on the machine of docs/performance.md.
+# Rough cost of training on one CPU core, see docs/performance.md.
 _SECONDS_PER_STEP: Final = 2e-3
 _FLOPS_PER_SECOND: Final = 4e10
 
@@ -103,8 +103,8 @@ def _num_products(trial: TrialConfig) -> int:
     sizes = DATASETS[trial.dataset]
     layers = [sizes.num_inputs, *[trial.width] * trial.depth, sizes.num_classes]
     weights = sum(i * o for i, o in pairwise(layers))
-    rotations = sum(i * i for i in layers[:-1]) if trial.context == "rotation" else 0
-    return weights * (4 if CONTEXTS[trial.context].is_complex else 1) + rotations
+    context = CONTEXTS[trial.context]
+    return weights * (4 if context.is_complex else 1) + sum(map(context.num_products, layers[:-1]))
 
 
 def _digest(value: object) -> str:

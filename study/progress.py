@@ -51,11 +51,11 @@ class Tally:
             return
         self.done += len(pack.trials)
         self.diverged += result["diverged"]
-        if self.best is None or result["accuracy"] > self.best[0]:
+        if result["accuracy"] > (self.best[0] if self.best else -1):  # false for NaN
             self.best = (result["accuracy"], self.label(pack))
 
     def lost(self, pack: Pack) -> None:
-        """A pack's worker died too often."""
+        """Ray gave up on a pack."""
         self.progressed(pack, {"done": True, "failed": True})
 
     def label(self, pack: Pack) -> str:
@@ -127,10 +127,10 @@ class Display:
             self._event(pack, "failed" if result["failed"] else f"accuracy {result['accuracy']:.3f}")
 
     def lost(self, pack: Pack) -> None:
-        """A pack's worker died too often."""
+        """Ray gave up on a pack."""
         self.tally.lost(pack)
         self._refresh()
-        self._event(pack, "failed: its worker process died")
+        self._event(pack, "failed: Ray gave up on it")
 
     def _refresh(self) -> None:
         done = sum(self.tally.cost_done.values())

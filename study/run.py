@@ -3,7 +3,6 @@
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,10 +24,10 @@ class Standing:
 
     trials: list[TrialConfig]
     finished: dict[str, Finished]
-    warnings: list[str]
+    damaged: list[str]
 
-    def count(self, *statuses: str) -> int:
-        """Planned trials that ended with one of these statuses."""
+    def count(self, *statuses: str | None) -> int:
+        """Planned trials that ended with one of these statuses; None: of which nothing is stored."""
         return sum(self.status(trial) in statuses for trial in self.trials)
 
     def status(self, trial: TrialConfig) -> str | None:
@@ -44,18 +43,18 @@ class Standing:
 
 def standing(spec: StudySpec, store: TrialStore) -> Standing:
     """Compare what a study plans with what a store holds."""
-    finished, warnings = store.finished()
-    return Standing(merge(spec.trials()), finished, warnings)
+    finished, damaged = store.finished()
+    return Standing(merge(spec.trials()), finished, damaged)
 
 
 def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: Path | None, address: str | None) -> int:
     """Train what is planned and not yet in the store.
 
     Returns:
-        How many planned trials have failed.
+        How many planned trials have no result.
 
     Raises:
-        StudyError: the store belongs to another study, or data are missing.
+        StudyError: the store belongs to another study or is damaged, or data are missing.
         KeyboardInterrupt: the user stopped it.
     """
     for dataset in {trial.dataset for trial in spec.trials()}:
@@ -63,15 +62,17 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: Pat
             ensure_dataset(dataset, data)
         except ValueError as error:
             raise StudyError(str(error)) from None
-    store.claim(spec, provenance())
-    store.forget_progress()  # of runs that were killed
+    store.check(spec)
     before = standing(spec, store)
-    warn(console, before.warnings)
+    if before.damaged:
+        raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
     packs = before.packs()
     num_trials = sum(len(pack.trials) for pack in packs)
     say(console, f"{spec.name}: {len(before.trials)} trials planned, {len(before.trials) - num_trials} done already.")
     if not packs:
         return 0
+    store.claim(spec, provenance())
+    store.forget_progress()  # of runs that were killed
     tally = Tally(packs, list(spec.axes))
     root = str(data_root(data))  # absolute: a worker's current folder is another
     jobs = [Job(study=spec.name, pack=pack, store=store.uri, data=root) for pack in packs]
@@ -85,29 +86,27 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: Pat
         f"{num_trials} trials trained in {clock(tally.elapsed())}: {after.count('ok')} ok, "
         f"{after.count('diverged')} diverged, {after.count('failed')} failed of {len(after.trials)} planned.",
     )
-    return after.count("failed")
+    return after.count("failed", None)
 
 
 def provenance() -> dict[str, str]:
     """What runs the study: versions and the git commit where there is one."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "ray")}
-    commit = subprocess.run(
-        ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return {
-        "psp": __version__,
-        "python": platform.python_version(),
-        **versions,
-        "commit": commit.stdout.strip() or "unknown",
-    }
+    return {"psp": __version__, "python": platform.python_version(), **versions, "commit": _commit()}
+
+
+def _commit() -> str:
+    """This project's git commit, `-dirty` where files differ from it; `unknown` outside a clone."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return "unknown"
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def say(console: Console, text: str, style: str | None = None) -> None:
     """One plain line."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
-
-
-def warn(console: Console, warnings: Sequence[str]) -> None:
-    """One line for each warning."""
-    for warning in warnings:
-        say(console, f"warning: {warning}", style="yellow")

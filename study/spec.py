@@ -130,8 +130,8 @@ def load_study(study: str) -> StudySpec:
         raise StudyError(f"study={study!r} is neither a file nor a shipped study; {did_you_mean(study, shipped)}")
     try:
         return StudySpec.from_mapping(parse_yaml(path.read_text(encoding="utf-8"), study))
-    except UnicodeDecodeError as error:
-        raise StudyError(f"{study} is not text ({error}); a study is a YAML file in UTF-8.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{study} cannot be read as text ({error}); a study is a YAML file in UTF-8.") from None
     except StudyError as error:
         raise StudyError(f"{study}: {error}") from None
 
@@ -139,7 +139,8 @@ def load_study(study: str) -> StudySpec:
 def shipped_studies() -> dict[str, Traversable]:
     """The studies that ship with the package, by name."""
     files = resources.files("study").joinpath("studies").iterdir()
-    return {file.name.removesuffix(".yaml"): file for file in sorted(files, key=lambda f: f.name)}
+    studies = {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
+    return dict(sorted(studies.items()))
 
 
 def parse_yaml(text: str, source: str) -> object:

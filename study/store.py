@@ -6,6 +6,7 @@ OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
 OUT/checkpoints/PACK/     while a pack is unfinished
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -47,7 +48,7 @@ TRIALS: Final = pa.schema(
         ("milestones", pa.list_(pa.int32())),
         ("num_params", pa.int64()),  # real numbers that are trained
         ("context_bytes_per_task", pa.int64()),
-        ("total_bytes", pa.int64()),  # 4 num_params + num_tasks context_bytes_per_task
+        ("total_bytes", pa.int64()),  # weights, and the contexts of all tasks
         ("seconds", pa.float64()),  # this trial's share of its pack's time
         ("steps_per_second", pa.float64()),  # its optimiser steps over `seconds`
         ("device", pa.string()),
@@ -110,8 +111,8 @@ class TrialStore:
 
     # The study
 
-    def claim(self, spec: StudySpec, provenance: Mapping[str, str]) -> None:
-        """Make this the store of `spec`, or extend it where it already is.
+    def check(self, spec: StudySpec) -> None:
+        """Make sure that this is, or can become, the store of `spec`.
 
         Raises:
             StudyError: the place holds another study, or files that are no store.
@@ -125,6 +126,14 @@ class TrialStore:
             raise StudyError(
                 f"out={self.out!r} belongs to study {stored.name!r}, not {spec.name!r}; choose another folder."
             )
+
+    def claim(self, spec: StudySpec, provenance: Mapping[str, str]) -> None:
+        """Make this the store of `spec`, or extend it where it already is.
+
+        Raises:
+            StudyError: as `check`, or the place cannot be written.
+        """
+        self.check(spec)
         content = {**spec.to_mapping(), PROVENANCE: dict(provenance)}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         try:
@@ -150,45 +159,50 @@ class TrialStore:
     # Packs
 
     def write_pack(self, pack_id: str, trials: Sequence[Row], evals: Sequence[Row]) -> None:
-        """Store a finished pack, its trials last, and forget its progress."""
+        """Store a finished pack, its trials last."""
         for folder, rows, schema in (("evals", evals, EVALS), ("trials", trials, TRIALS)):
             sink = pa.BufferOutputStream()
             pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
             self._write(f"{folder}/{pack_id}.parquet", sink.getvalue())
-        self.forget_progress(pack_id)
 
     def finished(self) -> tuple[dict[str, Finished], list[str]]:
-        """What the store says of each trial, and a warning for each file that cannot be read.
+        """What the store says of each trial, and a sentence for each file that cannot be read.
 
         A trial that failed once and was trained again later counts as what it became.
         """
         found: dict[str, Finished] = {}
-        warnings = []
+        damaged = []
+        for name in self._entries("evals", ".parquet"):
+            try:
+                with self.fs.open_input_file(self._path(f"evals/{name}")) as file:
+                    pq.read_metadata(file)
+            except (OSError, pa.ArrowException) as error:
+                damaged.append(f"{self.out}/evals/{name} cannot be read ({_one_line(error)}).")
         for name in self._entries("trials", ".parquet"):
             try:
                 with self.fs.open_input_file(self._path(f"trials/{name}")) as file:
                     rows = pq.read_table(file, columns=["trial_id", "status", "error"]).to_pylist()
             except (OSError, pa.ArrowException) as error:
-                warnings.append(f"{self.out}/trials/{name} cannot be read and counts as not there ({_one_line(error)})")
+                damaged.append(f"{self.out}/trials/{name} cannot be read ({_one_line(error)}).")
                 continue
             for row in rows:
                 before = found.get(row["trial_id"])
                 if before is None or before.status == "failed":
                     found[row["trial_id"]] = Finished(row["status"], row["error"])
-        return found, warnings
+        return found, damaged
 
     # Progress of unfinished packs
 
     def note_progress(self, pack_id: str, trial_ids: Sequence[str], tasks_seen: int) -> None:
-        """Say that a pack is being trained, and how far it is."""
+        """Say that a pack is being trained, and how far it is; no reason to fail where it cannot be said."""
         content = {"trial_ids": list(trial_ids), "tasks_seen": tasks_seen, "updated": time.time()}
-        self._write(f"checkpoints/{pack_id}/progress.json", json.dumps(content).encode())
+        with contextlib.suppress(OSError):
+            self._write(f"checkpoints/{pack_id}/progress.json", json.dumps(content).encode())
 
     def forget_progress(self, pack_id: str | None = None) -> None:
         """Remove a pack's progress, or every pack's."""
-        path = self._path("checkpoints" + (f"/{pack_id}" if pack_id else ""))
-        if self.fs.get_file_info(path).type == pafs.FileType.Directory:
-            self.fs.delete_dir(path)
+        with contextlib.suppress(OSError):  # nothing to remove, or removed by another process
+            self.fs.delete_dir(self._path("checkpoints" + (f"/{pack_id}" if pack_id else "")))
 
     def running(self) -> dict[str, int]:
         """Tasks seen so far by each trial of the packs that show signs of life."""

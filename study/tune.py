@@ -46,7 +46,7 @@ class PackTrainable(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""
-        self.run = PackRun(self.jobs[new_config["pack"]])
+        self.run = PackRun(self.jobs[new_config["pack"]], "cuda" if ray.get_gpu_ids() else "cpu")
         return True
 
     def step(self) -> dict[str, Any]:
@@ -77,9 +77,8 @@ class _Reporter(tune.Callback):
         job = self._job(trial)
         if (trial.last_result or {}).get("done"):
             return  # it died after its work was stored
-        record_failure(
-            job, f"WorkerDied: the worker process died {MAX_RESTARTS + 1} times; its logs are in Ray's folder"
-        )
+        error = " ".join(str(trial.get_error()).split())
+        record_failure(job, f"Ray gave up on it after {trial.num_failures} attempts: {error}")
         self.display.lost(job.pack)
 
     def _job(self, trial: Trial) -> Job:

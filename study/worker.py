@@ -33,11 +33,11 @@ class PackRun:
     so that one bad pack costs the study nothing else.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, device: str = "cpu") -> None:
         """Remember the job; the first step does the rest."""
         self.job = job
         self.store = TrialStore(job.store)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device)
         self.training: PackTraining | None = None
 
     def step(self) -> dict[str, Any]:
@@ -61,6 +61,7 @@ class PackRun:
             rows = [_trial_row(self.job, result, _device_name(self.device)) for result in results]
             evals = [row for result in results for row in _eval_rows(result)]
             self.store.write_pack(self.job.pack.id, rows, evals)
+            self.store.forget_progress(self.job.pack.id)
         else:
             self._note_progress(self.training.tasks_seen)
         return {
@@ -79,7 +80,9 @@ class PackRun:
 def record_failure(job: Job, error: str) -> None:
     """Store every trial of a pack as failed, with the error."""
     rows = [_row(job, trial, status="failed", error=error) for trial in job.pack.trials]
-    TrialStore(job.store).write_pack(job.pack.id, rows, [])
+    store = TrialStore(job.store)
+    store.write_pack(job.pack.id, rows, [])
+    store.forget_progress(job.pack.id)
 
 
 def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
@@ -93,7 +96,9 @@ def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
         device=device,
         num_params=result.num_params,
         context_bytes_per_task=result.context_bytes_per_task,
-        total_bytes=4 * result.num_params + config.num_tasks * result.context_bytes_per_task,
+        total_bytes=4 * result.num_params
+        + result.context_bytes_once
+        + config.num_tasks * result.context_bytes_per_task,
         seconds=result.seconds,
         steps_per_second=config.num_steps / result.seconds,
         final_accuracy=None if diverged else result.final_accuracy,

@@ -15,13 +15,17 @@ from study.worker import Job, PackRun
 torch.set_num_threads(1)
 
 
+def require_data(name: str) -> Path:
+    """The folder of a real data set; the test is skipped where it is not there, except in CI."""
+    missing = SOURCES[name].missing(data_root())
+    if missing and not os.environ.get("PSP_REQUIRE_DATA"):
+        pytest.skip(f"needs the files of {name}: {missing[0]} is not there; set PSP_DATA")
+    return data_root()
+
+
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
-    """The folder of the real MNIST; the test is skipped where it is not there, except in CI."""
-    missing = SOURCES["mnist"].missing(data_root())
-    if missing and not os.environ.get("PSP_REQUIRE_DATA"):
-        pytest.skip(f"needs MNIST's files: {missing[0]} is not there; set PSP_DATA")
-    return data_root()
+    return require_data("mnist")
 
 
 def small_study(**changes: object) -> StudySpec:

@@ -44,12 +44,18 @@ def palette(contexts: list[str]) -> dict[str, Any]:
     return {"none": (0.45, 0.45, 0.45), **dict(zip(known + others, colours, strict=True))}
 
 
-def finish(grid: sns.FacetGrid, title: str, frame: pd.DataFrame) -> Figure:
+def finish(grid: sns.FacetGrid, title: str, frame: pd.DataFrame, evals: pd.DataFrame) -> Figure:
     """Title, and a line that says what the bands are."""
-    seeds = frame["seed"].nunique()
-    bands = f"mean of {seeds} seeds, bands: 95% interval of the mean" if seeds > 1 else "one seed, so no bands"
-    if frame["lr"].nunique() > 1:
-        bands += "; each curve at its best lr"
-    grid.figure.suptitle(f"{title}\n{bands}", fontsize=10, y=1.0, va="bottom")
+    bands = "; bands: 95% interval of the mean" if frame["seed"].nunique() > 1 else ", so no bands"
+    grid.figure.suptitle(f"{title}\n{seeds_and_lr(frame, evals)}{bands}", fontsize=10, y=1.0, va="bottom")
     figure: Figure = grid.figure
     return figure
+
+
+def seeds_and_lr(frame: pd.DataFrame, evals: pd.DataFrame) -> str:
+    """How many seeds the curves have, and whether each was drawn at the best of several lr."""
+    seeds = frame.groupby(["context", "width", "lr"])["seed"].nunique()
+    number = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    text = "one seed" if number == "1" else f"mean of {number} seeds"
+    chosen = evals["lr"].nunique() > frame["lr"].nunique() or frame["lr"].nunique() > 1
+    return f"{text}; each curve at its best lr" if chosen else text

@@ -18,4 +18,4 @@ def draw(evals: pd.DataFrame) -> Figure:
         raise UnsupportedError("needs all tasks measured after at least two numbers of tasks (eval_tasks: all)")
     grid = curves(frame, "tasks_seen", "accuracy")
     grid.set_axis_labels("number of tasks stored", "mean accuracy over all of them").set(ylim=(0, 1))
-    return finish(grid, "Capacity: how many tasks fit in one set of weights", frame)
+    return finish(grid, "Capacity: how many tasks fit in one set of weights", frame, evals)

@@ -16,11 +16,11 @@ def draw(evals: pd.DataFrame) -> Figure:
     """One curve for each context, over widths.
 
     Raises:
-        UnsupportedError: fewer than two widths, or none measured a single task.
+        UnsupportedError: fewer than two widths whose trials measured everything at each boundary.
     """
     frame = capacity(best_lr(evals), THRESHOLD)
     if frame["width"].nunique() < 2:
-        raise UnsupportedError("needs at least two widths")
+        raise UnsupportedError("needs at least two widths, all tasks measured after each one (eval_tasks: all)")
     grid = curves(frame, "width", "capacity", col=None, col_wrap=None, aspect=1.5, marker="o")
     grid.set(xscale="log", ylim=(0, None))
     most = frame["num_tasks"].max()
@@ -33,4 +33,6 @@ def draw(evals: pd.DataFrame) -> Figure:
         place = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "bottom"}
         axes.annotate(f"all {most} tasks trained", (0.02, most), **place)
     grid.set_axis_labels("width", "capacity (tasks)")
-    return finish(grid, f"Capacity: most tasks with a mean accuracy of {THRESHOLD:.0%} of a single task's", frame)
+    return finish(
+        grid, f"Capacity: most tasks with a mean accuracy of {THRESHOLD:.0%} of a single task's", frame, evals
+    )

@@ -18,4 +18,4 @@ def draw(evals: pd.DataFrame) -> Figure:
         raise UnsupportedError("needs at least two tasks")
     grid = curves(frame, "tasks_seen", "accuracy")
     grid.set_axis_labels("number of tasks trained", "accuracy on task 0").set(ylim=(0, 1))
-    return finish(grid, "Interference: what later tasks leave of the first", frame)
+    return finish(grid, "Interference: what later tasks leave of the first", frame, evals)

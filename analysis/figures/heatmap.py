@@ -7,7 +7,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.figures.base import CONTEXTS, UnsupportedError
+from analysis.figures.base import CONTEXTS, UnsupportedError, seeds_and_lr
 from analysis.tables import best_lr, mean_accuracy
 
 
@@ -21,14 +21,16 @@ def draw(evals: pd.DataFrame) -> Figure:
     if frame["width"].nunique() < 2 or frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs at least two widths, measured after at least two numbers of tasks")
     contexts = sorted(frame["context"].unique(), key=lambda c: (CONTEXTS.index(c) if c in CONTEXTS else 99, c))
-    num_rows = frame["width"].nunique()
-    size = (2.8 * len(contexts) + 1, 0.45 * num_rows + 1.6)
+    widths = sorted(frame["width"].unique(), reverse=True)
+    tasks_seen = sorted(frame["tasks_seen"].unique())
+    size = (2.8 * len(contexts) + 1, 0.45 * len(widths) + 1.6)
     figure, panels = plt.subplots(1, len(contexts), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for index, (context, axes) in enumerate(zip(contexts, panels.flat, strict=True)):
         table = frame[frame["context"] == context].pivot_table(index="width", columns="tasks_seen", values="accuracy")
+        table = table.reindex(index=widths, columns=tasks_seen)  # all maps alike, blank where not measured
         last = index == len(contexts) - 1
         options: dict[str, Any] = {"cbar_kws": {"label": "mean accuracy"}} if last else {}
-        sns.heatmap(table.sort_index(ascending=False), vmin=0, vmax=1, cmap="viridis", ax=axes, cbar=last, **options)
+        sns.heatmap(table, vmin=0, vmax=1, cmap="viridis", ax=axes, cbar=last, **options)
         axes.set(title=context, xlabel="number of tasks", ylabel="width" if index == 0 else "")
-    figure.suptitle(f"Mean accuracy over all tasks stored; mean of {frame['seed'].nunique()} seeds", fontsize=10)
+    figure.suptitle(f"Mean accuracy over all tasks stored\n{seeds_and_lr(frame, evals)}", fontsize=10)
     return figure

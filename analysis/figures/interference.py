@@ -18,4 +18,4 @@ def draw(evals: pd.DataFrame) -> Figure:
         raise UnsupportedError("needs a task that was measured again after a later one")
     grid = curves(frame, "lag", "lost")
     grid.set_axis_labels("lag: tasks trained since", "accuracy lost, mean over tasks")
-    return finish(grid, "Interference: accuracy lost as later tasks are trained", frame)
+    return finish(grid, "Interference: accuracy lost as later tasks are trained", frame, evals)

@@ -19,4 +19,4 @@ def draw(evals: pd.DataFrame) -> Figure:
     last = frame["tasks_seen"].max()
     grid = curves(frame[frame["tasks_seen"] == last], "lr", "accuracy", marker="o")
     grid.set_axis_labels("learning rate", f"mean accuracy over {last} tasks").set(xscale="log", ylim=(0, 1))
-    return finish(grid, "Sensitivity to the learning rate", frame.assign(lr=0))
+    return finish(grid, "Sensitivity to the learning rate", frame.assign(lr=0), evals.assign(lr=0))

@@ -38,6 +38,14 @@ class Context(ABC):
     def unbind(self, x: Tensor, context: Tensor) -> Tensor:
         """Apply the inverse of one task's context, so that unbinding what was bound gives x again."""
 
+    def bytes_once(self, size: int) -> int:
+        """Bytes that all tasks of such a layer share, beside its weights."""
+        return 0
+
+    def num_products(self, size: int) -> int:
+        """Multiplications of binding one input that matter beside the layer's own: matrix products."""
+        return 0
+
     @abstractmethod
     def bytes_per_task(self, size: int) -> int:
         """Bytes that one more task costs a layer with `size` inputs (paper A, Table 1)."""

@@ -24,6 +24,10 @@ class OnePower(Complex):
         powers = torch.arange(1, num_tasks + 1, dtype=torch.float64)
         return unit_phasors(torch.outer(powers, phases(size, generator)))
 
+    def bytes_once(self, size: int) -> int:
+        """The first context: a 4-byte phase for each input."""
+        return 4 * size
+
     def bytes_per_task(self, size: int) -> int:
         """One 4-byte exponent (paper A, Table 1: one more parameter)."""
         return 4

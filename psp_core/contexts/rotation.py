@@ -44,3 +44,7 @@ class Rotation(Context):
     def bytes_per_task(self, size: int) -> int:
         """A 4-byte number for each entry of the matrix."""
         return 4 * size * size
+
+    def num_products(self, size: int) -> int:
+        """A matrix-vector product."""
+        return size * size

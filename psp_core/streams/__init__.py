@@ -5,6 +5,6 @@ from typing import Final
 from psp_core.streams.base import Stream
 from psp_core.streams.permuting import Permuting
 
-STREAMS: Final[dict[str, type[Permuting]]] = {Permuting.name: Permuting}
+STREAMS: Final[dict[str, type[Stream]]] = {Permuting.name: Permuting}
 
 __all__ = ["STREAMS", "Permuting", "Stream"]

@@ -1,9 +1,12 @@
 """What a stream is: an ordered sequence of tasks over a data set."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from psp_core.trial import TrialConfig
 
 
 class Stream(ABC):
@@ -18,6 +21,11 @@ class Stream(ABC):
     """
 
     name: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def for_trial(cls, config: "TrialConfig", num_inputs: int) -> "Stream":
+        """The stream of a trial, whose data set has `num_inputs` pixels an image."""
 
     @abstractmethod
     def describe(self, task: int) -> Tensor:

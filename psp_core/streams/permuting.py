@@ -1,12 +1,15 @@
 """The permuting stream: every task shows the same images with its pixels in another order."""
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from psp_core.randomness import generator
 from psp_core.streams.base import Stream
+
+if TYPE_CHECKING:
+    from psp_core.trial import TrialConfig
 
 # E members, B batch, I pixels
 
@@ -29,6 +32,11 @@ class Permuting(Stream):
         self.num_inputs = num_inputs
         self.seed = seed
         self.permute_first = permute_first
+
+    @classmethod
+    def for_trial(cls, config: "TrialConfig", num_inputs: int) -> "Permuting":
+        """The stream of a trial: its seed is the trial's."""
+        return cls(num_inputs, config.seed, permute_first=config.permute_first)
 
     def describe(self, task: int) -> Tensor:
         """The permutation of task `task`: pixel i of its images is pixel p[i] of the data set's."""

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from analysis.compare import compare_store, published
+from analysis.store import StoreError
 from study.store import TrialStore
 
 
@@ -39,6 +40,11 @@ def test_ours_stand_below_the_papers_with_the_difference(tmp_path: Path) -> None
     assert lines[-3] == "| 512 | binary | paper | 96.6 | 96.5 | 95.2 | 90.7 | 85.8 | 79.8 | 80.6 |"
     assert lines[-2] == "| 512 | binary | ours | 96.0 ± 12.7 | 96.0 ± 12.7 | - | - | - | - | - |"
     assert lines[-1] == "| 512 | binary | difference | -0.6 | -0.5 | - | - | - | - | - |"
+
+
+def test_a_store_without_a_finished_trial_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no trial with settings"):
+        compare_store(store(tmp_path, status="failed"))
 
 
 def test_trials_with_other_settings_do_not_count(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def test_one_seed_has_no_bands_and_says_so(evals: pd.DataFrame) -> None:
         ("capacity-by-width", "width == 4", "at least two widths"),
         ("first-task", "tasks_seen == 1", "at least two tasks"),
         ("interference", "tasks_seen == 1", "measured again"),
+        ("capacity-by-width", "tasks_seen != 2", "eval_tasks: all"),
         ("heatmap", "width == 4", "at least two widths"),
         ("learning-rate", "width == 4", "at least two learning rates"),
     ],
@@ -60,6 +61,20 @@ def test_learning_rates_are_drawn_where_there_are_two(evals: pd.DataFrame) -> No
     other = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x")
     figure = FIGURES["learning-rate"](pd.concat([evals, other]))
     assert figure.axes[0].get_xscale() == "log"
+
+
+def test_heat_maps_are_alike_where_contexts_were_measured_at_different_widths(evals: pd.DataFrame) -> None:
+    other = evals[evals["context"] == "binary"].assign(context="complex", width=16)
+    figure = FIGURES["heatmap"](pd.concat([evals, other]))
+    maps = [axes.collections[0].get_array().shape for axes in figure.axes[:3]]
+    assert maps == [(3, 3)] * 3
+
+
+def test_titles_tell_uneven_seeds_and_a_chosen_lr(evals: pd.DataFrame) -> None:
+    worse = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x", accuracy=evals["accuracy"] / 2)
+    assert "each curve at its best lr" in FIGURES["capacity"](pd.concat([evals, worse])).get_suptitle()
+    uneven = evals[(evals["context"] == "none") | (evals["seed"] == 0)]
+    assert "mean of 1 to 2 seeds" in FIGURES["capacity"](uneven).get_suptitle()
 
 
 def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd.DataFrame) -> None:

@@ -1,13 +1,16 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
 from analysis import tables
 from analysis.store import read_store
 from psp_core import metrics
+from tests.conftest import run_here, small_study
 
 
 def evals_of(R: np.ndarray, **settings: object) -> pd.DataFrame:
@@ -62,4 +65,27 @@ def test_a_store_is_read_whole_and_tidy(small_store: Path) -> None:
     assert len(store.trials) == 8
     assert len(store.evals) == 8 * 6
     assert {"context", "width", "seed", "accuracy"} <= set(store.evals.columns)
-    assert store.warnings == []
+    assert store.damaged == []
+    assert store.left_out == []
+
+
+def test_the_beginning_of_a_longer_trial_counts_once(tmp_path: Path) -> None:
+    few = small_study(settings={**small_study().settings, "num_tasks": 2})
+    run_here(few, tmp_path / "out")
+    run_here(small_study(), tmp_path / "out")
+    store = read_store(str(tmp_path / "out"))
+    assert len(store.trials) == 16
+    assert len(store.evals) == 8 * 6
+    assert set(store.evals["num_tasks"]) == {3}
+
+
+def test_a_store_older_than_a_setting_is_read_as_what_it_was(small_store: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_store, tmp_path / "out")
+    for path in (tmp_path / "out" / "trials").iterdir():
+        pq.write_table(pq.read_table(path).drop_columns("learned_contexts"), path)
+    assert read_store(str(tmp_path / "out")).evals["learned_contexts"].unique().tolist() == [False]
+
+
+def test_capacity_is_known_only_where_every_row_was_measured(R: np.ndarray) -> None:
+    R[3, 1] = np.nan
+    assert tables.capacity(evals_of(R), 0.9).empty

@@ -8,6 +8,7 @@ import torch
 import torchvision
 
 from psp_core.datasets import DATASETS, IDX_FILES, DataUnavailableError, data_root, ensure_dataset, load_dataset
+from tests.conftest import require_data
 
 
 def test_digits_are_real_split_once_and_normalised() -> None:
@@ -24,8 +25,8 @@ def test_digits_are_real_split_once_and_normalised() -> None:
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
-def test_the_real_images_are_whole(name: str, mnist_root: Path) -> None:
-    images = load_dataset(name, mnist_root)
+def test_the_real_images_are_whole(name: str) -> None:
+    images = load_dataset(name, require_data(name))
     sizes = DATASETS[name]
     assert images.train_images.shape == (60_000, sizes.num_inputs)
     assert images.test_images.shape == (sizes.num_test, sizes.num_inputs)

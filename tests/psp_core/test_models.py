@@ -41,5 +41,12 @@ def test_a_state_dict_restores_the_network() -> None:
     assert torch.equal(one(x, task=2), other(x, task=2))
 
 
+def test_bytes_follow_the_papers_table_1() -> None:
+    """Numbers of the first model's contexts and of each further one: complex M and M, OnePower M and 1."""
+    inputs = 6 + 8 + 8
+    assert (model("complex").bytes_once(), model("complex").bytes_per_task()) == (0, 4 * inputs)
+    assert (model("one-power").bytes_once(), model("one-power").bytes_per_task()) == (4 * inputs, 4 * 3)
+
+
 def test_bytes_per_task_add_up_over_layers() -> None:
     assert model("rotation").bytes_per_task() == 4 * (6 * 6 + 8 * 8 + 8 * 8)

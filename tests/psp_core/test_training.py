@@ -163,8 +163,8 @@ def test_members_of_different_shapes_are_refused() -> None:
 
 
 def test_contexts_keep_what_plain_training_loses(mnist_root: Path) -> None:
-    """The effect itself, on real images: 5 permuted tasks, a fifth of the paper's steps."""
-    base = TrialConfig(width=128, num_tasks=5, steps_per_task=200, lr=1e-3, eval_samples=1000, eval_tasks="ends")
+    """The effect itself, on real images: 10 permuted tasks, a fifth of the paper's steps."""
+    base = TrialConfig(width=128, num_tasks=10, steps_per_task=200, lr=1e-3, eval_samples=1000, eval_tasks="ends")
     final = {
         context: train([replace(base, context=context)], data=mnist_root)[0].final_accuracy
         for context in ("none", "binary", "complex")

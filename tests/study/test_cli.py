@@ -72,6 +72,14 @@ def test_run_with_nothing_left_to_do_ends_without_ray(psp, small_store: Path, tm
     assert "8 trials planned, 8 done already" in outcome.out
 
 
+def test_a_machine_without_git_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    from study.run import provenance
+
+    assert len(provenance()["commit"].removesuffix("-dirty")) == 40
+    monkeypatch.setenv("PATH", "")
+    assert provenance()["commit"] == "unknown"
+
+
 def test_plot_draws_into_the_store_and_says_what_it_skipped(psp, small_store: Path) -> None:
     outcome = psp("plot", str(small_store), "--format", "svg")
     assert outcome.code == 0
@@ -125,17 +133,23 @@ def test_an_output_that_is_a_file_or_another_studys_is_bad_input(psp, tmp_path: 
     assert "belongs to study 'small', not 'quickstart'" in outcome.err
 
 
-def test_a_truncated_store_file_is_named_and_the_rest_read(psp, tmp_path: Path, small_store: Path) -> None:
+@pytest.mark.parametrize("folder", ["trials", "evals"])
+def test_a_truncated_store_file_is_named_and_the_rest_read(psp, tmp_path: Path, small_store: Path, folder: str) -> None:
     out = tmp_path / "copy"
     shutil.copytree(small_store, out)
-    path = next((out / "trials").iterdir())
+    path = next((out / folder).iterdir())
     path.write_bytes(path.read_bytes()[:50])
     status = psp("status", str(out))
-    assert f"trials/{path.name} cannot be read" in status.err
-    assert "done     6" in status.out
+    assert f"done     {6 if folder == 'trials' else 8}" in status.out
     plotted = psp("plot", str(out))
-    assert plotted.code == 0
-    assert f"trials/{path.name} cannot be read" in plotted.out
+    assert "drew" in plotted.out
+    study = tmp_path / "small.yaml"
+    study.write_text(yaml.safe_dump(SMALL))
+    run = psp("run", str(study), "--out", str(out))
+    assert "Remove what is named, and its trials will be trained again." in run.err
+    for outcome in (status, plotted, run):
+        assert outcome.code == 2
+        assert f"{folder}/{path.name} cannot be read" in outcome.err
 
 
 @pytest.mark.parametrize("arguments", [("status", "nowhere"), ("plot", "nowhere"), ("compare", "nowhere")])
@@ -149,10 +163,9 @@ def test_a_damaged_study_yaml_is_bad_input(psp, tmp_path: Path, small_store: Pat
     out = tmp_path / "copy"
     shutil.copytree(small_store, out)
     (out / "study.yaml").write_text("name: [")
-    for command in ("status",):
-        outcome = psp(command, str(out))
-        assert outcome.code == 2
-        assert "study.yaml" in outcome.err
+    outcome = psp("status", str(out))
+    assert outcome.code == 2
+    assert "study.yaml" in outcome.err
 
 
 def test_an_unknown_format_is_bad_input(psp, small_store: Path) -> None:

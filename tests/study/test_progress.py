@@ -32,6 +32,16 @@ def test_a_tally_counts_and_keeps_the_best() -> None:
     assert tally.eta() is not None
 
 
+def test_a_pack_that_diverged_is_never_the_best() -> None:
+    first, second, *_ = packs()
+    tally = Tally(packs(), ["context"])
+    tally.progressed(first, {**ended(float("nan")), "diverged": 2})
+    assert tally.best is None
+    assert "2 diverged" in tally.summary()
+    tally.progressed(second, ended(0.5))
+    assert tally.best is not None
+
+
 def test_time_left_is_weighed_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("study.progress.time.monotonic", lambda: now[0])

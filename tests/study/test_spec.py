@@ -51,6 +51,10 @@ def test_a_study_survives_its_own_file() -> None:
         ({"settings": {"optimiser": "adam", "momentum": 0.5}}, "momentum=0.5 does not apply to optimiser='adam'"),
         ({"settings": {"dataset": "digits", "eval_samples": 1000}}, "eval_samples=1000 is more than the 359 test"),
         ({"settings": {"milestones": [2]}}, "give num_tasks several values"),
+        ({"settings": {"width": 2**40}}, "width=1099511627776 must be below"),
+        ({"seeds": [10**20]}, "seed=100000000000000000000 must be below"),
+        ({"settings": {"lr": 10**400}}, "lr=1000+ must be a number"),
+        ({"settings": {"depth": 0}}, "width=4 does not apply at depth=0"),
         ({"settings": {"context": None}}, "context=None must be a name"),
     ],
 )
@@ -114,7 +118,7 @@ def test_a_study_is_found_by_name_or_by_path(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"did you mean quickstart|did you mean 'quickstart'\?"):
         load_study("quikstart")
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(StudyError, match="is not text"):
+    with pytest.raises(StudyError, match="cannot be read as text"):
         load_study(str(path))
 
 
@@ -126,7 +130,24 @@ values = st.recursive(
 keys = st.sampled_from(["name", "about", "axes", "seeds", "settings", "width", "lr", "context"]) | st.text(max_size=5)
 
 
-@given(st.dictionaries(keys, values, max_size=5) | values)
+def mostly_right(names: list[str], right: dict[str, st.SearchStrategy[object]]) -> st.SearchStrategy[object]:
+    """Mappings of real keys to values that are mostly of the right kind."""
+    return st.fixed_dictionaries({}, optional={name: right.get(name, values) | values for name in names})
+
+
+few = st.integers(-1, 3)
+almost_studies = st.fixed_dictionaries(
+    {"name": st.just("x")},
+    optional={
+        "axes": mostly_right(["width", "lr", "context"], {"width": st.lists(few, max_size=3)}) | values,
+        "seeds": st.lists(few, max_size=3) | values,
+        "settings": mostly_right(["dataset", "depth", "momentum"], {"depth": few, "dataset": st.just("digits")})
+        | values,
+    },
+)
+
+
+@given(almost_studies | st.dictionaries(keys, values, max_size=5) | values)
 def test_whatever_a_file_holds_it_is_a_study_or_an_error_that_says_why(content: object) -> None:
     with contextlib.suppress(StudyError):
         assert StudySpec.from_mapping(content).trials()

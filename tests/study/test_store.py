@@ -1,6 +1,8 @@
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 
@@ -36,6 +38,39 @@ def test_a_uri_is_as_good_as_a_path(tmp_path: Path) -> None:
     store.claim(small_study(), {})
     store.write_pack("p", [ROW], [EVAL])
     assert TrialStore(str(tmp_path / "out")).finished()[0].keys() == {"a"}
+
+
+def test_an_object_store_gets_each_file_in_one_write(tmp_path: Path) -> None:
+    store = TrialStore(str(tmp_path))
+    store.fs, store.root = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "out"
+    written = []
+    opened = store.fs.open_output_stream
+    store.fs = Recorder(store.fs, lambda path: written.append(path) or opened(path))
+    store.write_pack("p", [ROW], [EVAL])
+    assert written == ["out/evals/p.parquet", "out/trials/p.parquet"]
+    assert pq.read_table(tmp_path / "out" / "trials" / "p.parquet").num_rows == 1
+
+
+class Recorder:
+    """A file system whose writes are watched."""
+
+    def __init__(self, fs: pafs.FileSystem, open_output_stream: Callable[[str], object]) -> None:
+        self.fs, self.open_output_stream = fs, open_output_stream
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.fs, name)
+
+
+def test_progress_that_cannot_be_told_does_not_harm_the_pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError("no space left on device")
+
+    write = TrialStore._write
+    monkeypatch.setattr(
+        TrialStore, "_write", lambda store, name, content: (full if "progress" in name else write)(store, name, content)
+    )
+    store = run_here(small_study(), tmp_path / "out")
+    assert {entry.status for entry in store.finished()[0].values()} == {"ok"}
 
 
 def test_a_whole_run_is_stored_as_the_contract_says(small_store: Path) -> None:
@@ -84,10 +119,10 @@ def test_a_truncated_file_is_named_and_the_others_still_count(tmp_path: Path) ->
     store.write_pack("q", [{**ROW, "trial_id": "b"}], [])
     path = tmp_path / "trials" / "p.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    found, warnings = store.finished()
+    found, damaged = store.finished()
     assert found.keys() == {"b"}
-    assert len(warnings) == 1
-    assert "trials/p.parquet cannot be read" in warnings[0]
+    assert len(damaged) == 1
+    assert "trials/p.parquet cannot be read" in damaged[0]
 
 
 def test_a_trial_that_failed_once_counts_as_what_it_became(tmp_path: Path) -> None:
@@ -97,11 +132,11 @@ def test_a_trial_that_failed_once_counts_as_what_it_became(tmp_path: Path) -> No
     assert store.finished()[0]["a"].status == "ok"
 
 
-def test_progress_shows_until_the_pack_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_shows_until_it_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = TrialStore(str(tmp_path))
     store.note_progress("p", ["a", "b"], 3)
     assert store.running() == {"a": 3, "b": 3}
-    store.write_pack("p", [ROW], [EVAL])
+    store.forget_progress("p")
     assert store.running() == {}
     store.note_progress("q", ["c"], 1)
     from study import store as module
