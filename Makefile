@@ -25,7 +25,11 @@ check: install
 
 # The papers' numbers beside ours, from the stores kept in reference/.
 results: install
-	$(BIN)/psp compare reference/permuting-mnist-256 > docs/results.md
+	set -e; { cat docs/results-intro.md; \
+	for study in permuting-mnist-256 permuting-mnist-256-learned; do \
+	    printf '\n## %s\n\n' $$study; $(BIN)/psp compare reference/$$study; \
+	done; } > docs/results.md.new
+	mv docs/results.md.new docs/results.md
 
 clean:
 	rm -rf .venv build *.egg-info
