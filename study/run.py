@@ -107,6 +107,6 @@ def _commit() -> str:
         return "unknown"
 
 
-def say(console: Console, text: str, style: str | None = None) -> None:
+def say(console: Console, text: str) -> None:
     """One plain line."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

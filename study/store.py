@@ -172,13 +172,14 @@ class TrialStore:
         """
         found: dict[str, Finished] = {}
         damaged = []
-        for name in self._entries("evals", ".parquet"):
+        packs = self._entries("evals", ".parquet")  # written first: without its evals a pack is not there
+        for name in packs:
             try:
                 with self.fs.open_input_file(self._path(f"evals/{name}")) as file:
                     pq.read_metadata(file)
             except (OSError, pa.ArrowException) as error:
                 damaged.append(f"{self.out}/evals/{name} cannot be read ({_one_line(error)}).")
-        for name in self._entries("trials", ".parquet"):
+        for name in set(packs).intersection(self._entries("trials", ".parquet")):
             try:
                 with self.fs.open_input_file(self._path(f"trials/{name}")) as file:
                     rows = pq.read_table(file, columns=["trial_id", "status", "error"]).to_pylist()

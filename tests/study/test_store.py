@@ -125,6 +125,13 @@ def test_a_truncated_file_is_named_and_the_others_still_count(tmp_path: Path) ->
     assert "trials/p.parquet cannot be read" in damaged[0]
 
 
+def test_a_pack_whose_evals_were_removed_is_not_there(tmp_path: Path) -> None:
+    store = TrialStore(str(tmp_path))
+    store.write_pack("p", [ROW], [EVAL])
+    (tmp_path / "evals" / "p.parquet").unlink()
+    assert store.finished() == ({}, [])
+
+
 def test_a_trial_that_failed_once_counts_as_what_it_became(tmp_path: Path) -> None:
     store = TrialStore(str(tmp_path))
     for pack, status in [("p", "failed"), ("q", "ok"), ("r", "failed")]:
