@@ -21,7 +21,7 @@ products of wider networks are slower than single ones."""
 
 # Rough cost of training on one CPU core, see docs/performance.md.
 _SECONDS_PER_STEP: Final = 2e-3
-_FLOPS_PER_SECOND: Final = 4e10
+_FLOPS_PER_SECOND: Final = 8e10
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Pack:
     def cost(self) -> float:
         """Estimated seconds on one CPU core, evaluation left out; good to a factor of two or so."""
         trial = self.trials[0]
-        flops = 6 * trial.batch_size * _num_products(trial) * len(self.trials)
+        weights, contexts = _num_products(trial)  # forward and backward; contexts mostly forward
+        flops = trial.batch_size * (6 * weights + 2 * contexts) * len(self.trials)
         return self.num_steps * (_SECONDS_PER_STEP + flops / _FLOPS_PER_SECOND)
 
 
@@ -93,18 +94,18 @@ def make_packs(trials: Iterable[TrialConfig], done: Collection[str] = ()) -> lis
 
 
 def _chunks(group: Sequence[TrialConfig]) -> list[tuple[TrialConfig, ...]]:
-    most = max(1, min(MAX_MEMBERS, MAX_PRODUCTS // _num_products(group[0])))
+    most = max(1, min(MAX_MEMBERS, MAX_PRODUCTS // sum(_num_products(group[0]))))
     num_packs = -(-len(group) // most)
     return [tuple(group[start::num_packs]) for start in range(num_packs)]
 
 
-def _num_products(trial: TrialConfig) -> int:
-    """Real multiplications of one sample's forward pass through the weights and the contexts."""
+def _num_products(trial: TrialConfig) -> tuple[int, int]:
+    """Real multiplications of one sample's forward pass: through the weights, and to bind contexts."""
     sizes = DATASETS[trial.dataset]
     layers = [sizes.num_inputs, *[trial.width] * trial.depth, sizes.num_classes]
     weights = sum(i * o for i, o in pairwise(layers))
     context = CONTEXTS[trial.context]
-    return weights * (4 if context.is_complex else 1) + sum(map(context.num_products, layers[:-1]))
+    return weights * (4 if context.is_complex else 1), sum(map(context.num_products, layers[:-1]))
 
 
 def _digest(value: object) -> str:

@@ -83,8 +83,8 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: Pat
     after = standing(spec, store)
     say(
         console,
-        f"{num_trials} trials trained in {clock(tally.elapsed())}: {after.count('ok')} ok, "
-        f"{after.count('diverged')} diverged, {after.count('failed')} failed of {len(after.trials)} planned.",
+        f"{num_trials} trials trained in {clock(tally.elapsed())}. Of {len(after.trials)} planned: "
+        f"{after.count('ok')} ok, {after.count('diverged')} diverged, {after.count('failed')} failed.",
     )
     return after.count("failed", None)
 

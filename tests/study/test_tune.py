@@ -128,7 +128,7 @@ def test_failed_trials_give_exit_code_1_and_their_error(tmp_path: Path) -> None:
     command = [*base, "run", str(path), "--out", out, "--data", str(tmp_path / "data")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 1
-    assert "1 failed of 1 planned" in done.stdout
+    assert "Of 1 planned: 0 ok, 0 diverged, 1 failed." in done.stdout
     status = subprocess.run([*base, "status", out], capture_output=True, text=True, timeout=60, check=False)
     assert status.returncode == 1
     assert "failed: seed=0: DataUnavailableError: dataset='mnist': the files in" in status.stdout
