@@ -25,11 +25,12 @@ check: install
 
 # The papers' numbers beside ours, from the stores kept in reference/.
 results: install
+	mkdir -p build
 	set -e; { cat docs/results-intro.md; \
 	for study in permuting-mnist-256 permuting-mnist-256-learned; do \
 	    printf '\n## %s\n\n' $$study; $(BIN)/psp compare reference/$$study; \
-	done; } > docs/results.md.new
-	mv docs/results.md.new docs/results.md
+	done; } > build/results.md
+	mv build/results.md docs/results.md
 
 clean:
 	rm -rf .venv build *.egg-info
