@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from importlib import resources
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from analysis.store import StoreError, read_store
-from analysis.tables import first_task, interval_95
+from analysis.tables import first_task, over_seeds
 
 # What the papers' runs share and their tables do not list (papers' text and the authors' code).
 PAPER_SETTINGS: Final = {
@@ -75,23 +76,25 @@ def _tables(source: str, rows: pd.DataFrame, evals: pd.DataFrame) -> Iterator[st
 
 
 def _lines(rows: pd.DataFrame, ours: pd.DataFrame, seen: list[int]) -> Iterator[str]:
+    summary = over_seeds(ours, ["width", "context", "tasks_seen"], "accuracy")
     for (width, context), paper in rows.groupby(["width", "context"], sort=False):
-        trials = ours[(ours["width"] == width) & (ours["context"] == context)]
-        if trials.empty:
+        curve = summary[(summary["width"] == width) & (summary["context"] == context)]
+        if curve.empty:
             continue
-        theirs = paper.set_index("tasks_seen")["value"]
-        values = {n: trials.loc[trials["tasks_seen"] == n, "accuracy"] for n in seen}
+        curve = 100 * curve.set_index("tasks_seen")[["mean", "low", "high"]].reindex(seen)
+        theirs = 100 * paper.set_index("tasks_seen")["value"].reindex(seen)
+        half = (curve["high"] - curve["low"]) / 2
         cells = {
-            "paper": [f"{100 * theirs[n]:.1f}" for n in seen],
-            "ours": [_mean(values[n]) for n in seen],
-            "difference": [f"{100 * (values[n].mean() - theirs[n]):+.1f}" if len(values[n]) else "-" for n in seen],
+            "paper": [_cell(value, ".1f") for value in theirs],
+            "ours": [
+                _cell(mean, ".1f") + ("" if np.isnan(band) else f" ± {band:.1f}")
+                for mean, band in zip(curve["mean"], half, strict=True)
+            ],
+            "difference": [_cell(value, "+.1f") for value in curve["mean"] - theirs],
         }
         for label, row in cells.items():
             yield f"| {width} | {context} | {label} | " + " | ".join(row) + " |"
 
 
-def _mean(values: "pd.Series[float]") -> str:
-    if values.empty:
-        return "-"
-    low, high = interval_95(values)
-    return f"{100 * values.mean():.1f}" + (f" ± {50 * (high - low):.1f}" if low == low else "")
+def _cell(value: float, form: str) -> str:
+    return "-" if np.isnan(value) else format(value, form)

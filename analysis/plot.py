@@ -47,7 +47,7 @@ def plot_store(out: str, format: str = "png") -> Iterator[str]:
                 yield f"skipped {name}{suffix}: {reason}"
                 continue
             content = io.BytesIO()
-            figure.savefig(content, format=format, dpi=150, bbox_inches="tight")
+            figure.savefig(content, format=format, dpi=150)
             plt.close(figure)
             with fs.open_output_stream(f"{root}/figures/{name}{suffix}.{format}") as stream:
                 stream.write(content.getvalue())

@@ -65,10 +65,11 @@ def best_lr(evals: pd.DataFrame) -> pd.DataFrame:
     return evals.merge(best, on=["context", "width", "lr"])
 
 
-def interval_95(values: "pd.Series[float]") -> tuple[float, float]:
-    """The 95% interval of a mean over seeds, from Student's t; NaN for fewer than two values."""
-    n = len(values)
-    if n < 2:
-        return (np.nan, np.nan)
-    half = float(stdtrit(n - 1, 0.975) * values.std(ddof=1) / np.sqrt(n))
-    return (float(values.mean()) - half, float(values.mean()) + half)
+def over_seeds(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
+    """Mean over seeds and its 95% interval: columns `by`, mean, low, high.
+
+    The interval of the mean is Student's t; low and high are NaN for a single seed.
+    """
+    rows = frame.groupby(by)[value].agg(["mean", "std", "size"]).reset_index()
+    half = stdtrit(rows["size"] - 1, 0.975) * rows["std"] / np.sqrt(rows["size"])
+    return rows[[*by, "mean"]].assign(low=rows["mean"] - half, high=rows["mean"] + half)

@@ -1,12 +1,15 @@
 """What the figures share: how contexts are coloured and how curves over seeds are drawn."""
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
+import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.tables import interval_95
+from analysis.tables import over_seeds
 
 CONTEXTS: Final = ["none", "binary", "complex", "one-power", "rotation"]
 
@@ -15,40 +18,98 @@ class UnsupportedError(Exception):
     """The stored trials do not support a figure; the message is the reason."""
 
 
-def curves(frame: pd.DataFrame, x: str, y: str, **options: Any) -> sns.FacetGrid:  # noqa: ANN401
-    """Mean over seeds with its 95% interval, a colour for each context, a panel for each width."""
-    present = set(frame["context"])
-    order = [c for c in CONTEXTS if c in present] + sorted(present - set(CONTEXTS))
-    panels = frame["width"].nunique()
-    defaults = {"col": "width", "col_wrap": min(panels, 4), "height": 3.4, "aspect": 1.0 if panels > 1 else 1.5}
-    grid = sns.relplot(
-        frame,
-        x=x,
-        y=y,
-        hue="context",
-        hue_order=order,
-        palette=palette(order),
-        kind="line",
-        errorbar=interval_95,
-        **{**defaults, **options},
+@dataclass(frozen=True, kw_only=True)
+class Axis:
+    """A column of a frame and what it is called in the figure."""
+
+    column: str
+    label: str
+
+
+def curves(frame: pd.DataFrame, x: Axis, y: Axis, *, panels: bool = True, marker: str | None = None) -> Figure:
+    """Mean over seeds with its 95% interval, a colour for each context, a panel for each width.
+
+    Drawn with matplotlib alone: seaborn's relplot lays each figure out twice, which takes longer than
+    everything else together.
+
+    Args:
+        frame: one row for each trial and value of x, with its width and context.
+        x: what the curves run over.
+        y: what they show.
+        panels: a panel for each width; False where x is the width.
+        marker: of the points, where there are few.
+    """
+    widths = sorted(frame["width"].unique()) if panels else [None]
+    colours = palette(set(frame["context"]))
+    columns = min(len(widths), 4)
+    rows = -(-len(widths) // columns)
+    wide = 2.8 if len(widths) > 1 else 4.4
+    figure, grid = new_figure(rows, columns, wide, 2.8, right=1.3)
+    for axes in grid.flat[len(widths) :]:
+        axes.remove()
+    for axes, width in zip(grid.flat, widths, strict=False):
+        panel = frame if width is None else frame[frame["width"] == width]
+        summary = over_seeds(panel, ["context", x.column], y.column)
+        for context in colours:
+            curve = summary[summary["context"] == context]
+            if curve.empty:
+                continue
+            axes.plot(curve[x.column], curve["mean"], color=colours[context], label=context, marker=marker)
+            axes.fill_between(curve[x.column], curve["low"], curve["high"], color=colours[context], alpha=0.2, lw=0)
+        axes.set(title="" if width is None else f"width {width}", xlabel=x.label)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(y.label)
+    sns.despine(figure)
+    handles = {
+        label: line for axes in figure.axes for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    in_order = {context: handles[context] for context in colours if context in handles}
+    figure.legend(
+        in_order.values(),
+        in_order,
+        title="context",
+        loc="center left",
+        bbox_to_anchor=(1 - 1.25 / figure.get_figwidth(), 0.5),
+        frameon=False,
     )
-    grid.set_titles("width {col_name}")
-    return grid
+    return figure
 
 
-def palette(contexts: list[str]) -> dict[str, Any]:
-    """A colour for each context, the same in every figure; grey for none."""
-    known = [c for c in CONTEXTS if c != "none"]
-    others = [c for c in contexts if c not in CONTEXTS]
-    colours = sns.color_palette("colorblind", len(known) + len(others))
-    return {"none": (0.45, 0.45, 0.45), **dict(zip(known + others, colours, strict=True))}
+def new_figure(rows: int, columns: int, wide: float, high: float, right: float) -> tuple[Figure, Any]:
+    """A grid of panels that share their axes, with margins in inches.
+
+    Fixed margins draw a figure once; measuring its labels to fit them would draw it twice.
+    """
+    left, top, bottom, gap = 0.65, 0.8, 0.5, 0.35
+    width = left + columns * wide + (columns - 1) * gap / 2 + right
+    height = top + rows * high + (rows - 1) * gap + bottom
+    margins = {
+        "left": left / width,
+        "right": 1 - right / width,
+        "top": 1 - top / height,
+        "bottom": bottom / height,
+        "wspace": gap / 2 / wide,
+        "hspace": gap / high,
+    }
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(width, height), gridspec_kw=margins, sharex=True, sharey=True, squeeze=False
+    )
+    return figure, grid
 
 
-def finish(grid: sns.FacetGrid, title: str, frame: pd.DataFrame, evals: pd.DataFrame) -> Figure:
+def palette(contexts: Collection[str]) -> dict[str, Any]:
+    """A colour for each of these contexts in the order of a legend, the same in every figure; grey for none."""
+    known = CONTEXTS[1:]
+    others = sorted(set(contexts) - set(CONTEXTS))
+    colours = dict(zip(known + others, sns.color_palette("colorblind", len(known) + len(others)), strict=True))
+    every = {"none": (0.45, 0.45, 0.45), **colours}
+    return {context: colour for context, colour in every.items() if context in contexts}
+
+
+def finish(figure: Figure, title: str, frame: pd.DataFrame, evals: pd.DataFrame) -> Figure:
     """Title, and a line that says what the bands are."""
     bands = "; bands: 95% interval of the mean" if frame["seed"].nunique() > 1 else ", so no bands"
-    grid.figure.suptitle(f"{title}\n{seeds_and_lr(frame, evals)}{bands}", fontsize=10, y=1.0, va="bottom")
-    figure: Figure = grid.figure
+    figure.suptitle(f"{title}\n{seeds_and_lr(frame, evals)}{bands}", fontsize=10)
     return figure
 
 

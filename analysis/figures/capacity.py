@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.base import UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish
 from analysis.tables import best_lr, mean_accuracy
 
 
@@ -16,6 +16,7 @@ def draw(evals: pd.DataFrame) -> Figure:
     frame = mean_accuracy(best_lr(evals))
     if frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs all tasks measured after at least two numbers of tasks (eval_tasks: all)")
-    grid = curves(frame, "tasks_seen", "accuracy")
-    grid.set_axis_labels("number of tasks stored", "mean accuracy over all of them").set(ylim=(0, 1))
-    return finish(grid, "Capacity: how many tasks fit in one set of weights", frame, evals)
+    y = Axis(column="accuracy", label="mean accuracy over all of them")
+    figure = curves(frame, Axis(column="tasks_seen", label="number of tasks stored"), y)
+    figure.axes[0].set_ylim(0, 1)
+    return finish(figure, "Capacity: how many tasks fit in one set of weights", frame, evals)

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from analysis.figures.base import UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish
 from analysis.tables import best_lr, capacity
 
 THRESHOLD: Final = 0.9
@@ -21,18 +21,15 @@ def draw(evals: pd.DataFrame) -> Figure:
     frame = capacity(best_lr(evals), THRESHOLD)
     if frame["width"].nunique() < 2:
         raise UnsupportedError("needs at least two widths, all tasks measured after each one (eval_tasks: all)")
-    grid = curves(frame, "width", "capacity", col=None, col_wrap=None, aspect=1.5, marker="o")
-    grid.set(xscale="log", ylim=(0, None))
+    y = Axis(column="capacity", label="capacity (tasks)")
+    figure = curves(frame, Axis(column="width", label="width"), y, panels=False, marker="o")
+    (axes,) = figure.axes
     most = frame["num_tasks"].max()
-    for axes in grid.axes.flat:
-        axes.set_xticks(sorted(frame["width"].unique()))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(0, most * 1.08)
-        axes.axhline(most, color="0.6", linestyle=":", linewidth=1)
-        place = {"xycoords": ("axes fraction", "data"), "fontsize": 8, "va": "bottom"}
-        axes.annotate(f"all {most} tasks trained", (0.02, most), **place)
-    grid.set_axis_labels("width", "capacity (tasks)")
+    axes.set(xscale="log", ylim=(0, most * 1.08), xticks=sorted(frame["width"].unique()))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.axhline(most, color="0.6", linestyle=":", linewidth=1)
+    axes.text(0.02, most, f"all {most} tasks trained", transform=axes.get_yaxis_transform(), fontsize=8, va="bottom")
     return finish(
-        grid, f"Capacity: most tasks with a mean accuracy of {THRESHOLD:.0%} of a single task's", frame, evals
+        figure, f"Capacity: most tasks with a mean accuracy of {THRESHOLD:.0%} of a single task's", frame, evals
     )

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.base import UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish
 from analysis.tables import best_lr, first_task
 
 
@@ -16,6 +16,7 @@ def draw(evals: pd.DataFrame) -> Figure:
     frame = first_task(best_lr(evals))
     if frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs at least two tasks")
-    grid = curves(frame, "tasks_seen", "accuracy")
-    grid.set_axis_labels("number of tasks trained", "accuracy on task 0").set(ylim=(0, 1))
-    return finish(grid, "Interference: what later tasks leave of the first", frame, evals)
+    y = Axis(column="accuracy", label="accuracy on task 0")
+    figure = curves(frame, Axis(column="tasks_seen", label="number of tasks trained"), y)
+    figure.axes[0].set_ylim(0, 1)
+    return finish(figure, "Interference: what later tasks leave of the first", frame, evals)

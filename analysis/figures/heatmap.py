@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.figures.base import CONTEXTS, UnsupportedError, seeds_and_lr
+from analysis.figures.base import CONTEXTS, UnsupportedError, new_figure, seeds_and_lr
 from analysis.tables import best_lr, mean_accuracy
 
 
@@ -23,14 +22,15 @@ def draw(evals: pd.DataFrame) -> Figure:
     contexts = sorted(frame["context"].unique(), key=lambda c: (CONTEXTS.index(c) if c in CONTEXTS else 99, c))
     widths = sorted(frame["width"].unique(), reverse=True)
     tasks_seen = sorted(frame["tasks_seen"].unique())
-    size = (2.8 * len(contexts) + 1, 0.45 * len(widths) + 1.6)
-    figure, panels = plt.subplots(1, len(contexts), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    figure, panels = new_figure(1, len(contexts), 2.4, 0.45 * len(widths), right=0.9)
+    # One bar for all maps, beside the last.
+    _, bottom, _, height = panels.flat[-1].get_position().bounds
+    bar = figure.add_axes((1 - 0.8 / figure.get_figwidth(), bottom, 0.12 / figure.get_figwidth(), height))
     for index, (context, axes) in enumerate(zip(contexts, panels.flat, strict=True)):
         table = frame[frame["context"] == context].pivot_table(index="width", columns="tasks_seen", values="accuracy")
         table = table.reindex(index=widths, columns=tasks_seen)  # all maps alike, blank where not measured
-        last = index == len(contexts) - 1
-        options: dict[str, Any] = {"cbar_kws": {"label": "mean accuracy"}} if last else {}
-        sns.heatmap(table, vmin=0, vmax=1, cmap="viridis", ax=axes, cbar=last, **options)
+        options: dict[str, Any] = {"cbar_ax": bar, "cbar_kws": {"label": "mean accuracy"}}
+        sns.heatmap(table, vmin=0, vmax=1, cmap="viridis", ax=axes, cbar=index == 0, **(options if index == 0 else {}))
         axes.set(title=context, xlabel="number of tasks", ylabel="width" if index == 0 else "")
     figure.suptitle(f"Mean accuracy over all tasks stored\n{seeds_and_lr(frame, evals)}", fontsize=10)
     return figure

@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.base import UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish
 from analysis.tables import best_lr, interference
 
 
@@ -16,6 +16,6 @@ def draw(evals: pd.DataFrame) -> Figure:
     frame = interference(best_lr(evals))
     if frame.empty:
         raise UnsupportedError("needs a task that was measured again after a later one")
-    grid = curves(frame, "lag", "lost")
-    grid.set_axis_labels("lag: tasks trained since", "accuracy lost, mean over tasks")
-    return finish(grid, "Interference: accuracy lost as later tasks are trained", frame, evals)
+    y = Axis(column="lost", label="accuracy lost, mean over tasks")
+    figure = curves(frame, Axis(column="lag", label="lag: tasks trained since"), y)
+    return finish(figure, "Interference: accuracy lost as later tasks are trained", frame, evals)

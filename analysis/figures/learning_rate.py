@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.base import UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish
 from analysis.tables import mean_accuracy
 
 
@@ -17,6 +17,7 @@ def draw(evals: pd.DataFrame) -> Figure:
         raise UnsupportedError(f"needs at least two learning rates; there is {evals['lr'].iloc[0]:g}")
     frame = mean_accuracy(evals)
     last = frame["tasks_seen"].max()
-    grid = curves(frame[frame["tasks_seen"] == last], "lr", "accuracy", marker="o")
-    grid.set_axis_labels("learning rate", f"mean accuracy over {last} tasks").set(xscale="log", ylim=(0, 1))
-    return finish(grid, "Sensitivity to the learning rate", frame.assign(lr=0), evals.assign(lr=0))
+    y = Axis(column="accuracy", label=f"mean accuracy over {last} tasks")
+    figure = curves(frame[frame["tasks_seen"] == last], Axis(column="lr", label="learning rate"), y, marker="o")
+    figure.axes[0].set(xscale="log", ylim=(0, 1))
+    return finish(figure, "Sensitivity to the learning rate", frame.assign(lr=0), evals.assign(lr=0))

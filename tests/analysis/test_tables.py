@@ -53,11 +53,13 @@ def test_each_curve_takes_its_best_lr(R: np.ndarray) -> None:
 
 
 def test_the_interval_is_students() -> None:
-    values = pd.Series([0.80, 0.84, 0.91])
-    low, high = tables.interval_95(values)
-    expected = stats.t.interval(0.95, 2, loc=values.mean(), scale=stats.sem(values))
-    np.testing.assert_allclose((low, high), expected)
-    assert np.isnan(tables.interval_95(values[:1])).all()
+    values = [0.80, 0.84, 0.91]
+    frame = pd.DataFrame({"context": ["a", "a", "a", "b"], "x": 1, "y": [*values, 0.5]})
+    several, single = tables.over_seeds(frame, ["context", "x"], "y").itertuples(index=False)
+    expected = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
+    np.testing.assert_allclose([several.low, several.high, several.mean], [*expected, np.mean(values)])
+    assert single.mean == 0.5
+    assert np.isnan([single.low, single.high]).all()
 
 
 def test_a_store_is_read_whole_and_tidy(small_store: Path) -> None:
