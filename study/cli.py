@@ -86,7 +86,8 @@ def run(
         raise typer.Exit(INTERRUPTED) from None
     except ConnectionError as error:
         raise StudyError(
-            f"address={address!r}: no Ray cluster answers there ({error}); start one, or leave it out."
+            f"address={address!r}: no Ray cluster answers there ({error}); start one, or leave it out. "
+            "A cluster with token authentication needs RAY_AUTH_MODE=token and its token here too."
         ) from None
     if failed:
         say(console, f"{failed} trials have no result; see why: psp status {store.out}")

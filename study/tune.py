@@ -8,6 +8,7 @@ files is kept.
 import contextlib
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -125,11 +126,23 @@ def _ray(address: str | None) -> Iterator[None]:
     if address is None:
         ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     else:
+        _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Ray tries an address for ten minutes or more; nobody there should be known in seconds."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if not port.isdecimal():
+        return  # a name such as 'auto', which Ray resolves at once
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(str(error)) from None
 
 
 def _pack_id(trial: Trial) -> str:

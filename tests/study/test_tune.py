@@ -1,7 +1,10 @@
 """The program as a user runs it, with Ray: whole runs, stopped runs, killed runs."""
 
+import contextlib
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -132,3 +135,47 @@ def test_failed_trials_give_exit_code_1_and_their_error(tmp_path: Path) -> None:
     status = subprocess.run([*base, "status", out], capture_output=True, text=True, timeout=60, check=False)
     assert status.returncode == 1
     assert "failed: seed=0: DataUnavailableError: dataset='mnist': the files in" in status.stdout
+
+
+def test_a_study_runs_on_a_cluster_that_is_already_there(tmp_path: Path) -> None:
+    """A head on loopback with a token of its own, as `ray start` makes it on a cluster's first machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    options = ["--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--num-gpus=0"]
+    ray = [str(Path(sys.executable).with_name("ray")), "start", *options, "--include-dashboard=false"]
+    head = subprocess.Popen(
+        ray, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        wait_for_port(port)
+        path = tmp_path / "tiny.yaml"
+        path.write_text(yaml.safe_dump(small_study().to_mapping()))
+        where = ["--out", str(tmp_path / "out"), "--address", f"127.0.0.1:{port}"]
+        command = [sys.executable, "-m", "study", "run", str(path), *where]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+        assert done.returncode == 0, done.stderr
+        assert set(measured(tmp_path / "out")[0]["status"]) == {"ok"}
+        assert len(measured(tmp_path / "out")[0]) == 8
+    finally:
+        head.terminate()
+        head.wait(60)
+
+
+def wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        time.sleep(0.2)
+    raise AssertionError(f"nothing answers on port {port} after 60 s")
+
+
+def test_an_address_where_nobody_answers_is_bad_input_in_seconds(study_file: Path, tmp_path: Path) -> None:
+    where = ["--out", str(tmp_path / "out"), "--address", "127.0.0.1:1"]
+    command = [sys.executable, "-m", "study", "run", str(study_file), *where]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert "address='127.0.0.1:1': no Ray cluster answers there" in done.stderr
