@@ -73,7 +73,7 @@ class ContextContract:
                 given = layer(x, task=1)
         torch.testing.assert_close(given, plain(x, task=0))
 
-    def test_costs_bytes_in_proportion_to_nothing_negative(self) -> None:
+    def test_more_inputs_never_cost_fewer_bytes(self) -> None:
         small, large = self.context.bytes_per_task(8), self.context.bytes_per_task(64)
         assert 0 <= small <= large
 
