@@ -57,6 +57,7 @@ def curves(frame: pd.DataFrame, x: Axis, y: Axis, *, panels: bool = True, marker
             axes.plot(curve[x.column], curve["mean"], color=colours[context], label=context, marker=marker)
             axes.fill_between(curve[x.column], curve["low"], curve["high"], color=colours[context], alpha=0.2, lw=0)
         axes.set(title="" if width is None else f"width {width}", xlabel=x.label)
+        axes.tick_params(labelbottom=True)  # also above a place in the last row that is empty
     for axes in grid[:, 0]:
         axes.set_ylabel(y.label)
     sns.despine(figure)
@@ -80,16 +81,17 @@ def new_figure(rows: int, columns: int, wide: float, high: float, right: float) 
 
     Fixed margins draw a figure once; measuring its labels to fit them would draw it twice.
     """
-    left, top, bottom, gap = 0.65, 0.8, 0.5, 0.35
-    width = left + columns * wide + (columns - 1) * gap / 2 + right
-    height = top + rows * high + (rows - 1) * gap + bottom
+    left, top, bottom = 0.65, 0.8, 0.5
+    beside, between = 0.18, 0.75  # panels of a row; rows, which have tick labels, axis label and title between them
+    width = left + columns * wide + (columns - 1) * beside + right
+    height = top + rows * high + (rows - 1) * between + bottom
     margins = {
         "left": left / width,
         "right": 1 - right / width,
         "top": 1 - top / height,
         "bottom": bottom / height,
-        "wspace": gap / 2 / wide,
-        "hspace": gap / high,
+        "wspace": beside / wide,
+        "hspace": between / high,
     }
     figure, grid = plt.subplots(
         rows, columns, figsize=(width, height), gridspec_kw=margins, sharex=True, sharey=True, squeeze=False

@@ -63,6 +63,17 @@ def test_learning_rates_are_drawn_where_there_are_two(evals: pd.DataFrame) -> No
     assert figure.axes[0].get_xscale() == "log"
 
 
+def test_five_widths_take_two_rows_and_every_panel_has_its_numbers(evals: pd.DataFrame) -> None:
+    wide = pd.concat(
+        [evals.assign(width=evals["width"] * 2**i, trial_id=evals["trial_id"] + str(i)) for i in (0, 2, 4)]
+    )
+    figure = FIGURES["capacity"](wide)
+    assert [axes.get_title() for axes in figure.axes] == [f"width {w}" for w in (4, 8, 16, 32, 64, 128)]
+    figure.canvas.draw()
+    for axes in figure.axes:
+        assert any(label.get_visible() and label.get_text() for label in axes.get_xticklabels())
+
+
 def test_heat_maps_are_alike_where_contexts_were_measured_at_different_widths(evals: pd.DataFrame) -> None:
     other = evals[evals["context"] == "binary"].assign(context="complex", width=16)
     figure = FIGURES["heatmap"](pd.concat([evals, other]))
