@@ -42,6 +42,18 @@ def test_ours_stand_below_the_papers_with_the_difference(tmp_path: Path) -> None
     assert lines[-1] == "| 512 | binary | difference | -0.6 | -0.5 | - | - | - | - | - |"
 
 
+def test_fixed_and_trained_contexts_have_tables_of_their_own(tmp_path: Path) -> None:
+    store(tmp_path)
+    trained = paper_trial(0, learned_contexts=True, trial_id="trained")
+    row = {"trial_id": "trained", "tasks_seen": 1, "task": 0, "accuracy": 0.5, "loss": 0.1, "num_samples": 1}
+    TrialStore(str(tmp_path)).write_pack("q", [trained], [row])
+    fixed, trained_table = compare_store(str(tmp_path)).split("\n\n###")
+    assert "| 512 | binary | ours | 96.0 ± 12.7 |" in fixed
+    assert "contexts trained during their task" not in fixed
+    assert "ours: 1 seed, contexts trained during their task." in trained_table
+    assert "| 512 | binary | ours | 50.0 | - |" in trained_table
+
+
 def test_a_store_without_a_finished_trial_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no trial with settings"):
         compare_store(store(tmp_path, status="failed"))
