@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from psp_core.naming import lookup
+from psp_core.messages import lookup, one_line
 from psp_core.randomness import generator
 
 # N samples, I pixels
@@ -128,10 +128,9 @@ def ensure_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Non
         _download(source, folder)
     except Exception as error:  # torchvision and urllib raise many kinds; all mean: not to be had
         wanted = ", ".join(str(path) for path in source.missing(folder))
-        cause = " ".join(str(error).split())
         raise DataUnavailableError(
             f"dataset={name!r} needs files that are missing: {wanted}; downloading them failed "
-            f"({type(error).__name__}: {cause}). Point --data or PSP_DATA at a folder that has them "
+            f"({type(error).__name__}: {one_line(error)}). Point --data or PSP_DATA at a folder that has them "
             "in torchvision's layout, run once with a network, or use dataset 'digits', which needs no files."
         ) from error
 

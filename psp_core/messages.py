@@ -1,4 +1,4 @@
-"""Finding things by name, with a useful message where a name is misspelt."""
+"""What messages to users are made of: the nearest known name, an error on one line."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -24,3 +24,8 @@ def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
     if name not in registry:
         raise ValueError(f"{kind}={name!r} is not known; {did_you_mean(name, registry)}")
     return registry[name]
+
+
+def one_line(error: object) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())

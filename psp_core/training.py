@@ -83,7 +83,7 @@ class PackTraining:
         self.context_bytes_per_task = models[0].bytes_per_task()
         if self.config.learned_contexts:  # no longer signs or phases: every number counts
             self.context_bytes_per_task = 4 * sum(buffer[0].numel() for buffer in models[0].buffers())
-        self.pack = Pack(models, device)
+        self.pack = Pack(models, device, learned_contexts=self.config.learned_contexts)
         self.optimiser = self._new_optimiser()
         size = (len(configs), self.config.num_tasks, self.config.num_tasks)
         self.accuracy_EKK = torch.full(size, float("nan"), dtype=torch.float64)
@@ -139,17 +139,16 @@ class PackTraining:
         description_E = self._describe(task)
         order = [_batch_order(config, len(self.dataset.train_labels), task) for config in self.configs]
         samples_SEB = torch.stack(order, dim=1).to(self.device)
-        learned = self.config.learned_contexts
-        of_contexts = self._new_optimiser()  # no context was trained before its task
+        of_contexts = self._new_optimiser() if self.config.learned_contexts else None  # none was trained before
         contexts = self.pack.of_task(task)
         losses = []
         for samples_EB in samples_SEB:
             images_EBI = self.streams[0].apply(self.dataset.train_images[samples_EB], description_E)
             x_EBI = self.dataset.normalise(images_EBI)
             labels_EB = self.dataset.train_labels[samples_EB]
-            gradients, context_gradients, loss_E = self.pack.gradients(x_EBI, labels_EB, task, learned_contexts=learned)
+            gradients, context_gradients, loss_E = self.pack.gradients(x_EBI, labels_EB, task)
             self.optimiser.step(self.pack.parameters, gradients)
-            if learned:
+            if of_contexts:
                 of_contexts.step(contexts, context_gradients)
             losses.append(loss_E)
         return torch.stack(losses, dim=1)

@@ -9,7 +9,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
-from psp_core.naming import did_you_mean, lookup
+from psp_core.messages import did_you_mean, lookup
 from psp_core.optimisers import OPTIMISERS
 from psp_core.streams import STREAMS
 

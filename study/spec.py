@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 import yaml
 
-from psp_core.naming import did_you_mean
+from psp_core.messages import did_you_mean, one_line
 from psp_core.trial import TrialConfig, check_setting
 
 KEYS: Final = ("name", "about", "axes", "seeds", "settings")
@@ -152,7 +152,7 @@ def parse_yaml(text: str, source: str) -> object:
     try:
         return yaml.load(text, Loader=_StrictLoader)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise StudyError(f"{source} is not valid YAML: {' '.join(str(error).split())}") from None
+        raise StudyError(f"{source} is not valid YAML: {one_line(error)}") from None
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -19,6 +19,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import yaml
 
+from psp_core.messages import one_line
 from study.spec import PROVENANCE, StudyError, StudySpec, parse_yaml
 
 TRIALS: Final = pa.schema(
@@ -178,13 +179,13 @@ class TrialStore:
                 with self.fs.open_input_file(self._path(f"evals/{name}")) as file:
                     pq.read_metadata(file)
             except (OSError, pa.ArrowException) as error:
-                damaged.append(f"{self.out}/evals/{name} cannot be read ({_one_line(error)}).")
+                damaged.append(f"{self.out}/evals/{name} cannot be read ({one_line(error)}).")
         for name in set(packs).intersection(self._entries("trials", ".parquet")):
             try:
                 with self.fs.open_input_file(self._path(f"trials/{name}")) as file:
                     rows = pq.read_table(file, columns=["trial_id", "status", "error"]).to_pylist()
             except (OSError, pa.ArrowException) as error:
-                damaged.append(f"{self.out}/trials/{name} cannot be read ({_one_line(error)}).")
+                damaged.append(f"{self.out}/trials/{name} cannot be read ({one_line(error)}).")
                 continue
             for row in rows:
                 before = found.get(row["trial_id"])
@@ -242,7 +243,3 @@ class TrialStore:
             stream.write(content)
         if local:
             self.fs.move(target, path)
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

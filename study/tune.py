@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from psp_core.messages import one_line
 from study.progress import Display
 from study.worker import Job, PackRun, record_failure
 
@@ -78,8 +79,7 @@ class _Reporter(tune.Callback):
         job = self._job(trial)
         if (trial.last_result or {}).get("done"):
             return  # it died after its work was stored
-        error = " ".join(str(trial.get_error()).split())
-        record_failure(job, f"Ray gave up on it after {trial.num_failures} attempts: {error}")
+        record_failure(job, f"Ray gave up on it after {trial.num_failures} attempts: {one_line(trial.get_error())}")
         self.display.lost(job.pack)
 
     def _job(self, trial: Trial) -> Job:

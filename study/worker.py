@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from psp_core.datasets import load_dataset
+from psp_core.messages import one_line
 from psp_core.training import PackTraining, TrialResult
 from psp_core.trial import TrialConfig
 from study.plan import Pack, trial_id
@@ -45,7 +46,7 @@ class PackRun:
         try:
             return self._step()
         except Exception as error:
-            summary = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            summary = f"{type(error).__name__}: {one_line(error)}"
             record_failure(self.job, f"{summary}\n{traceback.format_exc(limit=-4)}")
             return {"tasks_seen": 0, "done": True, "failed": True, "diverged": 0, "accuracy": float("nan")}
 

@@ -120,5 +120,5 @@ def seeds_and_lr(frame: pd.DataFrame, evals: pd.DataFrame) -> str:
     seeds = frame.groupby(["context", "width", "lr"])["seed"].nunique()
     number = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     text = "one seed" if number == "1" else f"mean of {number} seeds"
-    chosen = evals["lr"].nunique() > frame["lr"].nunique() or frame["lr"].nunique() > 1
-    return f"{text}; each curve at its best lr" if chosen else text
+    tried, drawn = (f.groupby(["context", "width"])["lr"].nunique().max() for f in (evals, frame))
+    return f"{text}; each curve at its best lr" if tried > drawn else text

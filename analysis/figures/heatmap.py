@@ -6,7 +6,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.figures.base import CONTEXTS, UnsupportedError, new_figure, seeds_and_lr
+from analysis.figures.base import UnsupportedError, new_figure, palette, seeds_and_lr
 from analysis.tables import best_lr, mean_accuracy
 
 
@@ -19,7 +19,7 @@ def draw(evals: pd.DataFrame) -> Figure:
     frame = mean_accuracy(best_lr(evals))
     if frame["width"].nunique() < 2 or frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs at least two widths, measured after at least two numbers of tasks")
-    contexts = sorted(frame["context"].unique(), key=lambda c: (CONTEXTS.index(c) if c in CONTEXTS else 99, c))
+    contexts = list(palette(set(frame["context"])))
     widths = sorted(frame["width"].unique(), reverse=True)
     tasks_seen = sorted(frame["tasks_seen"].unique())
     figure, panels = new_figure(1, len(contexts), 2.4, 0.45 * len(widths), right=0.9)

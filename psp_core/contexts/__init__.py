@@ -8,7 +8,7 @@ from psp_core.contexts.complex import Complex
 from psp_core.contexts.none import NoContext
 from psp_core.contexts.one_power import OnePower
 from psp_core.contexts.rotation import Rotation
-from psp_core.naming import lookup
+from psp_core.messages import lookup
 
 CONTEXTS: Final[dict[str, Context]] = {
     context.name: context for context in (NoContext(), Binary(), Complex(), OnePower(), Rotation())

@@ -19,7 +19,7 @@ class Binary(Context):
         return torch.stack(rows).float().mul_(2).sub_(1)
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
-        """C * x, shapes (..., I) and (I,)."""
+        """The product c * x, shapes (..., I) and (I,)."""
         return x * context
 
     unbind = bind

@@ -61,6 +61,7 @@ def test_learning_rates_are_drawn_where_there_are_two(evals: pd.DataFrame) -> No
     other = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x")
     figure = FIGURES["learning-rate"](pd.concat([evals, other]))
     assert figure.axes[0].get_xscale() == "log"
+    assert "best lr" not in figure.get_suptitle()
 
 
 def test_five_widths_take_two_rows_and_every_panel_has_its_numbers(evals: pd.DataFrame) -> None:

@@ -39,8 +39,8 @@ def test_members_have_the_gradients_they_have_alone(context: str, num_members: i
 @pytest.mark.parametrize("num_members", [1, 3])
 def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_members: int) -> None:
     x, labels = batch(num_members)
-    pack = Pack(models(context, num_members), CPU)
-    gradients, of_contexts, _ = pack.gradients(x, labels, 1, learned_contexts=True)
+    pack = Pack(models(context, num_members), CPU, learned_contexts=True)
+    gradients, of_contexts, _ = pack.gradients(x, labels, 1)
     for e, model in enumerate(models(context, num_members)):
         for buffer in model.buffers():
             buffer.requires_grad_()
