@@ -16,6 +16,7 @@ STRATUM: Final = [
     "stream",
     "permute_first",
     "learned_contexts",
+    "precision",
     "model",
     "depth",
     "steps_per_task",
@@ -28,7 +29,7 @@ STRATUM: Final = [
 
 
 # Settings younger than the oldest stores, each with the value that means what those stores did.
-ADDED_LATER: Final = {"learned_contexts": False}
+ADDED_LATER: Final[dict[str, bool | str]] = {"learned_contexts": False, "precision": "tf32"}
 
 
 class StoreError(ValueError):

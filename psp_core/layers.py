@@ -14,8 +14,8 @@ from psp_core.randomness import generator
 class SuperposedLinear(nn.Module):
     """y = W (c(k) * x) + b, with a context c(k) of its own for each of K tasks.
 
-    Shapes: real contexts take (..., I) and give (..., O); complex ones take (..., 2, I) and give
-    (..., 2, O), real part first. A complex product runs as one real product: the two parts of
+    Shapes: real contexts take (B, I) and give (B, O); complex ones take (B, 2, I) and give
+    (B, 2, O), real part first. A complex product runs as one real product: the two parts of
     the batch are stacked as rows, the two parts of the weights as columns.
 
     Initial weights are Xavier normal: N(0, 2 / (I + O)). A complex weight has that modulus (signed)
@@ -33,6 +33,7 @@ class SuperposedLinear(nn.Module):
         num_tasks: K, how many contexts to draw.
         seed: of the weights and the contexts, which are drawn independently of each other.
         index: the layer's place in its network; layers of one seed differ by it.
+        device: where the contexts are made and kept; the weights are on the CPU until moved.
 
     Source: paper A, sections 2 and 4.1; initialisation as in the authors' code.
     """
@@ -40,7 +41,15 @@ class SuperposedLinear(nn.Module):
     contexts: Tensor
 
     def __init__(
-        self, in_features: int, out_features: int, context: Context, num_tasks: int, *, seed: int, index: int = 0
+        self,
+        in_features: int,
+        out_features: int,
+        context: Context,
+        num_tasks: int,
+        *,
+        seed: int,
+        index: int = 0,
+        device: torch.device | None = None,
     ) -> None:
         """Draw the weights and the contexts."""
         super().__init__()
@@ -53,7 +62,8 @@ class SuperposedLinear(nn.Module):
             weights = torch.stack([weights * phase.cos(), weights * phase.sin()], dim=1)  # I2O
         self.weight = nn.Parameter(weights)
         self.bias = nn.Parameter(torch.zeros(out_features))
-        self.register_buffer("contexts", context.sample(num_tasks, in_features, generator(seed, "contexts", index)))
+        contexts = context.sample(num_tasks, in_features, generator(seed, "contexts", index), device)
+        self.register_buffer("contexts", contexts)
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """The layer's output for a batch of task `task`.

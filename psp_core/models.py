@@ -48,16 +48,24 @@ class SuperposedMLP(nn.Module):
 
 
 def mlp(
-    width: int, depth: int, context: Context, *, in_features: int, out_features: int, num_tasks: int, seed: int
+    width: int,
+    depth: int,
+    context: Context,
+    *,
+    in_features: int,
+    out_features: int,
+    num_tasks: int,
+    seed: int,
+    device: torch.device | None = None,
 ) -> SuperposedMLP:
     """A superposed network with `depth` hidden layers of `width` units each.
 
-    `depth=0` is a single linear layer. See `SuperposedLinear` for weights, contexts and biases.
+    `depth=0` is a single linear layer. See `SuperposedLinear` for weights, contexts, biases and `device`.
     """
     sizes = [in_features, *[width] * depth, out_features]
     return SuperposedMLP(
         [
-            SuperposedLinear(i, o, context, num_tasks, seed=seed, index=index)
+            SuperposedLinear(i, o, context, num_tasks, seed=seed, index=index, device=device)
             for index, (i, o) in enumerate(pairwise(sizes))
         ]
     )

@@ -1,57 +1,103 @@
-"""Optimisers whose members differ: one step for a whole pack, each member with its own lr.
+"""Optimisers whose members differ: one step for a whole pack, each member with its own settings.
 
 Each equals torch.optim's of the same name for every member (defaults included); those cannot give
-the slices of one stacked parameter different learning rates.
+the rows of one tensor different learning rates. The work is bound by memory, so what counts is the
+number of passes over it: on CPUs each member takes one pass of PyTorch's fused Adam kernel where
+that can be, on CUDA devices `update` is compiled into one kernel for the whole pack.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
 
-# E members; every parameter, gradient and state has E as its first dimension
+from psp_core.devices import compiler_missing
 
-Tensors = dict[str, Tensor]
+# E members, P parameters of one member
+
+_FOREVER: Final = torch.tensor(1e9)  # steps after which Adam's bias corrections are 1 in any precision
 
 
-@dataclass
 class Optimiser(ABC):
-    """Updates stacked parameters in place.
+    """Updates a pack's parameters in place.
 
     Args:
-        lr_E: one learning rate for each member, shape (E,).
-        momentum_E: one momentum for each member, shape (E,); Adam has none.
+        parameters_EP: the parameters, a row for each member.
+        gradients_EP: where their gradients will stand at each step; may be overwritten by it.
+        lrs: one learning rate for each member.
+        momenta: one momentum for each member; Adam has none.
     """
-
-    lr_E: Tensor
-    momentum_E: Tensor
 
     name: ClassVar[str]
     has_momentum: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]]
 
-    def __post_init__(self) -> None:
-        """Start with no state: it takes the parameters' shapes at the first step."""
-        self.num_steps = 0
-        self.state: dict[str, Tensors] = {}
+    def __init__(
+        self, parameters_EP: Tensor, gradients_EP: Tensor, lrs: Sequence[float], momenta: Sequence[float]
+    ) -> None:
+        """Start with a state of zeros."""
+        self.parameters = parameters_EP
+        self.gradients = gradients_EP
+        self.state = [torch.zeros_like(parameters_EP) for _ in self.used_state(momenta)]
+        self._members = [
+            (parameters_EP[e], gradients_EP[e], [tensor[e] for tensor in self.state], lr) for e, lr in enumerate(lrs)
+        ]
+        self.num_steps = parameters_EP.new_zeros(1)  # on the device: a CUDA graph reads it at each replay
+        self._lr_E1 = parameters_EP.new_tensor(lrs)[:, None]
+        self._momentum_E1 = parameters_EP.new_tensor(momenta)[:, None]
+        self._frozen: set[int] = set()
+        on_cuda = parameters_EP.is_cuda
+        self._fused = not on_cuda and self.can_fuse(momenta)
+        self._update: Callable[..., None] = type(self).update
+        if on_cuda and not compiler_missing():
+            self._update = torch.compile(type(self).update, dynamic=True)
 
     @torch.no_grad()
-    def step(self, parameters: Tensors, gradients: Tensors) -> None:
+    def step(self) -> None:
         """Take one step."""
-        if not self.state:
-            zeros = {key: {name: torch.zeros_like(p) for name, p in parameters.items()} for key in self.state_names}
-            self.state.update(zeros)
         self.num_steps += 1
-        for name, parameter in parameters.items():
-            shape = (-1, *[1] * (parameter.dim() - 1))
-            state = [self.state[key][name] for key in self.state_names]
-            self.update(parameter, gradients[name], state, self.lr_E.view(shape), self.momentum_E.view(shape))
+        if self._fused:
+            for e, (p, g, state, lr) in enumerate(self._members):
+                if e not in self._frozen:
+                    self.fused_update(p, g, state, self.num_steps, lr)
+        else:
+            self._update(self.parameters, self.gradients, self.state, self.num_steps, self._lr_E1, self._momentum_E1)
 
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Forget the state, as a new optimiser would have none."""
+        for tensor in (*self.state, self.num_steps):
+            tensor.zero_()
+
+    @torch.no_grad()
+    def freeze(self, member: int) -> None:
+        """Let a member stand still from now on, at zero: whatever it was, its numbers are gone."""
+        self._frozen.add(member)
+        self._lr_E1[member] = 0
+        for tensor in (self.parameters, *self.state):
+            tensor[member] = 0
+
+    @classmethod
+    def used_state(cls, momenta: Sequence[float]) -> tuple[str, ...]:
+        """The state that is kept: no velocity where no member has momentum."""
+        return tuple(name for name in cls.state_names if name != "velocity" or any(momenta))
+
+    @staticmethod
+    def can_fuse(momenta: Sequence[float]) -> bool:
+        """Whether `fused_update` does these members' steps."""
+        return False
+
+    @staticmethod
+    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+        """One member's step in one pass."""
+        raise NotImplementedError
+
+    @staticmethod
     @abstractmethod
-    def update(self, p: Tensor, g: Tensor, state: list[Tensor], lr: Tensor, momentum: Tensor) -> None:
-        """Update one parameter and its state in place."""
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place; `lr` and `momentum` are (E, 1)."""
 
 
 class SGD(Optimiser):
@@ -60,11 +106,12 @@ class SGD(Optimiser):
     name: ClassVar[str] = "sgd"
     state_names: ClassVar[tuple[str, ...]] = ("velocity",)
 
-    def update(self, p: Tensor, g: Tensor, state: list[Tensor], lr: Tensor, momentum: Tensor) -> None:
-        """Update one parameter and its state in place."""
-        (velocity,) = state
-        velocity.mul_(momentum).add_(g)
-        p.sub_(velocity * lr)
+    @staticmethod
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place."""
+        for velocity in state:
+            g = velocity.mul_(momentum).add_(g)
+        p.addcmul_(g, lr, value=-1)
 
 
 class RMSprop(Optimiser):
@@ -73,12 +120,27 @@ class RMSprop(Optimiser):
     name: ClassVar[str] = "rmsprop"
     state_names: ClassVar[tuple[str, ...]] = ("square", "velocity")
 
-    def update(self, p: Tensor, g: Tensor, state: list[Tensor], lr: Tensor, momentum: Tensor) -> None:
-        """Update one parameter and its state in place."""
-        square, velocity = state
+    @staticmethod
+    def can_fuse(momenta: Sequence[float]) -> bool:
+        """Without momentum, RMSprop is Adam with beta1 = 0 and no bias correction left."""
+        return not any(momenta)
+
+    @staticmethod
+    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+        """One member's step in one pass; Adam's mean, with beta1 = 0, is the gradient itself."""
+        _fused_adam(p, g, g, state[0], _FOREVER, lr, beta1=0.0, beta2=0.99)
+
+    @staticmethod
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place."""
+        square, *velocities = state
         square.mul_(0.99).addcmul_(g, g, value=0.01)
-        velocity.mul_(momentum).addcdiv_(g, square.sqrt().add_(1e-8))
-        p.sub_(velocity * lr)
+        denominator = square.sqrt().add_(1e-8)
+        if not velocities:
+            p.addcdiv_(g * lr, denominator, value=-1)
+        for velocity in velocities:
+            velocity.mul_(momentum).addcdiv_(g, denominator)
+            p.addcmul_(velocity, lr, value=-1)
 
 
 class Adam(Optimiser):
@@ -88,13 +150,35 @@ class Adam(Optimiser):
     has_momentum: ClassVar[bool] = False
     state_names: ClassVar[tuple[str, ...]] = ("mean", "square")
 
-    def update(self, p: Tensor, g: Tensor, state: list[Tensor], lr: Tensor, momentum: Tensor) -> None:
-        """Update one parameter and its state in place."""
+    @staticmethod
+    def can_fuse(momenta: Sequence[float]) -> bool:
+        """Always."""
+        return True
+
+    @staticmethod
+    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+        """One member's step in one pass."""
+        mean, square = state
+        _fused_adam(p, g, mean, square, num_steps, lr, beta1=0.9, beta2=0.999)
+
+    @staticmethod
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place."""
         mean, square = state
         mean.mul_(0.9).add_(g, alpha=0.1)
         square.mul_(0.999).addcmul_(g, g, value=0.001)
-        denominator = square.sqrt().div_((1 - 0.999**self.num_steps) ** 0.5).add_(1e-8)
-        p.sub_(mean / denominator * (lr / (1 - 0.9**self.num_steps)))
+        denominator = square.sqrt().div_((1 - 0.999**num_steps).sqrt()).add_(1e-8)
+        p.addcdiv_(mean * (lr / (1 - 0.9**num_steps)), denominator, value=-1)
+
+
+def _fused_adam(
+    p: Tensor, g: Tensor, mean: Tensor, square: Tensor, num_steps: Tensor, lr: float, *, beta1: float, beta2: float
+) -> None:
+    """The kernel of torch.optim.Adam(fused=True), without the Python around it, dearer than a small step."""
+    torch._fused_adam_(
+        [p], [g], [mean], [square], [], [num_steps],
+        lr=lr, beta1=beta1, beta2=beta2, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
+    )  # fmt: skip
 
 
 OPTIMISERS: Final[dict[str, type[Optimiser]]] = {optimiser.name: optimiser for optimiser in (SGD, RMSprop, Adam)}

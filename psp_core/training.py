@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from psp_core.contexts import get_context
 from psp_core.datasets import Dataset, load_dataset
+from psp_core.devices import PRECISIONS, Repeater, arithmetic
+from psp_core.evaluation import evaluate
 from psp_core.models import SuperposedMLP, mlp
 from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.packing import Pack
@@ -17,9 +19,7 @@ from psp_core.randomness import generator
 from psp_core.streams import STREAMS, Stream
 from psp_core.trial import TrialConfig
 
-# E members, K tasks, S steps, B batch, N samples, I inputs, O outputs
-
-EVAL_CHUNK = 2000  # samples of all members together in one forward pass: small enough for caches
+# E members, K tasks, T of them, S steps, B batch, N samples, I inputs, P parameters
 
 
 @dataclass
@@ -59,6 +59,9 @@ class TrialResult:
 class PackTraining:
     """Trains E trials of one shape together, task after task.
 
+    A step reads and writes tensors on the device only: the batches of a whole task lie there, and so
+    does the number of the step. On a CUDA device it is one graph.
+
     Args:
         configs: the members' configurations; they may differ in lr, momentum and seed.
         dataset: their data set, on any device.
@@ -77,14 +80,18 @@ class PackTraining:
         self.device = device
         self.dataset = dataset.to(device)
         self.streams = [_stream(config, dataset) for config in configs]
-        models = [_model(config, dataset) for config in configs]
+        models = self._models()
         self.num_params = sum(p.numel() for p in models[0].parameters())
         self.context_bytes_once = models[0].bytes_once()
         self.context_bytes_per_task = models[0].bytes_per_task()
         if self.config.learned_contexts:  # no longer signs or phases: every number counts
             self.context_bytes_per_task = 4 * sum(buffer[0].numel() for buffer in models[0].buffers())
-        self.pack = Pack(models, device, learned_contexts=self.config.learned_contexts)
-        self.optimiser = self._new_optimiser()
+        dtype = PRECISIONS[self.config.precision]
+        self.pack = Pack(models, device, learned_contexts=self.config.learned_contexts, dtype=dtype)
+        self.optimisers = [self._optimiser(self.pack.flat, self.pack.flat_gradients)]
+        if self.config.learned_contexts:
+            learned = self._optimiser(self.pack.flat_contexts, self.pack.flat_context_gradients)
+            self.optimisers.append(learned)
         size = (len(configs), self.config.num_tasks, self.config.num_tasks)
         self.accuracy_EKK = torch.full(size, float("nan"), dtype=torch.float64)
         self.loss_EKK = torch.full(size, float("nan"), dtype=torch.float64)
@@ -92,6 +99,12 @@ class PackTraining:
         self.diverged_at: list[int | None] = [None] * len(configs)
         self.tasks_seen = 0
         self.seconds = 0.0
+        self._step_1 = torch.zeros(1, dtype=torch.int64, device=device)
+        size = (self.config.steps_per_task, len(configs), self.config.batch_size)
+        self._samples_SEB = torch.zeros(size, dtype=torch.int64, device=device)
+        self._losses_SE = torch.zeros(size[:2], device=device)
+        self._description_E = self._describe(0)
+        self._repeater = Repeater(self._step, device)
 
     @property
     def done(self) -> bool:
@@ -101,10 +114,12 @@ class PackTraining:
     def train_task(self) -> None:
         """Train the next task and measure what is due after it."""
         start = time.perf_counter()
-        losses_ES = self._train(self.tasks_seen)
-        self.tasks_seen += 1
-        self._note_divergence(losses_ES)
-        self._measure()
+        with arithmetic(self.config.precision, self.device):
+            if None in self.diverged_at:
+                self._train(self.tasks_seen)
+                self._note_divergence()
+            self.tasks_seen += 1
+            self._measure()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.seconds += time.perf_counter() - start
@@ -126,67 +141,66 @@ class PackTraining:
             for e, config in enumerate(self.configs)
         ]
 
-    def _new_optimiser(self) -> Optimiser:
-        return OPTIMISERS[self.config.optimiser](
-            torch.tensor([config.lr for config in self.configs], device=self.device),
-            torch.tensor([config.momentum for config in self.configs], device=self.device),
-        )
+    def _models(self) -> list[SuperposedMLP]:
+        """The members as they begin: one for all of a seed, unless each learns contexts of its own."""
+        if self.config.learned_contexts:
+            return [_model(config, self.dataset, self.device) for config in self.configs]
+        of_seed = {config.seed: config for config in self.configs}
+        models = {seed: _model(config, self.dataset, self.device) for seed, config in of_seed.items()}
+        return [models[config.seed] for config in self.configs]
+
+    def _optimiser(self, parameters_EP: Tensor, gradients_EP: Tensor) -> Optimiser:
+        lrs, momenta = ([getattr(config, name) for config in self.configs] for name in ("lr", "momentum"))
+        return OPTIMISERS[self.config.optimiser](parameters_EP, gradients_EP, lrs, momenta)
 
     def _describe(self, task: int) -> Tensor:
         return torch.stack([stream.describe(task) for stream in self.streams]).to(self.device)
 
-    def _train(self, task: int) -> Tensor:
-        description_E = self._describe(task)
-        order = [_batch_order(config, len(self.dataset.train_labels), task) for config in self.configs]
-        samples_SEB = torch.stack(order, dim=1).to(self.device)
-        of_contexts = self._new_optimiser() if self.config.learned_contexts else None  # none was trained before
-        contexts = self.pack.of_task(task)
-        losses = []
-        for samples_EB in samples_SEB:
-            images_EBI = self.streams[0].apply(self.dataset.train_images[samples_EB], description_E)
-            x_EBI = self.dataset.normalise(images_EBI)
-            labels_EB = self.dataset.train_labels[samples_EB]
-            gradients, context_gradients, loss_E = self.pack.gradients(x_EBI, labels_EB, task)
-            self.optimiser.step(self.pack.parameters, gradients)
-            if of_contexts:
-                of_contexts.step(contexts, context_gradients)
-            losses.append(loss_E)
-        return torch.stack(losses, dim=1)
+    def _train(self, task: int) -> None:
+        self._description_E.copy_(self._describe(task))
+        for e, config in enumerate(self.configs):
+            self._samples_SEB[:, e] = _batch_order(config, len(self.dataset.train_labels), task)
+        self._step_1.zero_()
+        for learned in self.optimisers[1:]:
+            learned.restart()  # no optimiser has seen the next task's contexts
+        self.pack.begin(task)
+        self._repeater.run(self.config.steps_per_task)
+        self.pack.end(task)
 
-    def _note_divergence(self, losses_ES: Tensor) -> None:
-        first_step = (self.tasks_seen - 1) * self.config.steps_per_task
-        finite_ES = losses_ES.isfinite()
+    def _step(self) -> None:
+        samples_EB = self._samples_SEB.index_select(0, self._step_1)[0]
+        images_EBI = self.dataset.train_images.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
+        x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, self._description_E))
+        labels_EB = self.dataset.train_labels.index_select(0, samples_EB.flatten()).view_as(samples_EB)
+        loss_E = self.pack.gradients(x_EBI, labels_EB)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
+        self._step_1 += 1
+
+    def _note_divergence(self) -> None:
+        """Freeze who diverged in the task just trained, and remember the step."""
+        first_step = self.tasks_seen * self.config.steps_per_task
+        finite_ES = self._losses_SE.T.isfinite().cpu()
         for e, parameters_finite in enumerate(self.pack.finite().tolist()):
             if self.diverged_at[e] is None and not (parameters_finite and finite_ES[e].all()):
                 steps_before = int(finite_ES[e].long().cumprod(0).sum())
                 self.diverged_at[e] = first_step + min(steps_before, self.config.steps_per_task - 1)
+                for optimiser in self.optimisers:
+                    optimiser.freeze(e)
 
     def _measure(self) -> None:
         row = self.tasks_seen - 1
         whole = self.config.eval_samples is None or self.config.measures_all(self.tasks_seen)
-        labels = self.dataset.test_labels
-        chosen_N = _test_samples(len(labels), None if whole else self.config.eval_samples).to(self.device)
-        lost = torch.tensor([step is not None for step in self.diverged_at])
-        for task in self.config.tasks_to_measure(self.tasks_seen):
-            accuracy_E, loss_E = self._evaluate(task, chosen_N)
-            self.accuracy_EKK[:, row, task] = accuracy_E.cpu().masked_fill(lost, float("nan"))
-            self.loss_EKK[:, row, task] = loss_E.cpu().masked_fill(lost, float("nan"))
-            self.num_samples_KK[row, task] = len(chosen_N)
-
-    def _evaluate(self, task: int, samples_N: Tensor) -> tuple[Tensor, Tensor]:
-        description_E = self._describe(task)
-        num_members = len(self.configs)
-        correct_E = torch.zeros(num_members, dtype=torch.float64, device=self.device)
-        loss_E = torch.zeros_like(correct_E)
-        for samples_B in torch.split(samples_N, max(1, EVAL_CHUNK // num_members)):
-            images_EBI = self.dataset.test_images[samples_B].expand(num_members, -1, -1)
-            x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
-            labels_EB = self.dataset.test_labels[samples_B].expand(num_members, -1)
-            logits_EBO = self.pack.logits(x_EBI, task)
-            loss_EB = nn.functional.cross_entropy(logits_EBO.mT, labels_EB, reduction="none")
-            correct_E += (logits_EBO.argmax(dim=2) == labels_EB).sum(dim=1)
-            loss_E += loss_EB.sum(dim=1, dtype=torch.float64)
-        return correct_E / len(samples_N), loss_E / len(samples_N)
+        num_test = len(self.dataset.test_labels)
+        samples_N = _test_samples(num_test, None if whole else self.config.eval_samples).to(self.device)
+        tasks = self.config.tasks_to_measure(self.tasks_seen)
+        accuracy_ET, loss_ET = evaluate(self.pack, self.streams, self.dataset, samples_N, tasks)
+        for e, diverged_at in enumerate(self.diverged_at):
+            if diverged_at is None:
+                self.accuracy_EKK[e, row, tasks] = accuracy_ET[e]
+                self.loss_EKK[e, row, tasks] = loss_ET[e]
+        self.num_samples_KK[row, tasks] = len(samples_N)
 
 
 def train(
@@ -214,7 +228,7 @@ def train(
     return training.results()
 
 
-def _model(config: TrialConfig, dataset: Dataset) -> SuperposedMLP:
+def _model(config: TrialConfig, dataset: Dataset, device: torch.device) -> SuperposedMLP:
     return mlp(
         config.width,
         config.depth,
@@ -223,6 +237,7 @@ def _model(config: TrialConfig, dataset: Dataset) -> SuperposedMLP:
         out_features=dataset.num_classes,
         num_tasks=config.num_tasks,
         seed=config.seed,
+        device=device,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final, get_args, get_type_hints
 
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
+from psp_core.devices import PRECISIONS
 from psp_core.messages import did_you_mean, lookup
 from psp_core.optimisers import OPTIMISERS
 from psp_core.streams import STREAMS
@@ -42,6 +43,8 @@ class TrialConfig:
             used after the last task.
         milestones: numbers of tasks after which everything is measured as after the last one:
             all tasks seen, on the whole test set.
+        precision: of matrix products: `tf32` where the device has it (CUDA; CPUs take float32),
+            `float32` everywhere, or `bfloat16` operands with float32 weights and sums.
         seed: of everything random, each thing with a generator of its own.
 
     Raises:
@@ -65,6 +68,7 @@ class TrialConfig:
     eval_tasks: str = "all"
     eval_samples: int | None = None
     milestones: tuple[int, ...] = ()
+    precision: str = "tf32"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -128,6 +132,7 @@ _CHOICES: Final[dict[str, Mapping[str, object]]] = {
     "context": CONTEXTS,
     "optimiser": OPTIMISERS,
     "eval_tasks": {"all": None, "ends": None},
+    "precision": PRECISIONS,
 }
 _AT_LEAST: Final = {
     "width": 1,

@@ -44,6 +44,7 @@ TRIALS: Final = pa.schema(
         ("momentum", pa.float64()),
         ("permute_first", pa.bool_()),
         ("learned_contexts", pa.bool_()),
+        ("precision", pa.string()),
         ("eval_tasks", pa.string()),
         ("eval_samples", pa.int32()),  # null: the whole test set
         ("milestones", pa.list_(pa.int32())),

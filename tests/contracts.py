@@ -36,6 +36,37 @@ class ContextContract:
         for context in self.context.sample(3, SIZE, rng()):
             torch.testing.assert_close(self.context.unbind(self.context.bind(x, context), context), x)
 
+    def test_unbind_is_the_adjoint_of_bind(self) -> None:
+        """What carries gradients back through bind: <bind x, y> = <x, unbind y>."""
+        x, y = self.inputs(), self.inputs().flip(0)
+        for context in self.context.sample(3, SIZE, rng()):
+            left, right = (self.context.bind(x, context) * y).sum(), (x * self.context.unbind(y, context)).sum()
+            torch.testing.assert_close(left, right)
+
+    def test_members_are_bound_each_with_its_own_context(self) -> None:
+        x = torch.stack([self.inputs(), self.inputs().flip(0)])
+        contexts = self.context.sample(2, SIZE, rng())
+        for apply in (self.context.bind, self.context.unbind):
+            alone = [apply(x[e], contexts[e]) for e in range(2)]
+            torch.testing.assert_close(apply(x, contexts), torch.stack(alone))
+
+    def test_retrieved_weights_answer_as_bound_inputs_do(self) -> None:
+        weights, x = SuperposedLinear(SIZE, 4, self.context, 1, seed=SEED).weight.detach(), self.inputs()
+        (context,) = self.context.sample(1, SIZE, rng())
+        retrieved, bound = self.context.retrieve(weights, context), self.context.bind(x, context)
+        if self.context.is_complex:
+            weights, x, retrieved, bound = (torch.complex(*v.unbind(1)) for v in (weights, x, retrieved, bound))
+        torch.testing.assert_close(x @ retrieved, bound @ weights)
+
+    def test_stored_weights_are_retrieved_again(self) -> None:
+        weights = SuperposedLinear(SIZE, 4, self.context, 1, seed=SEED).weight.detach()
+        for context in self.context.sample(3, SIZE, rng()):
+            stored = self.context.store(weights, context)
+            torch.testing.assert_close(self.context.retrieve(stored, context), weights)
+
+    def test_has_the_shape_it_says(self) -> None:
+        assert self.context.sample(3, SIZE, rng()).shape == (3, *self.context.shape(SIZE))
+
     def test_bind_keeps_lengths(self) -> None:
         x = self.inputs()
         for context in self.context.sample(3, SIZE, rng()):
@@ -62,14 +93,12 @@ class ContextContract:
         layer = SuperposedLinear(SIZE, 4, self.context, 3, seed=SEED)
         x = torch.randn(5, SIZE, generator=rng(2))
         with torch.no_grad():
-            if self.context.is_complex:  # W conj(c), real and imaginary parts apart
-                stored = self.context.unbind(
-                    torch.stack([plain.weight.T, torch.zeros(4, SIZE)], dim=1), layer.contexts[1]
-                )
-                layer.weight.copy_(stored.permute(2, 1, 0))
+            if self.context.is_complex:
+                real = torch.stack([plain.weight, torch.zeros(SIZE, 4)], dim=1)
+                layer.weight.copy_(self.context.store(real, layer.contexts[1]))
                 given = layer(torch.stack([x, torch.zeros_like(x)], dim=1), task=1)[:, 0]
-            else:  # W C^-1 as a row acts on: bind each output's weights
-                layer.weight.copy_(self.context.bind(plain.weight.T, layer.contexts[1]).T)
+            else:
+                layer.weight.copy_(self.context.store(plain.weight, layer.contexts[1]))
                 given = layer(x, task=1)
         torch.testing.assert_close(given, plain(x, task=0))
 
@@ -93,6 +122,16 @@ class StreamContract:
             assert torch.equal(one, other)
         assert not torch.equal(self.make(3).describe(1), self.make(4).describe(1))
         assert not torch.equal(self.make(3).describe(1), self.make(3).describe(2))
+
+    def test_weights_that_are_pulled_back_see_the_task_in_the_data_sets_images(self) -> None:
+        stream, images = self.make(3), torch.randn(1, 5, self.num_inputs, generator=rng())
+        weights = torch.randn(2, self.num_inputs, 4, generator=rng(1))
+        descriptions = torch.stack([stream.describe(task) for task in (2, 1)])
+        pulled_back = stream.pull_back(weights, descriptions)
+        if pulled_back is None:
+            pytest.skip("the tasks of this stream are not linear in the pixels")
+        expected = stream.apply(images.expand(2, -1, -1), descriptions) @ weights
+        torch.testing.assert_close(images @ pulled_back, expected)
 
     def test_members_do_not_see_each_other(self) -> None:
         streams = [self.make(seed) for seed in range(3)]

@@ -10,11 +10,13 @@ from torch import Tensor
 class Context(ABC):
     """How K tasks' contexts are drawn, and how one of them is bound to a layer's input.
 
-    A layer with input size I holds the contexts of all its K tasks as one tensor whose first
-    dimension is K. It computes y = W (c(k) * x), which equals retrieving task k's weights
-    W c(k) first: binding the input is the cheaper side of the same product (paper A, section 2).
+    A layer with input size I holds the contexts of all its K tasks as one tensor (K, *shape(I)).
+    It computes y = W (c(k) * x), which equals retrieving task k's weights W c(k) first: two sides
+    of the same product (paper A, section 2). Binding the input is the cheaper one for a batch,
+    retrieving the weights for a whole test set.
 
-    Real contexts see inputs of shape (..., I); complex ones see (..., 2, I), real part first.
+    Inputs are batches: (..., B, I) for real contexts, (..., B, 2, I) for complex ones, real part
+    first. Leading dimensions are members of a pack; the context then has them too.
     To add a context: a subclass in a file of its own, a line in `psp_core/contexts/__init__.py`,
     and a test class that inherits `tests/contracts.py::ContextContract`.
     """
@@ -24,10 +26,17 @@ class Context(ABC):
     is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
 
     @abstractmethod
-    def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
-        """Draw the contexts of `num_tasks` tasks for a layer with `size` inputs.
+    def shape(self, size: int) -> tuple[int, ...]:
+        """The shape of one task's context for a layer with `size` inputs."""
 
-        Task k's context depends on the generator's seed and on k, never on `num_tasks`.
+    @abstractmethod
+    def sample(
+        self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None
+    ) -> Tensor:
+        """Draw the contexts of `num_tasks` tasks for a layer with `size` inputs: (K, *shape(size)).
+
+        Task k's context depends on the generator's seed and on k, never on `num_tasks`. Random
+        numbers are drawn on the CPU; what is computed of them, and the result, may be on `device`.
         """
 
     @abstractmethod
@@ -36,7 +45,21 @@ class Context(ABC):
 
     @abstractmethod
     def unbind(self, x: Tensor, context: Tensor) -> Tensor:
-        """Apply the inverse of one task's context, so that unbinding what was bound gives x again."""
+        """Apply the inverse of one task's context, so that unbinding what was bound gives x again.
+
+        Contexts keep lengths, so this is also the adjoint of `bind`: what carries gradients back.
+        """
+
+    def retrieve(self, weights: Tensor, context: Tensor) -> Tensor:
+        """One task's weights V, such that x V = bind(x) W: from and to shape (..., I, O).
+
+        Complex contexts take and give (..., I, 2, O).
+        """
+        return self.unbind(weights.mT, context).mT
+
+    def store(self, weights: Tensor, context: Tensor) -> Tensor:
+        """The inverse and adjoint of `retrieve`: one task's weights as they lie in the shared ones."""
+        return self.bind(weights.mT, context).mT
 
     def bytes_once(self, size: int) -> int:
         """Bytes that all tasks of such a layer share, beside its weights."""

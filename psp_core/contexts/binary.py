@@ -13,14 +13,20 @@ class Binary(Context):
 
     name: ClassVar[str] = "binary"
 
-    def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
+    def shape(self, size: int) -> tuple[int, ...]:
+        """One sign for each input."""
+        return (size,)
+
+    def sample(
+        self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None
+    ) -> Tensor:
         """Random signs, shape (K, I), float."""
         rows = [torch.randint(2, (size,), generator=generator) for _ in range(num_tasks)]
-        return torch.stack(rows).float().mul_(2).sub_(1)
+        return torch.stack(rows).float().mul_(2).sub_(1).to(device)
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
-        """The product c * x, shapes (..., I) and (I,)."""
-        return x * context
+        """The product c * x, shapes (..., B, I) and (..., I)."""
+        return x * context.unsqueeze(-2)
 
     unbind = bind
 

@@ -14,12 +14,18 @@ class NoContext(Context):
     name: ClassVar[str] = "none"
     is_learnable: ClassVar[bool] = False
 
-    def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
+    def shape(self, size: int) -> tuple[int, ...]:
+        """Empty."""
+        return (0,)
+
+    def sample(
+        self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None
+    ) -> Tensor:
         """Nothing to draw: a tensor of shape (K, 0)."""
-        return torch.empty(num_tasks, 0)
+        return torch.empty(num_tasks, 0, device=device)
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
-        """Return x as it is, shape (..., I)."""
+        """Return x as it is, shape (..., B, I)."""
         return x
 
     unbind = bind

@@ -19,10 +19,12 @@ class OnePower(Complex):
     name: ClassVar[str] = "one-power"
     is_learnable: ClassVar[bool] = False
 
-    def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
+    def sample(
+        self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None
+    ) -> Tensor:
         """Unit phasors, shape (K, 2, I)."""
         powers = torch.arange(1, num_tasks + 1, dtype=torch.float64)
-        return unit_phasors(torch.outer(powers, phases(size, generator)))
+        return unit_phasors(torch.outer(powers, phases(size, generator))).to(device)
 
     def bytes_once(self, size: int) -> int:
         """The first context: a 4-byte phase for each input."""

@@ -10,31 +10,42 @@ from psp_core.contexts.base import Context
 # K tasks, I inputs
 
 
-def haar_orthogonal(size: int, generator: torch.Generator) -> Tensor:
+def haar_orthogonal(size: int, generator: torch.Generator, device: torch.device | None = None) -> Tensor:
     """A Haar-distributed orthogonal matrix, shape (I, I).
 
     QR of a Gaussian matrix, with the signs of R's diagonal moved into Q; without that step the
     distribution is not Haar's (Mezzadri 2007, "How to generate random matrices").
     """
-    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator))
-    orthogonal: Tensor = q * r.diagonal().sign()
+    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator).to(device))
+    orthogonal: Tensor = q.mul_(r.diagonal().sign())
     return orthogonal
 
 
 class Rotation(Context):
     """c(k) orthogonal, Haar-distributed; the inverse is the transpose (paper A, section 2.2).
 
-    Costs I x I numbers for each task and layer, and one more matrix product for each layer.
+    Costs I x I numbers for each task and layer, and one more matrix product for each layer. All
+    tasks' matrices are kept, not drawn again: measuring after each task needs those of every task
+    seen, and a QR decomposition costs more than the product it serves.
     """
 
     name: ClassVar[str] = "rotation"
 
-    def sample(self, num_tasks: int, size: int, generator: torch.Generator) -> Tensor:
-        """Orthogonal matrices, shape (K, I, I)."""
-        return torch.stack([haar_orthogonal(size, generator) for _ in range(num_tasks)])
+    def shape(self, size: int) -> tuple[int, ...]:
+        """A matrix."""
+        return (size, size)
+
+    def sample(
+        self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None
+    ) -> Tensor:
+        """Orthogonal matrices, shape (K, I, I): filled one by one, for all of them may be gigabytes."""
+        contexts = torch.empty(num_tasks, size, size, device=device)
+        for context in contexts:
+            context.copy_(haar_orthogonal(size, generator, device))
+        return contexts
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
-        """C x for each row of x, shapes (..., I) and (I, I)."""
+        """C x for each row of x, shapes (..., B, I) and (..., I, I)."""
         return x @ context.mT
 
     def unbind(self, x: Tensor, context: Tensor) -> Tensor:

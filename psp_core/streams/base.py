@@ -32,6 +32,19 @@ class Stream(ABC):
         """What task `task` is, as a tensor on the CPU; the same shape for every task."""
 
     @staticmethod
+    def pull_back(weights_M: Tensor, descriptions_M: Tensor) -> Tensor | None:
+        """Weights that see in the data set's images what the given ones see in a task's; None if there are none.
+
+        With them, all tasks are measured on one set of images. Streams whose tasks are linear in
+        the pixels and leave their mean alone can say them; others leave this out.
+
+        Args:
+            weights_M: first layers of M networks, (M, I, ...).
+            descriptions_M: one task for each, as `describe` gives it.
+        """
+        return None
+
+    @staticmethod
     @abstractmethod
     def apply(images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """The images of one task for each of E members, shape (E, B, I), any dtype."""

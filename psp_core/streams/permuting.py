@@ -45,6 +45,14 @@ class Permuting(Stream):
         return torch.randperm(self.num_inputs, generator=generator(self.seed, "permutation", task))
 
     @staticmethod
+    def pull_back(weights_M: Tensor, descriptions_M: Tensor) -> Tensor:
+        """The same weights with their rows, the pixels', in the data set's order."""
+        num_networks, num_inputs = descriptions_M.shape
+        first_row_M1 = torch.arange(num_networks, device=weights_M.device)[:, None] * num_inputs
+        rows = (descriptions_M.argsort(dim=1) + first_row_M1).flatten()
+        return weights_M.flatten(0, 1).index_select(0, rows).view_as(weights_M)
+
+    @staticmethod
     def apply(images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """Permute the pixels of each member's images, shapes (E, B, I) and (E, I)."""
         if len(images_EBI) == 1:  # one row of indices serves all: twice as fast as a gather on CPUs

@@ -89,11 +89,11 @@ def test_crosstalk_has_the_predicted_mean_and_variance(name: str, expected: str)
     context, size, draws = get_context(name), 32, 4000
     w, x = torch.randn(2, size, generator=rng(5))
     predicted = (w * x).square().sum() if expected == "elementwise" else w.square().sum() * x.square().sum() / size
-    stack = (lambda v: torch.stack([v, torch.zeros_like(v)])) if context.is_complex else (lambda v: v)
+    batch = torch.stack([x, torch.zeros_like(x)])[None] if context.is_complex else x[None]
     crosstalk = []
     for draw in range(draws):
         c = context.sample(2, size, generator(draw, "crosstalk"))
-        bound = context.unbind(context.bind(stack(x), c[0]), c[1])  # c(s)^-1 c(k) x
+        (bound,) = context.unbind(context.bind(batch, c[0]), c[1])  # c(s)^-1 c(k) x
         crosstalk.append(bound @ w)
     eps = torch.stack(crosstalk)  # complex: real and imaginary part of each draw
     second_moment = eps.square().sum() / draws

@@ -1,33 +1,92 @@
 import pytest
 import torch
 
-from psp_core.optimisers import OPTIMISERS
+from psp_core.optimisers import OPTIMISERS, Optimiser
 from tests.contracts import rng
 
-LRS, MOMENTA = [0.1, 0.003], [0.0, 0.9]
+LRS = [0.1, 0.003]
 TORCH = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
     "adam": lambda params, lr, momentum: torch.optim.Adam(params, lr=lr),
 }
+CASES = [
+    (name, momenta)
+    for name in OPTIMISERS
+    for momenta in ([0.0, 0.0], [0.0, 0.9])
+    if OPTIMISERS[name].has_momentum or not any(momenta)
+]
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_every_member_takes_torchs_steps(name: str) -> None:
-    stacked = {"w": torch.randn(2, 3, 4, generator=rng()), "b": torch.randn(2, 4, generator=rng(1))}
-    alone = [{k: torch.nn.Parameter(p[e].clone()) for k, p in stacked.items()} for e in range(2)]
-    momenta = MOMENTA if OPTIMISERS[name].has_momentum else [0.0, 0.0]
-    ours = OPTIMISERS[name](torch.tensor(LRS), torch.tensor(momenta))
-    theirs = [
-        TORCH[name](member.values(), lr=lr, momentum=m) for member, lr, m in zip(alone, LRS, momenta, strict=True)
-    ]
+def by_expression(optimiser: Optimiser) -> None:
+    """What runs on CUDA devices before it is compiled."""
+    optimiser._fused = False
+
+
+def compiled(optimiser: Optimiser) -> None:
+    by_expression(optimiser)
+    optimiser._update = torch.compile(type(optimiser).update, dynamic=True)
+
+
+def as_it_comes(optimiser: Optimiser) -> None:
+    pass
+
+
+def take_steps(name: str, momenta: list[float], change: object = as_it_comes) -> None:
+    """Five steps of two members against torch.optim's of each."""
+    parameters = torch.randn(2, 50, generator=rng())
+    gradients = torch.zeros(2, 50)
+    alone = [torch.nn.Parameter(row.clone()) for row in parameters]
+    ours = OPTIMISERS[name](parameters, gradients, LRS, momenta)
+    change(ours)
+    theirs = [TORCH[name]([p], lr=lr, momentum=m) for p, lr, m in zip(alone, LRS, momenta, strict=True)]
     for step in range(5):
-        gradients = {k: torch.randn(p.shape, generator=rng(10 + step)) for k, p in stacked.items()}
-        ours.step(stacked, gradients)
-        for e, optimiser in enumerate(theirs):
-            for k, parameter in alone[e].items():
-                parameter.grad = gradients[k][e].clone()
+        gradients.copy_(torch.randn(2, 50, generator=rng(10 + step)))
+        for parameter, optimiser, gradient in zip(alone, theirs, gradients, strict=True):
+            parameter.grad = gradient.clone()
             optimiser.step()
-    for e in range(2):
-        for k, parameter in alone[e].items():
-            torch.testing.assert_close(stacked[k][e], parameter.detach())
+        ours.step()
+    torch.testing.assert_close(parameters, torch.stack(alone).detach())
+
+
+@pytest.mark.parametrize("change", [as_it_comes, by_expression])
+@pytest.mark.parametrize(("name", "momenta"), CASES)
+def test_every_member_takes_torchs_steps(name: str, momenta: list[float], change: object) -> None:
+    take_steps(name, momenta, change)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "momenta"), CASES)
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_compiled_steps_are_torchs_too(name: str, momenta: list[float]) -> None:
+    take_steps(name, momenta, compiled)
+
+
+@pytest.mark.parametrize("change", [as_it_comes, by_expression])
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_frozen_member_stands_still_and_its_neighbour_does_not_notice(name: str, change: object) -> None:
+    start = torch.randn(2, 5, generator=rng())
+    parameters, alone = start.clone(), start.clone()
+    parameters[0], gradients = float("nan"), torch.ones(2, 5)
+    frozen, free = (OPTIMISERS[name](p, gradients.clone(), LRS, [0.0, 0.0]) for p in (parameters, alone))
+    change(frozen)
+    change(free)
+    frozen.freeze(0)
+    for _ in range(3):
+        for optimiser in (frozen, free):
+            optimiser.gradients.fill_(0.5)
+            optimiser.step()
+    assert torch.equal(parameters[0], torch.zeros(5))
+    assert torch.equal(parameters[1], alone[1])
+
+
+def test_a_restarted_optimiser_is_a_new_one() -> None:
+    start, gradients = torch.randn(1, 5, generator=rng()), torch.ones(1, 5)
+    used, new = start.clone(), start.clone()
+    optimiser = OPTIMISERS["adam"](used, gradients, [0.1], [0.0])
+    optimiser.step()
+    used.copy_(start)
+    optimiser.restart()
+    optimiser.step()
+    OPTIMISERS["adam"](new, gradients, [0.1], [0.0]).step()
+    assert torch.equal(used, new)

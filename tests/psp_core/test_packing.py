@@ -10,11 +10,15 @@ from tests.contracts import rng
 CPU = torch.device("cpu")
 
 
-def models(context: str, num_members: int = 3) -> list[SuperposedMLP]:
-    return [
-        mlp(8, 2, CONTEXTS[context], in_features=6, out_features=4, num_tasks=3, seed=seed)
+def models(context: str, num_members: int = 3, depth: int = 2) -> list[SuperposedMLP]:
+    members = [
+        mlp(8, depth, CONTEXTS[context], in_features=6, out_features=4, num_tasks=3, seed=seed)
         for seed in range(num_members)
     ]
+    for seed, member in enumerate(members):
+        for layer in member.layers:
+            nn.init.normal_(layer.bias, generator=rng(seed))
+    return members
 
 
 def batch(num_members: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
@@ -22,12 +26,23 @@ def batch(num_members: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(4, (num_members, 10), generator=rng())
 
 
+def named(pack: Pack, flat: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Rows of the parameters' layout, as named tensors."""
+    pieces = flat.split([p[0].numel() for p in pack.parameters.values()], dim=1)
+    return {name: piece.view_as(p) for piece, (name, p) in zip(pieces, pack.parameters.items(), strict=True)}
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("num_members", [1, 3])
-def test_members_have_the_gradients_they_have_alone(context: str, num_members: int) -> None:
+def test_members_have_the_gradients_they_have_alone(context: str, num_members: int, depth: int) -> None:
+    """By hand against autograd; the biases are not zero, so that forgetting one would show."""
     x, labels = batch(num_members)
-    gradients, _, loss = Pack(models(context, num_members), CPU).gradients(x, labels, 1)
-    for e, model in enumerate(models(context, num_members)):
+    pack = Pack(models(context, num_members, depth), CPU)
+    pack.begin(1)
+    loss = pack.gradients(x, labels)
+    gradients = named(pack, pack.flat_gradients)
+    for e, model in enumerate(models(context, num_members, depth)):
         alone = nn.functional.cross_entropy(model(x[e], task=1), labels[e])
         alone.backward()
         torch.testing.assert_close(loss[e], alone.detach())
@@ -35,37 +50,89 @@ def test_members_have_the_gradients_they_have_alone(context: str, num_members: i
             torch.testing.assert_close(gradients[name][e], parameter.grad)
 
 
+class Unknown(nn.Module):
+    """A network of which a pack knows nothing."""
+
+    def __init__(self, model: SuperposedMLP) -> None:
+        super().__init__()
+        self.inside = model
+
+    def forward(self, x: torch.Tensor, task: int) -> torch.Tensor:
+        return self.inside(x, task)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("num_members", [1, 3])
+def test_any_module_can_be_packed(context: str, num_members: int) -> None:
+    x, labels = batch(num_members)
+    known = Pack(models(context, num_members), CPU)
+    unknown = Pack([Unknown(model) for model in models(context, num_members)], CPU)
+    losses = []
+    for pack in (known, unknown):
+        pack.begin(2)
+        losses.append(pack.gradients(x, labels))
+    torch.testing.assert_close(*losses)
+    torch.testing.assert_close(known.flat_gradients, unknown.flat_gradients)
+
+
 @pytest.mark.parametrize("context", ["binary", "complex", "rotation"])
 @pytest.mark.parametrize("num_members", [1, 3])
 def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_members: int) -> None:
     x, labels = batch(num_members)
     pack = Pack(models(context, num_members), CPU, learned_contexts=True)
-    gradients, of_contexts, _ = pack.gradients(x, labels, 1)
+    pack.begin(1)
+    pack.gradients(x, labels)
+    gradients = named(pack, pack.flat_gradients)
+    of_contexts = pack.flat_context_gradients.split([c[0].numel() for c in pack.contexts.values()], dim=1)
     for e, model in enumerate(models(context, num_members)):
         for buffer in model.buffers():
             buffer.requires_grad_()
         nn.functional.cross_entropy(model(x[e], task=1), labels[e]).backward()
         for name, parameter in model.named_parameters():
             torch.testing.assert_close(gradients[name][e], parameter.grad)
-        for name, buffer in model.named_buffers():
-            torch.testing.assert_close(of_contexts[name][e, 0], buffer.grad[1])
+        for found, buffer in zip(of_contexts, model.buffers(), strict=True):
+            torch.testing.assert_close(found[e].view_as(buffer[1]), buffer.grad[1])
             assert buffer.grad[[0, 2]].count_nonzero() == 0
 
 
+@pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("context", CONTEXTS)
-def test_members_have_the_logits_they_have_alone(context: str) -> None:
+def test_retrieved_networks_are_the_members_at_their_tasks(context: str, depth: int) -> None:
     x, _ = batch()
-    logits = Pack(models(context), CPU).logits(x, 2)
-    for e, model in enumerate(models(context)):
-        torch.testing.assert_close(logits[e], model(x[e], task=2).detach())
+    pack = Pack(models(context, depth=depth), CPU)
+    logits_MOB = pack.logits(pack.retrieve([2, 0]), x.repeat_interleave(2, dim=0))
+    expected = [model(x[e], task).detach() for e, model in enumerate(models(context, depth=depth)) for task in (2, 0)]
+    torch.testing.assert_close(logits_MOB.mT, torch.stack(expected))
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_bfloat16_products_have_the_same_gradients_to_three_digits(context: str) -> None:
+    """bfloat16 keeps 8 bits of a number: a relative error of 2^-8 for each product's operands."""
+    x, labels = batch()
+    packs = [Pack(models(context), CPU, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    for pack in packs:
+        pack.begin(0)
+        pack.gradients(x, labels)
+    exact, rounded = (pack.flat_gradients for pack in packs)
+    error = (rounded - exact).norm() / exact.norm()
+    assert 0 < error < 0.02
+
+
+def test_members_of_one_module_share_its_contexts_but_not_its_weights() -> None:
+    (model,) = models("binary", 1)
+    pack = Pack([model, model], CPU)
+    first, second = pack.all_contexts
+    assert first["layers.0.contexts"] is second["layers.0.contexts"]
+    pack.parameters["layers.0.weight"][0] = 0
+    assert pack.parameters["layers.0.weight"][1].count_nonzero() > 0
 
 
 def test_a_member_that_is_not_finite_does_not_reach_its_neighbours() -> None:
     x, labels = batch()
     pack, healthy = Pack(models("binary"), CPU), Pack(models("binary"), CPU)
     pack.parameters["layers.0.weight"][1] = float("nan")
-    gradients, _, _ = pack.gradients(x, labels, 0)
-    expected, _, _ = healthy.gradients(x, labels, 0)
+    for one in (pack, healthy):
+        one.begin(0)
+        one.gradients(x, labels)
     assert pack.finite().tolist() == [True, False, True]
-    for name in gradients:
-        assert torch.equal(gradients[name][[0, 2]], expected[name][[0, 2]])
+    assert torch.equal(pack.flat_gradients[[0, 2]], healthy.flat_gradients[[0, 2]])

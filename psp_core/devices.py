@@ -1,0 +1,90 @@
+"""What differs between devices: precision, denormals, CUDA graphs, compilers, memory."""
+
+import contextlib
+import importlib.util
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import torch
+
+PRECISIONS: Final = {"tf32": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
+"""What matrix products take their operands in. TF32 exists on CUDA devices only; CPUs take float32."""
+
+_EAGER_STEPS = 3  # before a graph is captured: libraries allocate and tune on their first calls
+
+
+def compiler_missing() -> str | None:
+    """Why nothing can be compiled for a CUDA device here, or None where it can."""
+    if importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+        return "there is no C compiler"
+    return None
+
+
+@contextlib.contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute as a trial's `precision` says, and as fast as the processor can.
+
+    On CUDA devices, float32 products run in TF32 or not. On CPUs, numbers below 1e-38 become zero:
+    a weight whose gradient stays zero has a running mean square that shrinks to there, and such
+    numbers make each operation on them a hundred times slower. What was set before comes back.
+    """
+    if device.type == "cuda":
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
+        return
+    flushing = bool(torch.full((1,), 1e-38).mul_(1e-3) == 0)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(flushing)
+
+
+class Repeater:
+    """Runs a step again and again: as it is on a CPU, as a CUDA graph on a GPU.
+
+    A small network's step is dozens of kernels that each take microseconds, less than launching
+    them from Python; a graph launches them all at once.
+
+    Args:
+        step: reads and writes the same tensors at each call, on the device alone.
+        device: where it runs.
+    """
+
+    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
+        """Capture nothing yet: the first steps run as they are."""
+        self._step = step
+        self._device = device
+        self._num_eager = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+
+    def run(self, num_steps: int) -> None:
+        """Take so many steps."""
+        for _ in range(num_steps):
+            if self._device.type != "cuda":
+                self._step()
+            elif self._graph:
+                self._graph.replay()
+            elif self._num_eager < _EAGER_STEPS:
+                self._run_beside()
+            else:
+                self._graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(self._graph):  # records the step, does not take it
+                    self._step()
+                self._graph.replay()
+
+    def _run_beside(self) -> None:
+        """Take a step on a stream of its own, as what is captured later must have been."""
+        self._num_eager += 1
+        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream):
+            self._step()
+        torch.cuda.current_stream(self._device).wait_stream(stream)
