@@ -124,6 +124,20 @@ class PackTraining:
             torch.cuda.synchronize(self.device)
         self.seconds += time.perf_counter() - start
 
+    def begin_task(self, task: int) -> None:
+        """Put the task's contexts and batches where the step reads them."""
+        self._description_E.copy_(self._describe(task))
+        for e, config in enumerate(self.configs):
+            self._samples_SEB[:, e] = _batch_order(config, len(self.dataset.train_labels), task)
+        for learned in self.optimisers[1:]:
+            learned.restart()  # no optimiser has seen the next task's contexts
+        self.pack.begin(task)
+
+    def take_steps(self) -> None:
+        """Take all steps of the task that was begun."""
+        self._step_1.zero_()
+        self._repeater.run(self.config.steps_per_task)
+
     def results(self) -> list[TrialResult]:
         """Each member's result so far."""
         return [
@@ -157,14 +171,8 @@ class PackTraining:
         return torch.stack([stream.describe(task) for stream in self.streams]).to(self.device)
 
     def _train(self, task: int) -> None:
-        self._description_E.copy_(self._describe(task))
-        for e, config in enumerate(self.configs):
-            self._samples_SEB[:, e] = _batch_order(config, len(self.dataset.train_labels), task)
-        self._step_1.zero_()
-        for learned in self.optimisers[1:]:
-            learned.restart()  # no optimiser has seen the next task's contexts
-        self.pack.begin(task)
-        self._repeater.run(self.config.steps_per_task)
+        self.begin_task(task)
+        self.take_steps()
         self.pack.end(task)
 
     def _step(self) -> None:
