@@ -71,6 +71,7 @@ class Sizes:
 
     num_inputs: int
     num_classes: int
+    num_train: int
     num_test: int
 
 
@@ -94,9 +95,9 @@ SOURCES: Final = {
     "fashion-mnist": Source("FashionMNIST", 0.1307, 0.3081),
 }
 DATASETS: Final = {
-    DIGITS: Sizes(64, 10, 359),
-    "mnist": Sizes(784, 10, 10_000),
-    "fashion-mnist": Sizes(784, 10, 10_000),
+    DIGITS: Sizes(64, 10, 1438, 359),
+    "mnist": Sizes(784, 10, 60_000, 10_000),
+    "fashion-mnist": Sizes(784, 10, 60_000, 10_000),
 }
 
 

@@ -54,37 +54,40 @@ class Repeater:
     them from Python; a graph launches them all at once.
 
     Args:
-        step: reads and writes the same tensors at each call, on the device alone.
-        device: where it runs.
+        device: where the steps run.
     """
 
-    def __init__(self, step: Callable[[], None], device: torch.device) -> None:
+    def __init__(self, device: torch.device) -> None:
         """Capture nothing yet: the first steps run as they are."""
-        self._step = step
         self._device = device
         self._num_eager = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
-    def run(self, num_steps: int) -> None:
-        """Take so many steps."""
+    def run(self, step: Callable[[], None], num_steps: int) -> None:
+        """Take so many steps.
+
+        Args:
+            step: always the same; reads and writes the same tensors at each call, on the device alone.
+            num_steps: how often.
+        """
         for _ in range(num_steps):
             if self._device.type != "cuda":
-                self._step()
+                step()
             elif self._graph:
                 self._graph.replay()
             elif self._num_eager < _EAGER_STEPS:
-                self._run_beside()
+                self._run_beside(step)
             else:
                 self._graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(self._graph):  # records the step, does not take it
-                    self._step()
+                    step()
                 self._graph.replay()
 
-    def _run_beside(self) -> None:
+    def _run_beside(self, step: Callable[[], None]) -> None:
         """Take a step on a stream of its own, as what is captured later must have been."""
         self._num_eager += 1
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream):
-            self._step()
+            step()
         torch.cuda.current_stream(self._device).wait_stream(stream)

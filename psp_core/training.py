@@ -104,7 +104,7 @@ class PackTraining:
         self._samples_SEB = torch.zeros(size, dtype=torch.int64, device=device)
         self._losses_SE = torch.zeros(size[:2], device=device)
         self._description_E = self._describe(0)
-        self._repeater = Repeater(self._step, device)
+        self._repeater = Repeater(device)
 
     @property
     def done(self) -> bool:
@@ -136,7 +136,7 @@ class PackTraining:
     def take_steps(self) -> None:
         """Take all steps of the task that was begun."""
         self._step_1.zero_()
-        self._repeater.run(self.config.steps_per_task)
+        self._repeater.run(self._step, self.config.steps_per_task)
 
     def results(self) -> list[TrialResult]:
         """Each member's result so far."""

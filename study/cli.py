@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from study.run import Standing
     from study.spec import StudySpec
     from study.store import TrialStore
+    from study.workers import Workers
 
 # What imports torch, Ray or seaborn is imported by the command that needs it: help must be instant.
 
@@ -29,6 +30,10 @@ INTERRUPTED = 130
 Study = Annotated[str, typer.Argument(help="A shipped study's name, or a path to a YAML file.")]
 Out = Annotated[str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Put values in place of the study's: key=v1,v2.")]
+MaxMembers = Annotated[
+    int | None, typer.Option(min=1, help="At most so many trials in a pack. [default: what the device allows]")
+]
+PacksPerGpu = Annotated[int, typer.Option("--packs-per-gpu", min=1, help="How many packs share a GPU.")]
 OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [default: results/<study>]")]
 
 
@@ -44,23 +49,27 @@ def list_studies() -> None:
 
 
 @app.command()
-def plan(study: Study, out: OutOption = None, assignments: Set = None) -> None:
-    """Show what would run: trials, packs, steps, estimated cost. Runs nothing."""
-    from study.progress import clock
+def plan(
+    study: Study,
+    out: OutOption = None,
+    assignments: Set = None,
+    max_members: MaxMembers = None,
+    packs_per_gpu: PacksPerGpu = 1,
+) -> None:
+    """Show what would run here: trials, packs, steps, memory, estimated time. Runs nothing."""
+    from study.plan import make_packs, without
     from study.run import standing
     from study.spec import StudyError
+    from study.workers import this_machine
 
     spec, store = _open(study, out, assignments)
     now = standing(spec, store)
-    packs = now.packs()
+    workers = this_machine(packs_per_gpu)
+    packs = without(make_packs(now.trials, workers, max_members), now.done())
     typer.echo(f"{spec.name}: {spec.about}")
     typer.echo(f"  trials   {len(now.trials)} planned, {sum(len(p.trials) for p in packs)} to do")
-    typer.echo(f"  packs    {len(packs)} of {_sizes(packs)} trials")
-    typer.echo(
-        f"  steps    {sum(p.num_steps * len(p.trials) for p in packs):,} of a trial, {_pack_steps(packs):,} of a pack"
-    )
-    cost = sum(pack.cost for pack in packs)
-    typer.echo(f"  cost     about {clock(cost)} on one CPU core, measuring left out; good to a factor of two")
+    if packs:
+        typer.echo(_plan_text(packs, workers, [*spec.axes]))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
 
@@ -72,6 +81,8 @@ def run(
     assignments: Set = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as 'auto'.")] = None,
     data: Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")] = None,
+    max_members: MaxMembers = None,
+    packs_per_gpu: PacksPerGpu = 1,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
     from study.run import run_study, say
@@ -80,7 +91,15 @@ def run(
     console = Console()
     spec, store = _open(study, out, assignments)
     try:
-        failed = run_study(spec, store, console, data=data, address=address)
+        failed = run_study(
+            spec,
+            store,
+            console,
+            data=data,
+            address=address,
+            max_members=max_members,
+            packs_per_gpu=packs_per_gpu,
+        )
     except KeyboardInterrupt:
         say(console, f"Stopped; finished trials are kept. Go on with the same command: psp {shlex.join(sys.argv[1:])}")
         raise typer.Exit(INTERRUPTED) from None
@@ -155,13 +174,36 @@ def _open(study: str, out: str | None, assignments: list[str] | None) -> "tuple[
     return spec, TrialStore(out or f"results/{spec.name}")
 
 
-def _sizes(packs: "list[Pack]") -> str:
+def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
+    from psp_core.cost import member_bytes
+    from psp_core.devices import compiler_missing
+    from study.plan import duration
+    from study.progress import clock, describe
+
     sizes = sorted({len(pack.trials) for pack in packs})
-    return f"{sizes[0]}..{sizes[-1]}" if len(sizes) > 1 else str(sizes[0] if sizes else 0)
+    by_member = sorted(packs, key=lambda pack: member_bytes(pack.trials[0]))
+    small, large = (
+        f"{_mebibytes(member_bytes(pack.trials[0]))} ({describe(pack.trials, axes)})"
+        for pack in (by_member[0], by_member[-1])
+    )
+    most = max(pack.bytes(workers.device) for pack in packs)
+    steps = [(pack.num_steps, len(pack.trials)) for pack in packs]
+    lines = [
+        f"  workers  {workers}",
+        f"  packs    {len(packs)} of {f'{sizes[0]}..{sizes[-1]}' if len(sizes) > 1 else sizes[0]} trials",
+        f"  steps    {sum(n * e for n, e in steps):,} of a trial, {sum(n for n, _ in steps):,} of a pack",
+        f"  memory   a trial from {small} to {large}; a pack up to {_mebibytes(most)}",
+        f"  time     about {clock(duration(packs, workers))} here; good to a factor of two",
+    ]
+    if most > workers.memory:
+        lines.append("  note     more memory than a worker has: fewer workers or a larger machine may be needed")
+    if workers.device == "cuda" and (reason := compiler_missing()):
+        lines.append(f"  note     optimiser steps are not compiled, which makes them slower: {reason}")
+    return "\n".join(lines)
 
 
-def _pack_steps(packs: "list[Pack]") -> int:
-    return sum(pack.num_steps for pack in packs)
+def _mebibytes(num_bytes: int) -> str:
+    return f"{num_bytes / 2**20:,.0f} MiB"
 
 
 def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str:

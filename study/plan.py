@@ -1,27 +1,41 @@
 """From a study to packs: which trials there are, what is merged, and what trains together."""
 
 import hashlib
+import heapq
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from psp_core.contexts import CONTEXTS
-from psp_core.datasets import DATASETS
+from psp_core.cost import (
+    member_bytes,
+    num_activations,
+    num_params,
+    num_tests,
+    retrieved_products,
+    shared_bytes,
+    step_products,
+)
 from psp_core.trial import TrialConfig
+from study.workers import Workers, this_machine
 
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
 
-MAX_MEMBERS: Final = 16
-MAX_PRODUCTS: Final = 200_000
-"""A pack grows up to so many members, and multiplications for one sample of each: on a CPU batched
-products of wider networks are slower than single ones."""
+MAX_MEMBERS: Final = {"cpu": 16, "cuda": 128}
+MAX_PRODUCTS: Final = 220_000
+"""On a CPU a pack grows up to so many multiplications for one sample of all its members' steps. What a
+pack saves there is Python's part of a step; beyond this, members only push each other out of the
+caches (docs/performance.md)."""
+MEMORY_USED: Final = 0.8  # of a worker's: the rest is PyTorch's own, and what an estimate misses
 
-# Rough cost of training on one CPU core, see docs/performance.md.
-_SECONDS_PER_STEP: Final = 2e-3
-_FLOPS_PER_SECOND: Final = 8e10
+# Seconds, measured on one core of the machine in docs/performance.md; of a GPU only guessed so far.
+_STEP: Final = {"cpu": 1.2e-4, "cuda": 1.5e-4}  # whatever the pack's size
+_PRODUCT: Final = {"cpu": 2.4e-11, "cuda": 4e-14}
+_ACTIVATION: Final = {"cpu": 1.7e-9, "cuda": 2e-11}
+_PARAM: Final = {"cpu": 4e-10, "cuda": 1e-11}
 
 
 @dataclass(frozen=True)
@@ -30,7 +44,7 @@ class Pack:
 
     trials: tuple[TrialConfig, ...]
 
-    @property
+    @cached_property
     def id(self) -> str:
         """The hash of its trials' ids; the name of its files in the store."""
         return _digest([trial_id(trial) for trial in self.trials])
@@ -40,13 +54,22 @@ class Pack:
         """Optimiser steps, each of which moves every member."""
         return self.trials[0].num_steps
 
-    @property
-    def cost(self) -> float:
-        """Estimated seconds on one CPU core, evaluation left out; good to a factor of two or so."""
+    def bytes(self, device: str) -> int:
+        """Memory that it needs there, estimated."""
+        return shared_bytes(self.trials[0], device) + len(self.trials) * member_bytes(self.trials[0])
+
+    def seconds(self, device: str) -> float:
+        """Estimated time on one worker, measuring included; good to a factor of two or so."""
         trial = self.trials[0]
-        weights, contexts = _num_products(trial)  # forward and backward; contexts mostly forward
-        flops = trial.batch_size * (6 * weights + 2 * contexts) * len(self.trials)
-        return self.num_steps * (_SECONDS_PER_STEP + flops / _FLOPS_PER_SECOND)
+        of_sample = _PRODUCT[device] * step_products(trial) + _ACTIVATION[device] * num_activations(trial)
+        of_step = trial.batch_size * of_sample + _PARAM[device] * num_params(trial)
+        of_tests = num_tests(trial) * _PRODUCT[device] * retrieved_products(trial)
+        return self.num_steps * _STEP[device] + len(self.trials) * (self.num_steps * of_step + of_tests)
+
+    def halves(self) -> "tuple[Pack, Pack]":
+        """Two packs of half its trials each."""
+        middle = (len(self.trials) + 1) // 2
+        return Pack(self.trials[:middle]), Pack(self.trials[middle:])
 
 
 def trial_id(trial: TrialConfig) -> str:
@@ -79,33 +102,87 @@ def _merged(trial: TrialConfig, num_tasks: set[int]) -> TrialConfig:
     return replace(trial, num_tasks=last, milestones=milestones)
 
 
-def make_packs(trials: Iterable[TrialConfig], done: Collection[str] = ()) -> list[Pack]:
-    """Group trials by shape into packs, the costliest first; trials that are done are left out.
+def make_packs(
+    trials: Iterable[TrialConfig], workers: Workers | None = None, max_members: int | None = None
+) -> list[Pack]:
+    """Group trials by shape into packs, the longest first.
 
-    Packs are formed of all trials and thinned afterwards, so that a continued run trains the same
-    trials together as an uninterrupted one would have.
+    Args:
+        trials: the whole plan. Packs are formed of all of it, whatever is done already, so that a
+            continued run trains the same trials together as an uninterrupted one would have.
+        workers: where packs will run; this machine by default.
+        max_members: a bound on their size, below what the device allows.
     """
+    workers = workers or this_machine()
     by_shape: defaultdict[TrialConfig, list[TrialConfig]] = defaultdict(list)
     for trial in trials:
         by_shape[trial.shape].append(trial)
-    packs = [pack for group in by_shape.values() for pack in _chunks(group)]
-    left = [tuple(trial for trial in pack if trial_id(trial) not in done) for pack in packs]
-    return sorted((Pack(trials) for trials in left if trials), key=lambda pack: -pack.cost)
+    packs = [pack for group in by_shape.values() for pack in _chunks(group, _most_members(group, workers, max_members))]
+    return _balanced(packs, workers)
 
 
-def _chunks(group: Sequence[TrialConfig]) -> list[tuple[TrialConfig, ...]]:
-    most = max(1, min(MAX_MEMBERS, MAX_PRODUCTS // sum(_num_products(group[0]))))
+def without(packs: Iterable[Pack], done: Collection[str]) -> list[Pack]:
+    """The packs less the trials whose ids are in `done`."""
+    left = [tuple(trial for trial in pack.trials if trial_id(trial) not in done) for pack in packs]
+    return [Pack(trials) for trials in left if trials]
+
+
+def _chunks(group: Sequence[TrialConfig], most: int) -> list[Pack]:
+    """Packs of at most so many trials, as equal in size as can be, trials of one seed beside each other."""
     num_packs = -(-len(group) // most)
-    return [tuple(group[start::num_packs]) for start in range(num_packs)]
+    in_order = sorted(group, key=lambda trial: trial.seed)  # stable: members of one seed share contexts
+    cuts = [len(group) * i // num_packs for i in range(num_packs + 1)]
+    return [Pack(tuple(in_order[a:b])) for a, b in pairwise(cuts)]
 
 
-def _num_products(trial: TrialConfig) -> tuple[int, int]:
-    """Real multiplications of one sample's forward pass: through the weights, and to bind contexts."""
-    sizes = DATASETS[trial.dataset]
-    layers = [sizes.num_inputs, *[trial.width] * trial.depth, sizes.num_classes]
-    weights = sum(i * o for i, o in pairwise(layers))
-    context = CONTEXTS[trial.context]
-    return weights * (4 if context.is_complex else 1), sum(map(context.num_products, layers[:-1]))
+def _most_members(group: Sequence[TrialConfig], workers: Workers, max_members: int | None) -> int:
+    """How many trials of one shape may train together; at least one, however large."""
+    trial = max(group, key=lambda trial: trial.momentum)  # momentum costs memory
+    in_memory = (MEMORY_USED * workers.memory - shared_bytes(trial, workers.device)) // member_bytes(trial)
+    bounds = [MAX_MEMBERS[workers.device], max_members or len(group), in_memory]
+    if workers.device == "cpu":
+        bounds.append(MAX_PRODUCTS // step_products(trial))
+    return max(1, int(min(bounds)))
+
+
+def duration(packs: Iterable[Pack], workers: Workers) -> float:
+    """Estimated seconds until all packs have run."""
+    timed = _longest_first((pack.seconds(workers.device), pack) for pack in packs)
+    return _last_to_end(timed, workers.count)[0] if timed else 0.0
+
+
+def _balanced(packs: Sequence[Pack], workers: Workers) -> list[Pack]:
+    """Halve packs for as long as that ends the study sooner, so that all workers are busy to the end.
+
+    Returns:
+        The packs in the order in which they should start: the longest first.
+    """
+    timed = _longest_first((pack.seconds(workers.device), pack) for pack in packs)
+    best, best_end = timed, float("inf")
+    while timed:
+        end, (_, pack) = _last_to_end(timed, workers.count)
+        if end < 0.99 * best_end:
+            best, best_end = timed, end
+        even = sum(seconds for seconds, _ in best) / workers.count
+        if len(pack.trials) == 1 or end > 1.1 * best_end or best_end < 1.02 * even:
+            break
+        halves = ((half.seconds(workers.device), half) for half in pack.halves())
+        timed = _longest_first([entry for entry in timed if entry[1] is not pack] + list(halves))
+    return [pack for _, pack in best]
+
+
+def _longest_first(timed: Iterable[tuple[float, Pack]]) -> list[tuple[float, Pack]]:
+    return sorted(timed, key=lambda entry: -entry[0])
+
+
+def _last_to_end(timed: Iterable[tuple[float, Pack]], num_workers: int) -> tuple[float, tuple[float, Pack]]:
+    """When the last pack ends, and which that is, if a worker takes the next one as soon as it is free."""
+    free_at = [0.0] * num_workers
+    ends = []
+    for entry in timed:
+        ends.append((heapq.heappop(free_at) + entry[0], entry))
+        heapq.heappush(free_at, ends[-1][0])
+    return max(ends, key=lambda end: end[0])
 
 
 def _digest(value: object) -> str:

@@ -20,13 +20,15 @@ class Tally:
     Args:
         packs: all packs of this run.
         axes: the settings that tell its trials apart.
+        device: where they run, `cpu` or `cuda`.
     """
 
-    def __init__(self, packs: Sequence[Pack], axes: Sequence[str]) -> None:
+    def __init__(self, packs: Sequence[Pack], axes: Sequence[str], device: str = "cpu") -> None:
         """Nothing has happened yet."""
         self.axes = axes
         self.total = sum(len(pack.trials) for pack in packs)
-        self.total_cost = sum(pack.cost for pack in packs)
+        self.cost = {pack.id: pack.seconds(device) for pack in packs}
+        self.total_cost = sum(self.cost.values())
         self.cost_done: dict[str, float] = {}
         self.running: dict[str, int] = {}
         self.done = self.failed = self.diverged = 0
@@ -41,8 +43,7 @@ class Tally:
 
     def progressed(self, pack: Pack, result: Mapping[str, Any]) -> None:
         """A pack has trained one more task, or has ended."""
-        fraction = 1.0 if result["done"] else result["tasks_seen"] / pack.trials[0].num_tasks
-        self.cost_done[pack.id] = pack.cost * fraction
+        self.cost_done[pack.id] = self.cost[pack.id] * (1.0 if result["done"] else result["fraction"])
         if not result["done"]:
             return
         self.running.pop(pack.id, None)

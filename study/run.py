@@ -1,17 +1,19 @@
 """Running a study: what is planned, less what the store already holds, and a word at the end."""
 
+import contextlib
 import importlib.metadata
 import platform
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from psp_core.datasets import data_root, ensure_dataset
+from psp_core.datasets import Dataset, load_dataset
 from psp_core.trial import TrialConfig
 from study import __version__
-from study.plan import Pack, make_packs, merge, trial_id
+from study.plan import make_packs, merge, trial_id, without
 from study.progress import Display, Tally, clock
 from study.spec import StudyError, StudySpec
 from study.store import Finished, TrialStore
@@ -35,10 +37,9 @@ class Standing:
         found = self.finished.get(trial_id(trial))
         return found.status if found else None
 
-    def packs(self) -> list[Pack]:
-        """What is left to train; a trial that failed is tried again."""
-        done = {name for name, found in self.finished.items() if found.status != "failed"}
-        return make_packs(self.trials, done)
+    def done(self) -> set[str]:
+        """Ids that need no training; a trial that failed is tried again."""
+        return {name for name, found in self.finished.items() if found.status != "failed"}
 
 
 def standing(spec: StudySpec, store: TrialStore) -> Standing:
@@ -47,8 +48,26 @@ def standing(spec: StudySpec, store: TrialStore) -> Standing:
     return Standing(merge(spec.trials()), finished, damaged)
 
 
-def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: Path | None, address: str | None) -> int:
+def run_study(
+    spec: StudySpec,
+    store: TrialStore,
+    console: Console,
+    *,
+    data: Path | None = None,
+    address: str | None = None,
+    max_members: int | None = None,
+    packs_per_gpu: int = 1,
+) -> int:
     """Train what is planned and not yet in the store.
+
+    Args:
+        spec: what is planned.
+        store: where results go.
+        console: where to say how it goes.
+        data: the data sets' folder on this machine; workers get the data through Ray.
+        address: a running Ray cluster, or None for this machine only.
+        max_members: a bound on the size of packs, below what the device allows.
+        packs_per_gpu: how many packs share a GPU.
 
     Returns:
         How many planned trials have no result.
@@ -57,36 +76,42 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, *, data: Pat
         StudyError: the store belongs to another study or is damaged, or data are missing.
         KeyboardInterrupt: the user stopped it.
     """
-    for dataset in {trial.dataset for trial in spec.trials()}:
-        try:
-            ensure_dataset(dataset, data)
-        except ValueError as error:
-            raise StudyError(str(error)) from None
+    datasets = _datasets(spec, data)
     store.check(spec)
     before = standing(spec, store)
     if before.damaged:
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
-    packs = before.packs()
-    num_trials = sum(len(pack.trials) for pack in packs)
+    num_trials = sum(trial_id(trial) not in before.done() for trial in before.trials)
     say(console, f"{spec.name}: {len(before.trials)} trials planned, {len(before.trials) - num_trials} done already.")
-    if not packs:
+    if not num_trials:
         return 0
     store.claim(spec, provenance())
     store.forget_progress()  # of runs that were killed
-    tally = Tally(packs, list(spec.axes))
-    root = str(data_root(data))  # absolute: a worker's current folder is another
-    jobs = [Job(study=spec.name, pack=pack, store=store.uri, data=root) for pack in packs]
-    with Display(console, tally) as display:
-        from study.tune import run_jobs  # imports Ray, which takes seconds: only where there is work for it
+    from study.tune import Engine  # imports Ray, which takes seconds: only where there is work for it
 
-        run_jobs(jobs, display, address=address)
+    start = time.monotonic()
+    with contextlib.ExitStack() as running:
+        with console.status("starting Ray"):
+            engine = running.enter_context(Engine(address, packs_per_gpu))
+        planned = make_packs(before.trials, engine.workers, max_members)
+        packs = without(planned, before.done())
+        jobs = [Job(study=spec.name, pack=pack, store=store.uri) for pack in packs]
+        display = running.enter_context(Display(console, Tally(packs, list(spec.axes), engine.workers.device)))
+        engine.run(jobs, datasets, display, threads=engine.workers.threads(len(planned)))
     after = standing(spec, store)
     say(
         console,
-        f"{num_trials} trials trained in {clock(tally.elapsed())}. Of {len(after.trials)} planned: "
+        f"{num_trials} trials trained in {clock(time.monotonic() - start)}. Of {len(after.trials)} planned: "
         f"{after.count('ok')} ok, {after.count('diverged')} diverged, {after.count('failed')} failed.",
     )
     return after.count("failed", None)
+
+
+def _datasets(spec: StudySpec, data: Path | None) -> dict[str, Dataset]:
+    try:
+        return {name: load_dataset(name, data) for name in {trial.dataset for trial in spec.trials()}}
+    except ValueError as error:
+        raise StudyError(str(error)) from None
 
 
 def provenance() -> dict[str, str]:

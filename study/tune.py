@@ -10,15 +10,20 @@ import logging
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from psp_core.datasets import Dataset
 from psp_core.messages import one_line
 from study.progress import Display
 from study.worker import Job, PackRun, record_failure
+from study.workers import Workers, gpu_memory, gpu_workers, this_machine
 
-# Read by Ray when it is imported: no output, files or signal handlers of its own.
+# Read by Ray when it is imported: no output, files or signal handlers of its own; tensors that are
+# put into its store lie there once for each machine, and are read in place.
 os.environ |= {
+    "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -33,22 +38,31 @@ import torch
 from ray import tune
 from ray.tune.experiment import Trial
 
-CPUS_PER_PACK = 1  # two workers with two threads each on two cores run ten times slower, not the same
 MAX_RESTARTS = 2  # of a pack whose worker process died
 
 
 class PackTrainable(tune.Trainable):
     """A pack as Tune sees it: one `train` call for each task."""
 
-    def setup(self, config: dict[str, Any], jobs: Mapping[str, Job]) -> None:  # type: ignore[override]
-        """Take the first pack; `jobs` are all packs of the run by id, put once on each node."""
+    def setup(  # type: ignore[override]
+        self, config: dict[str, Any], jobs: Mapping[str, Job], datasets: Mapping[str, Dataset]
+    ) -> None:
+        """Take the first pack; `jobs` are all packs of the run by id, `datasets` what they need by name."""
         self.jobs = jobs
-        torch.set_num_threads(CPUS_PER_PACK)
+        self.datasets = datasets
+        self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self.on_device: dict[str, Dataset] = {}
+        assigned = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
+        torch.set_num_threads(int(assigned["CPU"]))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""
-        self.run = PackRun(self.jobs[new_config["pack"]], "cuda" if ray.get_gpu_ids() else "cpu")
+        job = self.jobs[new_config["pack"]]
+        name = job.pack.trials[0].dataset
+        if name not in self.on_device:
+            self.on_device[name] = self.datasets[name].to(self.device)
+        self.run = PackRun(job, self.on_device[name], self.device.type)
         return True
 
     def step(self) -> dict[str, Any]:
@@ -86,39 +100,91 @@ class _Reporter(tune.Callback):
         return self.jobs[_pack_id(trial)]
 
 
-def run_jobs(jobs: Sequence[Job], display: Display, *, address: str | None) -> None:
-    """Run every job; returns when all are in the store, as done or as failed.
+class Engine:
+    """A running Ray; a context manager.
 
     Args:
-        jobs: in the order in which they should start.
-        display: told of every event.
         address: a running Ray cluster, or None to start Ray on this machine only.
+        packs_per_gpu: how many packs share a GPU; each takes 1/n of it, the only fractions that
+            fill a GPU exactly.
+
+    Attributes:
+        workers: what it runs packs on, known once it is entered.
 
     Raises:
-        KeyboardInterrupt: the user stopped it; workers are stopped, the store is whole.
         ConnectionError: no cluster answers at `address`.
     """
-    with _ray(address), tempfile.TemporaryDirectory(prefix="psp-tune-") as scratch:
-        num_gpus = min(1, ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
+
+    workers: Workers
+
+    def __init__(self, address: str | None, packs_per_gpu: int = 1) -> None:
+        """Start nothing yet."""
+        self.address = address
+        self.packs_per_gpu = packs_per_gpu
+
+    def __enter__(self) -> "Engine":
+        """Start Ray, or connect to it."""
+        self._running = contextlib.ExitStack()
+        self._running.enter_context(_ray(self.address))
+        here = this_machine(self.packs_per_gpu)
+        self.workers = here if self.address is None else _cluster(self.packs_per_gpu)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop it, or disconnect."""
+        self._running.close()
+
+    def run(self, jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display, *, threads: int = 1) -> None:
+        """Run every job; returns when all are in the store, as done or as failed.
+
+        Args:
+            jobs: in the order in which they should start.
+            datasets: by name, whatever they need; put once on each machine.
+            display: told of every event.
+            threads: CPU cores for each; two workers with two threads each on two cores run ten times
+                slower, not the same.
+
+        Raises:
+            KeyboardInterrupt: the user stopped it; workers are stopped, the store is whole.
+        """
         by_id = {job.pack.id: job for job in jobs}
-        trainable = tune.with_parameters(PackTrainable, jobs=by_id)
-        tuner = tune.Tuner(
-            tune.with_resources(trainable, {"cpu": CPUS_PER_PACK, "gpu": num_gpus}),
-            param_space={"pack": tune.grid_search(list(by_id))},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True,
-                trial_name_creator=_pack_id,
-                trial_dirname_creator=_pack_id,
-            ),
-            run_config=tune.RunConfig(
-                storage_path=scratch,
-                callbacks=[_Reporter(by_id, display)],
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-                verbose=0,
-            ),
-        )
-        tuner.fit()
+        with warnings.catch_warnings(
+            action="ignore", category=UserWarning
+        ):  # tensors read in place must stay as they are
+            trainable = tune.with_parameters(PackTrainable, jobs=by_id, datasets=datasets)
+        gpus = 1 / self.workers.packs_per_gpu if self.workers.device == "cuda" else 0
+        with tempfile.TemporaryDirectory(prefix="psp-tune-") as scratch:
+            tuner = tune.Tuner(
+                tune.with_resources(trainable, {"cpu": threads, "gpu": gpus}),
+                param_space={"pack": tune.grid_search(list(by_id))},
+                tune_config=tune.TuneConfig(
+                    reuse_actors=True,
+                    trial_name_creator=_pack_id,
+                    trial_dirname_creator=_pack_id,
+                ),
+                run_config=tune.RunConfig(
+                    storage_path=scratch,
+                    callbacks=[_Reporter(by_id, display)],
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                    failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+                    verbose=0,
+                ),
+            )
+            tuner.fit()
+
+
+def _cluster(packs_per_gpu: int) -> Workers:
+    """The workers of the cluster that Ray is connected to: its GPUs, else its CPU cores."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
+    num_gpus = sum(node.get("GPU", 0) for node in nodes)
+    cores = int(min(node["CPU"] for node in nodes))
+    if num_gpus:
+        memory = ray.get(ray.remote(num_gpus=1)(gpu_memory).remote())
+        return gpu_workers(num_gpus, memory, cores, packs_per_gpu)
+    count = int(sum(node["CPU"] for node in nodes))
+    return Workers(
+        device="cpu", count=count, memory=int(min(node["memory"] / node["CPU"] for node in nodes)), cores=cores
+    )
 
 
 @contextlib.contextmanager

@@ -1,13 +1,14 @@
 """What a worker does with one pack: train it task by task, then put it into the store. No Ray here."""
 
+import math
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from psp_core.datasets import load_dataset
+from psp_core.datasets import Dataset
 from psp_core.messages import one_line
 from psp_core.training import PackTraining, TrialResult
 from psp_core.trial import TrialConfig
@@ -19,71 +20,104 @@ from study.store import Row, TrialStore
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A pack and where its data and its results are; everything a worker process needs."""
+    """A pack and where its results go; with its data set, everything a worker process needs."""
 
     study: str
     pack: Pack
     store: str
-    data: str
 
 
 class PackRun:
     """One pack on its way; every `step` trains one task.
 
-    An exception is recorded in the store as the pack's failure and ends the run; it is not raised,
-    so that one bad pack costs the study nothing else.
+    A pack for which the device has too little memory is halved, and its halves are trained one after
+    the other. Any other exception is recorded in the store as the failure of what was being trained,
+    and ends the run; it is not raised, so that one bad pack costs the study nothing else.
     """
 
-    def __init__(self, job: Job, device: str = "cpu") -> None:
+    def __init__(self, job: Job, dataset: Dataset, device: str = "cpu") -> None:
         """Remember the job; the first step does the rest."""
         self.job = job
+        self.dataset = dataset
         self.store = TrialStore(job.store)
         self.device = torch.device(device)
+        self.left = [job.pack]  # the pack, or what is left of its pieces: the first is being trained
         self.training: PackTraining | None = None
+        self.results: list[TrialResult] = []
 
     def step(self) -> dict[str, Any]:
         """Train the next task; scalars about the pack so far, `done` once it is in the store."""
+        too_large = ""
         try:
-            return self._step()
+            self._step()
+        except torch.OutOfMemoryError as error:
+            too_large = one_line(error)
         except Exception as error:
-            summary = f"{type(error).__name__}: {one_line(error)}"
-            record_failure(self.job, f"{summary}\n{traceback.format_exc(limit=-4)}")
-            return {"tasks_seen": 0, "done": True, "failed": True, "diverged": 0, "accuracy": float("nan")}
+            return self._failed(f"{type(error).__name__}: {one_line(error)}\n{traceback.format_exc(limit=-4)}")
+        if too_large:  # by now the error is gone, and with it what its traceback held
+            if len(self.left[0].trials) == 1:
+                return self._failed(f"one trial alone is too large for {_device_name(self.device)}: {too_large}")
+            self._halve()
+        return self._report(failed=False)
 
-    def _step(self) -> dict[str, Any]:
-        trials = self.job.pack.trials
+    def _halve(self) -> None:
+        self.left[:1] = self.left[0].halves()
+        self.training = None
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _step(self) -> None:
         if self.training is None:
-            dataset = load_dataset(trials[0].dataset, self.job.data)
             self._note_progress(0)
-            self.training = PackTraining(trials, dataset, self.device)
+            self.training = PackTraining(self.left[0].trials, self.dataset, self.device)
         self.training.train_task()
-        results = self.training.results()
+        self._note_progress(self.training.tasks_seen)
         if self.training.done:
-            rows = [_trial_row(self.job, result, _device_name(self.device)) for result in results]
-            evals = [row for result in results for row in _eval_rows(result)]
-            self.store.write_pack(self.job.pack.id, rows, evals)
-            self.store.forget_progress(self.job.pack.id)
-        else:
-            self._note_progress(self.training.tasks_seen)
+            self.results += self.training.results()
+            self.training = None
+            del self.left[0]
+        if not self.left:
+            self._store([])
+
+    def _failed(self, error: str) -> dict[str, Any]:
+        trials = [trial for pack in self.left for trial in pack.trials]
+        self._store(_failures(self.job, trials, error))
+        self.left = []
+        return self._report(failed=True)
+
+    def _store(self, failures: list[Row]) -> None:
+        rows = [_trial_row(self.job, result, _device_name(self.device)) for result in self.results]
+        evals = [row for result in self.results for row in _eval_rows(result)]
+        self.store.write_pack(self.job.pack.id, rows + failures, evals)
+        self.store.forget_progress(self.job.pack.id)
+
+    def _report(self, *, failed: bool) -> dict[str, Any]:
+        num_tasks = self.job.pack.trials[0].num_tasks
+        tasks = num_tasks * len(self.results)
+        if self.training:
+            tasks += self.training.tasks_seen * len(self.training.configs)
         return {
-            "tasks_seen": self.training.tasks_seen,
-            "done": self.training.done,
-            "failed": False,
-            "diverged": sum(result.diverged_at is not None for result in results),
-            "accuracy": _best_mean_accuracy(results, self.training.tasks_seen),
+            "fraction": tasks / (num_tasks * len(self.job.pack.trials)),
+            "done": not self.left,
+            "failed": failed,
+            "diverged": sum(result.diverged_at is not None for result in self.results),
+            "accuracy": max((a for result in self.results if (a := result.final_accuracy) == a), default=math.nan),
         }
 
     def _note_progress(self, tasks_seen: int) -> None:
-        ids = [trial_id(trial) for trial in self.job.pack.trials]
+        ids = [trial_id(trial) for trial in self.left[0].trials]
         self.store.note_progress(self.job.pack.id, ids, tasks_seen)
 
 
 def record_failure(job: Job, error: str) -> None:
     """Store every trial of a pack as failed, with the error."""
-    rows = [_row(job, trial, status="failed", error=error) for trial in job.pack.trials]
     store = TrialStore(job.store)
-    store.write_pack(job.pack.id, rows, [])
+    store.write_pack(job.pack.id, _failures(job, job.pack.trials, error), [])
     store.forget_progress(job.pack.id)
+
+
+def _failures(job: Job, trials: Iterable[TrialConfig], error: str) -> list[Row]:
+    return [_row(job, trial, status="failed", error=error) for trial in trials]
 
 
 def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
@@ -132,9 +166,3 @@ def _eval_rows(result: TrialResult) -> Iterator[Row]:
             "loss": result.loss[row, task].item(),
             "num_samples": int(result.num_samples[row, task]),
         }
-
-
-def _best_mean_accuracy(results: Sequence[TrialResult], tasks_seen: int) -> float:
-    """The best member's mean accuracy over the tasks measured last; NaN where all diverged."""
-    means = [result.accuracy[tasks_seen - 1].nanmean().item() for result in results]
-    return max((mean for mean in means if mean == mean), default=float("nan"))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from psp_core.datasets import SOURCES, data_root
+from psp_core.datasets import SOURCES, data_root, load_dataset
 from study.plan import make_packs, merge
 from study.spec import StudySpec
 from study.store import TrialStore
@@ -43,7 +43,8 @@ def run_here(spec: StudySpec, out: Path) -> TrialStore:
     store = TrialStore(str(out))
     store.claim(spec, {})
     for pack in make_packs(merge(spec.trials())):
-        run = PackRun(Job(study=spec.name, pack=pack, store=store.uri, data=""))
+        job = Job(study=spec.name, pack=pack, store=store.uri)
+        run = PackRun(job, load_dataset(pack.trials[0].dataset))
         while not run.step()["done"]:
             pass
     return store

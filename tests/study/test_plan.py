@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psp_core.trial import TrialConfig
-from study.plan import MAX_MEMBERS, make_packs, merge, trial_id
+from study.plan import MAX_MEMBERS, Pack, duration, make_packs, merge, trial_id, without
+from study.workers import Workers
 
 trials = st.builds(
     TrialConfig,
@@ -21,6 +22,8 @@ trials = st.builds(
     eval_samples=st.sampled_from([None, 10]),
 )
 studies = st.lists(trials, min_size=1, max_size=30)
+TWO_CORES = Workers(device="cpu", count=2, memory=12 * 2**30, cores=2)
+EIGHT_GPUS = Workers(device="cuda", count=8, memory=80 * 2**30, cores=64)
 
 
 @given(studies)
@@ -65,32 +68,70 @@ def test_the_plan_does_not_depend_on_the_order(study: list[TrialConfig], shuffle
     assert {trial_id(trial) for trial in merge(study)} == {trial_id(trial) for trial in merge(shuffled)}
 
 
-@given(studies, st.integers(0, 2**30))
-def test_packs_hold_every_trial_left_once_and_one_shape_each(study: list[TrialConfig], chosen: int) -> None:
+@given(studies, st.integers(0, 2**30), st.sampled_from([TWO_CORES, EIGHT_GPUS]), st.sampled_from([None, 1, 3]))
+def test_packs_hold_every_trial_left_once_and_one_shape_each(
+    study: list[TrialConfig], chosen: int, workers: Workers, max_members: int | None
+) -> None:
     merged = merge(study)
     done = {trial_id(trial) for i, trial in enumerate(merged) if chosen >> i & 1}
-    packs = make_packs(merged, done)
+    packs = without(make_packs(merged, workers, max_members), done)
     packed = [trial for pack in packs for trial in pack.trials]
     assert sorted(map(trial_id, packed)) == sorted({trial_id(trial) for trial in merged} - done)
     for pack in packs:
         assert len({trial.shape for trial in pack.trials}) == 1
-        assert len(pack.trials) <= MAX_MEMBERS
+        assert len(pack.trials) <= (max_members or MAX_MEMBERS[workers.device])
     assert len({pack.id for pack in packs}) == len(packs)
-    assert [pack.cost for pack in packs] == sorted((pack.cost for pack in packs), reverse=True)
+
+
+@given(studies, st.sampled_from([TWO_CORES, EIGHT_GPUS]))
+def test_the_longest_pack_starts_first(study: list[TrialConfig], workers: Workers) -> None:
+    seconds = [pack.seconds(workers.device) for pack in make_packs(merge(study), workers)]
+    assert seconds == sorted(seconds, reverse=True)
 
 
 @given(studies)
 def test_a_continued_run_trains_the_same_packs(study: list[TrialConfig]) -> None:
-    merged = merge(study)
-    packs = make_packs(merged)
+    packs = make_packs(merge(study))
     for stored in packs:
-        done = {trial_id(trial) for trial in stored.trials}
-        left = make_packs(merged, done)
-        assert {pack.id for pack in left} == {pack.id for pack in packs} - {stored.id}
+        left = without(packs, {trial_id(trial) for trial in stored.trials})
+        assert left == [pack for pack in packs if pack != stored]
+
+
+def seeds(number: int, **settings: object) -> list[TrialConfig]:
+    return [TrialConfig(dataset="digits", seed=seed, **settings) for seed in range(number)]
+
+
+@given(st.integers(1, 60), st.integers(1, 9), st.sampled_from([16, 64, 256]))
+def test_workers_are_busy_to_the_end(number: int, count: int, width: int) -> None:
+    """No better than even, and no more than one trial of one worker, or a few starts, worse."""
+    workers = replace(TWO_CORES, count=count)
+    packs = make_packs(seeds(number, width=width, num_tasks=2), workers)
+    alone = Pack(packs[0].trials[:1]).seconds("cpu")
+    assert duration(packs, workers) <= 1.1 * (number * alone / count + alone)
+
+
+def test_a_gpus_memory_bounds_a_pack() -> None:
+    trials = seeds(64, width=2048, context="rotation")
+    roomy, small = (replace(EIGHT_GPUS, count=1, memory=gib * 2**30) for gib in (1000, 24))
+    assert [len(pack.trials) for pack in make_packs(trials, roomy)] == [64]
+    packs = make_packs(trials, small)
+    assert 1 < len(packs[0].trials) < 16
+    assert all(pack.bytes("cuda") < small.memory for pack in packs)
+
+
+def test_no_network_is_too_large_to_be_planned() -> None:
+    tiny = replace(EIGHT_GPUS, memory=2**20)
+    assert [len(pack.trials) for pack in make_packs(seeds(2, width=2048), tiny)] == [1, 1]
+
+
+def test_fewer_packs_than_cores_get_more_threads_each() -> None:
+    sixteen = replace(TWO_CORES, count=32, cores=16)
+    assert [sixteen.threads(num_packs) for num_packs in (1, 2, 10, 32, 100)] == [16, 16, 3, 1, 1]
+    assert EIGHT_GPUS.threads(1) == 1
 
 
 def test_small_networks_share_packs_and_wide_ones_train_alone() -> None:
     small = [TrialConfig(dataset="digits", width=16, seed=seed) for seed in range(32)]
-    assert [len(pack.trials) for pack in make_packs(small)] == [16, 16]
+    assert [len(pack.trials) for pack in make_packs(small, TWO_CORES)] == [16, 16]
     wide = [replace(trial, width=1024) for trial in small[:3]]
-    assert [len(pack.trials) for pack in make_packs(wide)] == [1, 1, 1]
+    assert [len(pack.trials) for pack in make_packs(wide, TWO_CORES)] == [1, 1, 1]

@@ -13,7 +13,7 @@ def packs() -> list[Pack]:
 
 
 def ended(accuracy: float = 0.5) -> dict[str, object]:
-    return {"tasks_seen": 3, "done": True, "failed": False, "diverged": 0, "accuracy": accuracy}
+    return {"fraction": 1.0, "done": True, "failed": False, "diverged": 0, "accuracy": accuracy}
 
 
 def test_a_tally_counts_and_keeps_the_best() -> None:
@@ -48,8 +48,8 @@ def test_time_left_is_weighed_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     tally = Tally(packs(), [])
     tally.started(packs()[0])
     now[0] += 10
-    share = packs()[0].cost / 3 / sum(pack.cost for pack in packs())
-    tally.progressed(packs()[0], {**ended(), "done": False, "tasks_seen": 1})
+    share = packs()[0].seconds("cpu") / 3 / sum(pack.seconds("cpu") for pack in packs())
+    tally.progressed(packs()[0], {**ended(), "done": False, "fraction": 1 / 3})
     assert tally.eta() == pytest.approx(10 * (1 / share - 1))
 
 
@@ -60,7 +60,7 @@ def test_without_a_terminal_each_pack_is_one_clean_line() -> None:
     with Display(console, tally) as display:
         for pack in packs():
             display.started(pack)
-            display.progressed(pack, {**ended(), "done": False, "tasks_seen": 1})
+            display.progressed(pack, {**ended(), "done": False, "fraction": 1 / 3})
             display.progressed(pack, ended())
     lines = out.getvalue().splitlines()
     assert len(lines) == len(packs())

@@ -1,11 +1,14 @@
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from psp_core.datasets import load_dataset
+from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 from study.plan import make_packs, merge, trial_id
 from study.spec import StudyError
@@ -153,20 +156,61 @@ def test_progress_shows_until_it_is_forgotten(tmp_path: Path, monkeypatch: pytes
     assert store.running() == {}  # no sign of life: interrupted
 
 
-def test_a_failing_pack_is_recorded_and_costs_the_others_nothing(tmp_path: Path) -> None:
-    spec = small_study(settings={"dataset": "mnist", "num_tasks": 2}, seeds=[0])
+def job_in(tmp_path: Path, **changes: object) -> tuple[Job, TrialStore]:
+    spec = small_study(**changes)
     store = TrialStore(str(tmp_path))
-    pack = make_packs(merge(spec.trials()))[0]
-    job = Job(study="small", pack=pack, store=store.uri, data=str(tmp_path / "nothing"))
-    (tmp_path / "nothing").write_text("a file where a folder should be")
-    result = PackRun(job).step()
+    return Job(study="small", pack=make_packs(merge(spec.trials()))[0], store=store.uri), store
+
+
+def test_a_failing_pack_is_recorded_and_costs_the_others_nothing(tmp_path: Path) -> None:
+    job, store = job_in(tmp_path)
+    digits = load_dataset("digits")
+    unreadable = replace(digits, train_labels=digits.train_labels + 1000)
+    result = PackRun(job, unreadable).step()
     assert result["done"]
     assert result["failed"]
     found = store.finished()[0]
     assert {entry.status for entry in found.values()} == {"failed"}
-    assert all("DataUnavailableError" in (entry.error or "") for entry in found.values())
+    assert all("RuntimeError" in (entry.error or "") for entry in found.values())
     record_failure(job, "again")
     assert {entry.error for entry in store.finished()[0].values()} == {"again"}
+
+
+def run_with_room_for(members: int, job: Job, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, object]]:
+    """Run a job on a device that only has the memory for packs of so many members."""
+    usual = PackTraining.train_task
+
+    def train_task(training: PackTraining) -> None:
+        if len(training.configs) > members:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        usual(training)
+
+    monkeypatch.setattr(PackTraining, "train_task", train_task)
+    run, results = PackRun(job, load_dataset("digits")), []
+    while not (results and results[-1]["done"]):
+        results.append(run.step())
+    return results
+
+
+@pytest.mark.parametrize("members", [1, 2])
+def test_a_pack_that_is_too_large_is_halved_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: int
+) -> None:
+    job, store = job_in(tmp_path, seeds=[0, 1, 2])
+    results = run_with_room_for(members, job, monkeypatch)
+    fractions = [result["fraction"] for result in results]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    found = store.finished()[0]
+    assert {entry.status for entry in found.values()} == {"ok"}
+    assert found.keys() == {trial_id(trial) for trial in job.pack.trials}
+    assert [path.stem for path in (tmp_path / "trials").iterdir()] == [job.pack.id]
+
+
+def test_a_trial_that_is_too_large_alone_fails_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, store = job_in(tmp_path, seeds=[0, 1])
+    assert run_with_room_for(0, job, monkeypatch)[-1]["failed"]
+    assert all("too large for cpu" in (entry.error or "") for entry in store.finished()[0].values())
 
 
 def test_a_diverged_trial_is_recorded_with_its_step(tmp_path: Path) -> None:
