@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart test check results clean
+.PHONY: install quickstart test check bench results clean
 
 install: .venv/installed
 
@@ -22,6 +22,10 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# How fast this machine's GPU, else one of its CPU cores, trains; about ten minutes on a CPU.
+bench: install
+	$(BIN)/python -m benchmarks --out results/bench
 
 # The papers' numbers beside ours, from the stores kept in reference/.
 results: install

@@ -25,14 +25,14 @@ from study.workers import Workers, this_machine
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
 
 MAX_MEMBERS: Final = {"cpu": 16, "cuda": 128}
-MAX_PRODUCTS: Final = 220_000
+MAX_PRODUCTS: Final = 500_000
 """On a CPU a pack grows up to so many multiplications for one sample of all its members' steps. What a
 pack saves there is Python's part of a step; beyond this, members only push each other out of the
 caches (docs/performance.md)."""
 MEMORY_USED: Final = 0.8  # of a worker's: the rest is PyTorch's own, and what an estimate misses
 
 # Seconds, measured on one core of the machine in docs/performance.md; of a GPU only guessed so far.
-_STEP: Final = {"cpu": 1.2e-4, "cuda": 1.5e-4}  # whatever the pack's size
+_STEP: Final = {"cpu": 1.0e-4, "cuda": 1.5e-4}  # whatever the pack's size
 _PRODUCT: Final = {"cpu": 2.4e-11, "cuda": 4e-14}
 _ACTIVATION: Final = {"cpu": 1.7e-9, "cuda": 2e-11}
 _PARAM: Final = {"cpu": 4e-10, "cuda": 1e-11}

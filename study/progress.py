@@ -66,9 +66,11 @@ class Tally:
     def eta(self) -> float | None:
         """Seconds until the end; None before anything is done."""
         cost_done = sum(self.cost_done.values())
-        if not cost_done or self.first_pack is None:
-            return None
-        return (time.monotonic() - self.first_pack) * (self.total_cost / cost_done - 1)
+        return self.since_first_pack() * (self.total_cost / cost_done - 1) if cost_done else None
+
+    def since_first_pack(self) -> float:
+        """Seconds since the first pack began; 0 before that."""
+        return time.monotonic() - self.first_pack if self.first_pack else 0.0
 
     def elapsed(self) -> float:
         """Seconds since the start."""

@@ -1,0 +1,1 @@
+"""Measured speed, side by side with its yardstick: python -m benchmarks."""

@@ -1,0 +1,51 @@
+"""The floor of a training step: its matrix products and nothing else."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import torch
+
+from psp_core.contexts import CONTEXTS
+from psp_core.cost import layer_sizes
+from psp_core.trial import TrialConfig
+
+# E members, B batch, I inputs, O outputs
+
+Shape = tuple[int, int, int]  # rows, inner size, columns of one product
+
+
+def step_shapes(trial: TrialConfig) -> list[Shape]:
+    """Every product of one member's step: forwards, to weights, to inputs; and those that bind contexts.
+
+    Complex layers as real products: hidden ones of both parts of the batch with both parts of the
+    weights, the first and last with one real side.
+    """
+    context, batch = CONTEXTS[trial.context], trial.batch_size
+    pairs = list(pairwise(layer_sizes(trial)))
+    shapes: list[Shape] = []
+    for index, (i, o) in enumerate(pairs):
+        if context.is_complex and 0 < index < len(pairs) - 1:
+            shapes += [(2 * batch, i, 2 * o), (i, 2 * batch, 2 * o), (2 * batch, 2 * o, i)]
+        elif context.is_complex and index:
+            shapes += 2 * [(batch, i, o), (i, batch, o), (batch, o, i)]
+        else:
+            o = 2 * o if context.is_complex else o
+            shapes += [(batch, i, o), (i, batch, o), *([(batch, o, i)] if index else [])]
+        if context.num_products(i):
+            shapes += ([2, 1][not index]) * [(batch, i, i)]
+    return shapes
+
+
+def floor(trial: TrialConfig, num_members: int, device: torch.device) -> Callable[[], None]:
+    """A function that computes the bare products of a pack's step, into memory that is there already."""
+    products = [
+        (torch.randn(num_members, rows, inner, device=device), torch.randn(num_members, inner, columns, device=device))
+        for rows, inner, columns in step_shapes(trial)
+    ]
+    outputs = [torch.empty(num_members, a.shape[1], b.shape[2], device=device) for a, b in products]
+
+    def run() -> None:
+        for (a, b), out in zip(products, outputs, strict=True):
+            torch.bmm(a, b, out=out)
+
+    return run

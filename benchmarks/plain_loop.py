@@ -1,0 +1,128 @@
+"""(c) The loop that everyone writes first, beside ours: whole trials on MNIST, evaluation included."""
+
+import time
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from benchmarks.timing import Row, synchronise
+from psp_core.contexts import CONTEXTS
+from psp_core.datasets import SOURCES, data_root, load_dataset
+from psp_core.streams import Permuting
+from psp_core.training import train
+from psp_core.trial import TrialConfig
+
+
+class PlainMLP(nn.Module):
+    """nn.Linear layers whose inputs are multiplied by a task's signs."""
+
+    def __init__(self, width: int, num_tasks: int) -> None:
+        """Draw the signs."""
+        super().__init__()
+        sizes = [784, width, width]
+        self.layers = nn.ModuleList([nn.Linear(a, b) for a, b in zip(sizes, [*sizes[1:], 10], strict=True)])
+        self.signs = nn.ParameterList(
+            nn.Parameter(torch.randint(2, (num_tasks, size)).float() * 2 - 1, requires_grad=False) for size in sizes
+        )
+
+    def forward(self, x: Tensor, task: int) -> Tensor:
+        """Logits of a batch (B, 784)."""
+        for layer, signs in zip(self.layers, self.signs, strict=True):
+            x = layer(x * signs[task])
+            if layer is not self.layers[-1]:
+                x = x.relu()
+        return x
+
+
+def plain_trial(trial: TrialConfig, device: torch.device) -> float:
+    """Train and measure R as a straightforward program does; mean accuracy after the last task."""
+    from torchvision import transforms
+    from torchvision.datasets import MNIST
+
+    source = SOURCES["mnist"]
+    stream = Permuting(784, trial.seed)
+    model = PlainMLP(trial.width, trial.num_tasks).to(device)
+    optimiser = torch.optim.RMSprop(model.parameters(), lr=trial.lr)
+
+    def loader(task: int, *, is_train: bool) -> DataLoader[tuple[Tensor, Tensor]]:
+        order = stream.describe(task)
+        transform = transforms.Compose(
+            [
+                transforms.ToTensor(),
+                transforms.Normalize((source.mean,), (source.std,)),
+                transforms.Lambda(lambda image: image.view(-1)[order]),
+            ]
+        )
+        return DataLoader(MNIST(data_root(), is_train, transform), batch_size=trial.batch_size, shuffle=is_train)
+
+    accuracies: list[float] = []
+    for task in range(trial.num_tasks):
+        step = 0
+        while step < trial.steps_per_task:
+            for x, labels in loader(task, is_train=True):
+                optimiser.zero_grad()
+                nn.functional.cross_entropy(model(x.to(device), task), labels.to(device)).backward()
+                optimiser.step()
+                step += 1
+                if step == trial.steps_per_task:
+                    break
+        accuracies = []
+        for seen in range(task + 1):
+            correct = 0
+            with torch.no_grad():
+                for x, labels in loader(seen, is_train=False):
+                    correct += int((model(x.to(device), seen).argmax(1) == labels.to(device)).sum())
+            accuracies.append(correct / 10_000)
+    return sum(accuracies) / len(accuracies)
+
+
+def in_memory_trial(trial: TrialConfig, device: torch.device) -> None:
+    """A straightforward loop over tensors that lie in memory: the module, autograd and torch.optim, no data loader."""
+    from psp_core.models import mlp
+
+    data = load_dataset(trial.dataset).to(device)
+    stream = Permuting(data.num_inputs, trial.seed)
+    model = mlp(
+        trial.width, trial.depth, CONTEXTS[trial.context], in_features=data.num_inputs,
+        out_features=data.num_classes, num_tasks=trial.num_tasks, seed=trial.seed,
+    ).to(device)  # fmt: skip
+    optimiser = torch.optim.RMSprop(model.parameters(), lr=trial.lr)
+    for task in range(trial.num_tasks):
+        order = stream.describe(task).to(device)
+        for _ in range(trial.steps_per_task):
+            samples = torch.randint(len(data.train_labels), (trial.batch_size,), device=device)
+            x = data.normalise(data.train_images[samples][:, order])
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(x, task), data.train_labels[samples]).backward()
+            optimiser.step()
+        with torch.no_grad():
+            for seen in range(task + 1):
+                x = data.normalise(data.test_images[:, stream.describe(seen).to(device)])
+                (model(x, seen).argmax(1) == data.test_labels).double().mean().item()
+
+
+def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
+    """Seconds of a whole trial in the plain loop, in memory, and ours."""
+    trial = TrialConfig(width=256, num_tasks=2 if quick else 3, steps_per_task=100 if quick else 400)
+    train([trial], device=device.type)  # data are read, kernels are loaded
+    seconds: dict[str, list[float]] = {"plain": [], "in_memory": [], "ours": []}
+    accuracies = {}
+    for _ in range(1 if quick else 3):
+        for name in seconds:
+            synchronise()
+            start = time.perf_counter()
+            if name == "plain":
+                accuracies["plain"] = plain_trial(trial, device)
+            elif name == "in_memory":
+                in_memory_trial(trial, device)
+            else:
+                accuracies["ours"] = train([trial], device=device.type)[0].final_accuracy
+            synchronise()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: sorted(times)[len(times) // 2] for name, times in seconds.items()}
+    row: Row = {"width": trial.width, "tasks": trial.num_tasks, "steps": trial.num_steps}
+    row |= {f"{name}_s": value for name, value in medians.items()}
+    row |= {"plain/ours": medians["plain"] / medians["ours"], "in_memory/ours": medians["in_memory"] / medians["ours"]}
+    yield row | {f"{name}_accuracy": value for name, value in accuracies.items()}

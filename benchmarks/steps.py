@@ -1,0 +1,65 @@
+"""(a) A training step against the floor of its bare matrix products."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import torch
+
+from benchmarks.floor import floor
+from benchmarks.timing import Row, interleaved
+from psp_core.cost import member_bytes, step_products
+from psp_core.datasets import DATASETS, Dataset
+from psp_core.devices import arithmetic
+from psp_core.training import PackTraining
+from psp_core.trial import TrialConfig
+from study.plan import MAX_PRODUCTS
+
+STEPS: Final = 20  # in one call, so that a CUDA graph's warm-up is a small part of nothing
+LARGEST: Final = {"cpu": (6e7, 2**33), "cuda": (1e12, 2**36)}
+"""Multiplications for a sample, and bytes, beyond which a pack is left out: on a CPU a step of such a pack
+takes seconds, and the planner never makes one."""
+
+
+def made_up(name: str) -> Dataset:
+    """A data set of some real one's shape, with random images: good for timing, needs no files."""
+    sizes = DATASETS[name]
+    rng = torch.Generator().manual_seed(0)
+    parts = {"train": sizes.num_train, "test": sizes.num_test}
+    images = {
+        f"{part}_images": torch.randint(256, (number, sizes.num_inputs), generator=rng).to(torch.uint8)
+        for part, number in parts.items()
+    }
+    labels = {
+        f"{part}_labels": torch.randint(sizes.num_classes, (number,), generator=rng) for part, number in parts.items()
+    }
+    return Dataset(name=name, num_classes=sizes.num_classes, scale=255.0, mean=0.13, std=0.31, **images, **labels)
+
+
+def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
+    """One row for each shape: milliseconds of a step, its floor, and their ratio."""
+    widths = [64, 256] if quick else [64, 128, 256, 512, 1024, 2048]
+    cases = [("digits", width) for width in (32, 64)] + [("mnist", width) for width in widths]
+    for dataset, width in cases:
+        data = made_up(dataset)
+        for context in ("none", "binary", "complex", "rotation"):
+            for num_members in (1, 4) if quick else (1, 4, 16, 64):
+                trial = TrialConfig(dataset=dataset, width=width, context=context, num_tasks=1, steps_per_task=STEPS)
+                products, memory = LARGEST[device.type]
+                if num_members * step_products(trial) > products or num_members * member_bytes(trial) > memory:
+                    continue
+                yield {"dataset": dataset, "width": width, "context": context, "members": num_members} | _measure(
+                    trial, num_members, data, device
+                )
+
+
+def _measure(trial: TrialConfig, num_members: int, data: Dataset, device: torch.device) -> Row:
+    members = [TrialConfig(**{**vars(trial), "seed": e % 3, "lr": 1e-4 / (1 + e)}) for e in range(num_members)]
+    training = PackTraining(members, data, device)
+    training.begin_task(0)
+    with arithmetic(trial.precision, device):
+        seconds = interleaved({"step": training.take_steps, "floor": floor(trial, num_members, device)})
+    step, bare = seconds["step"] / STEPS / num_members, seconds["floor"] / num_members
+    row: Row = {"step_ms": 1e3 * step, "floor_ms": 1e3 * bare, "ratio": step / bare}
+    if device.type == "cpu":
+        row["planned"] = num_members == 1 or num_members * step_products(trial) <= MAX_PRODUCTS
+    return row

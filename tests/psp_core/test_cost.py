@@ -1,0 +1,59 @@
+import subprocess
+import sys
+
+import pytest
+
+from psp_core.contexts import CONTEXTS
+from psp_core.cost import member_bytes, num_params, num_tests, shared_bytes
+from psp_core.models import mlp
+from psp_core.training import train
+from psp_core.trial import TrialConfig
+
+
+@pytest.mark.parametrize("depth", [0, 2])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_parameters_are_counted_as_the_network_has_them(context: str, depth: int) -> None:
+    trial = TrialConfig(dataset="digits", context=context, depth=depth, **({"width": 8} if depth else {}))
+    width = trial.width if depth else 1
+    net = mlp(width, depth, CONTEXTS[context], in_features=64, out_features=10, num_tasks=1, seed=0)
+    assert num_params(trial) == sum(p.numel() for p in net.parameters())
+
+
+@pytest.mark.parametrize("settings", [{}, {"eval_tasks": "ends"}, {"eval_samples": 50, "milestones": (2,)}])
+def test_tests_are_counted_as_they_are_made(settings: dict[str, object]) -> None:
+    trial = TrialConfig(dataset="digits", width=4, num_tasks=4, steps_per_task=1, **settings)
+    assert num_tests(trial) == train([trial])[0].num_samples.sum()
+
+
+PEAK = """
+import sys
+from pathlib import Path
+import torch
+from psp_core import TrialConfig, load_dataset, train
+
+def kilobytes(what):
+    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if what in line)
+
+torch.set_num_threads(1)
+num_tasks, context, width, members = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+base = dict(dataset="digits", steps_per_task=2, context=context)
+train([TrialConfig(**base, num_tasks=1, width=8)])
+Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
+before = kilobytes("VmRSS")
+train([TrialConfig(**base, num_tasks=num_tasks, width=width, seed=seed) for seed in range(members)])
+print(1024 * (kilobytes("VmHWM") - before))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("num_tasks", "context", "width", "members"),
+    [(20, "rotation", 512, 2), (2, "binary", 2048, 3), (2, "complex", 1024, 3)],
+)
+def test_memory_is_estimated_as_it_is_used(num_tasks: int, context: str, width: int, members: int) -> None:
+    """Peak memory of a process, less what it had before: between half and 1.25 times the estimate."""
+    trial = TrialConfig(dataset="digits", num_tasks=num_tasks, steps_per_task=2, width=width, context=context)
+    command = [sys.executable, "-c", PEAK, str(num_tasks), context, str(width), str(members)]
+    used = int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
+    estimated = members * member_bytes(trial) + shared_bytes(trial, "cpu")
+    assert 0.5 * estimated < used < 1.25 * estimated

@@ -1,0 +1,70 @@
+"""What only a CUDA device can show: the same numbers through graphs, and packs that do not fit."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from psp_core import TrialConfig, load_dataset, train
+from psp_core.contexts import CONTEXTS
+from psp_core.devices import Repeater
+from psp_core.optimisers import OPTIMISERS
+from psp_core.training import PackTraining
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("ignore"),  # of drivers and compilers
+]
+DIGITS = TrialConfig(
+    dataset="digits", width=16, num_tasks=3, steps_per_task=20, batch_size=32, lr=0.003, precision="float32"
+)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_the_device_changes_rounding_only(context: str, optimiser: str) -> None:
+    """A whole trial on the CPU and on the device: the step is captured as a graph after three steps."""
+    base = replace(DIGITS, context=context, optimiser=optimiser, lr=0.001)
+    configs = [replace(base, seed=seed, lr=lr) for seed, lr in enumerate([0.001, 0.002, 0.0005])]
+    for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
+        torch.testing.assert_close(there.accuracy, here.accuracy, atol=0.03, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_graph_takes_the_steps_that_are_taken_without_it(learned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def weights(num_eager: int) -> torch.Tensor:
+        monkeypatch.setattr("psp_core.devices._EAGER_STEPS", num_eager)
+        configs = [replace(DIGITS, seed=seed, learned_contexts=learned) for seed in range(2)]
+        training = PackTraining(configs, load_dataset("digits"), torch.device("cuda"))
+        training.train_task()
+        training.train_task()
+        return training.pack.flat
+
+    torch.testing.assert_close(weights(3), weights(10**6), atol=1e-5, rtol=1e-4)
+
+
+def test_the_first_steps_run_as_they_are_and_the_rest_as_a_graph() -> None:
+    calls, repeater = [], Repeater(torch.device("cuda"))
+    total = torch.zeros(1, device="cuda")
+
+    def step() -> None:
+        calls.append(1)
+        total.add_(1)
+
+    repeater.run(step, 10)
+    assert total.item() == 10
+    assert len(calls) == 4  # three, and one that was recorded
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_lower_precision_changes_rounding_only(precision: str) -> None:
+    exact, rounded = (train([replace(DIGITS, precision=p)], device="cuda")[0].accuracy for p in ("float32", precision))
+    torch.testing.assert_close(exact, rounded, atol=0.1, rtol=0, equal_nan=True)
+
+
+def test_a_diverged_member_harms_nobody() -> None:
+    steady, diverged = train([DIGITS, replace(DIGITS, lr=1e30, seed=1)], device="cuda")
+    beside = train([DIGITS, replace(DIGITS, seed=1)], device="cuda")[0]
+    assert diverged.diverged_at is not None
+    torch.testing.assert_close(steady.accuracy, beside.accuracy, atol=0, rtol=0, equal_nan=True)
