@@ -10,10 +10,17 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks import engine, growth, plain_loop, steps, throughput
+from benchmarks import engine, growth, measuring, plain_loop, steps, throughput
 from psp_core.messages import lookup
 
-BENCHMARKS = {"steps": steps, "throughput": throughput, "plain": plain_loop, "engine": engine, "growth": growth}
+BENCHMARKS = {
+    "steps": steps,
+    "throughput": throughput,
+    "plain": plain_loop,
+    "engine": engine,
+    "growth": growth,
+    "measuring": measuring,
+}
 
 
 def main(

@@ -1,6 +1,8 @@
 """(e) How time grows with the size of a pack, the width, the number of tasks and the number of trials."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import torch
 
@@ -12,32 +14,42 @@ from psp_core.trial import TrialConfig
 from study.plan import make_packs
 from study.workers import this_machine
 
+Packed = Sequence[TrialConfig]
+
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
-    """Seconds of whole trials, evaluation included, as one thing grows."""
+    """Seconds of whole trials, evaluation included, as one thing grows; sizes of one thing take turns."""
+    for what, sizes, data, packs_of in _sweeps():
+        chosen = {size: packs_of(size) for size in sizes[: 2 if quick else None]}
+        functions = {str(size): partial(_run, packs, data, device) for size, packs in chosen.items()}
+        seconds = interleaved(functions, repeats=1 if quick else 5)
+        for size, packs in chosen.items():
+            taken = seconds[str(size)]
+            yield {"what": what, "value": size, "s": taken, "s_per_trial": taken / sum(map(len, packs))}
+
+
+def _sweeps() -> Iterator[tuple[str, list[int], Dataset, Callable[[int], list[Packed]]]]:
+    """What grows, through which sizes, on which data, and the packs of one size."""
     digits, mnist = made_up("digits"), made_up("mnist")
-    small = {"dataset": "digits", "width": 32, "num_tasks": 2, "steps_per_task": 50}
-    repeats = 1 if quick else 3
+    small = TrialConfig(dataset="digits", width=32, num_tasks=2, steps_per_task=50)
+    wide = TrialConfig(num_tasks=1, steps_per_task=20)
 
-    def timed(packs: Sequence[Sequence[TrialConfig]], data: Dataset) -> float:
-        return interleaved({"run": lambda: _run(packs, data, device)}, repeats=repeats)["run"]
+    def seeds(trial: TrialConfig, number: int) -> Packed:
+        return [replace(trial, seed=seed) for seed in range(number)]
 
-    for members in (1, 2, 4, 8, 16, 32, 64):
-        seconds = timed([[TrialConfig(**small, seed=seed) for seed in range(members)]], digits)
-        yield {"what": "members, digits, width 32", "value": members, "s": seconds, "s_per_trial": seconds / members}
-    for width in (64, 256) if quick else (64, 128, 256, 512, 1024, 2048):
-        seconds = timed([[TrialConfig(width=width, num_tasks=1, steps_per_task=20)]], mnist)
-        yield {"what": "width, mnist, 20 steps", "value": width, "s": seconds, "s_per_trial": seconds}
-    for num_tasks in (5, 10, 20) if quick else (5, 10, 20, 40):
-        seconds = timed([[TrialConfig(**{**small, "num_tasks": num_tasks}, seed=seed) for seed in range(8)]], digits)
-        yield {"what": "tasks, digits, pack of 8", "value": num_tasks, "s": seconds, "s_per_trial": seconds / 8}
-    for number in (16, 64) if quick else (16, 64, 256):
-        packs = make_packs([TrialConfig(**small, seed=seed) for seed in range(number)], this_machine())
-        seconds = timed([pack.trials for pack in packs], digits)
-        yield {"what": "trials, digits, one worker", "value": number, "s": seconds, "s_per_trial": seconds / number}
+    yield "members of a pack, digits, width 32", [1, 2, 4, 8, 16, 32, 64], digits, lambda n: [seeds(small, n)]
+    widths = [64, 128, 256, 512, 1024, 2048]
+    yield "width, mnist, one task of 20 steps", widths, mnist, lambda n: [[replace(wide, width=n)]]
+    yield "tasks, digits, pack of 8", [5, 10, 20, 40], digits, lambda n: [seeds(replace(small, num_tasks=n), 8)]
+    yield (
+        "trials, digits, one worker",
+        [16, 64, 256],
+        digits,
+        lambda n: [pack.trials for pack in make_packs(seeds(small, n), this_machine())],
+    )
 
 
-def _run(packs: Sequence[Sequence[TrialConfig]], data: Dataset, device: torch.device) -> None:
+def _run(packs: Sequence[Packed], data: Dataset, device: torch.device) -> None:
     for trials in packs:
         training = PackTraining(trials, data, device)
         while not training.done:

@@ -9,12 +9,12 @@ from benchmarks.floor import floor
 from benchmarks.timing import Row, interleaved
 from psp_core.cost import member_bytes, step_products
 from psp_core.datasets import DATASETS, Dataset
-from psp_core.devices import arithmetic
+from psp_core.devices import Repeater, arithmetic
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 from study.plan import MAX_PRODUCTS
 
-STEPS: Final = 20  # in one call, so that a CUDA graph's warm-up is a small part of nothing
+STEPS: Final = 20  # in one call
 LARGEST: Final = {"cpu": (6e7, 2**33), "cuda": (1e12, 2**36)}
 """Multiplications for a sample, and bytes, beyond which a pack is left out: on a CPU a step of such a pack
 takes seconds, and the planner never makes one."""
@@ -56,9 +56,10 @@ def _measure(trial: TrialConfig, num_members: int, data: Dataset, device: torch.
     members = [TrialConfig(**{**vars(trial), "seed": e % 3, "lr": 1e-4 / (1 + e)}) for e in range(num_members)]
     training = PackTraining(members, data, device)
     training.begin_task(0)
+    products, repeater = floor(trial, num_members, device), Repeater(device)
     with arithmetic(trial.precision, device):
-        seconds = interleaved({"step": training.take_steps, "floor": floor(trial, num_members, device)})
-    step, bare = seconds["step"] / STEPS / num_members, seconds["floor"] / num_members
+        seconds = interleaved({"step": training.take_steps, "floor": lambda: repeater.run(products, STEPS)})
+    step, bare = seconds["step"] / STEPS / num_members, seconds["floor"] / STEPS / num_members
     row: Row = {"step_ms": 1e3 * step, "floor_ms": 1e3 * bare, "ratio": step / bare}
     if device.type == "cpu":
         row["planned"] = num_members == 1 or num_members * step_products(trial) <= MAX_PRODUCTS

@@ -69,8 +69,8 @@ def _with_ray(*, quick: bool) -> Row | None:
     from study.worker import Job
 
     trials = [
-        TrialConfig(dataset="digits", width=32, num_tasks=2, steps_per_task=100, lr=1e-3, seed=seed)
-        for seed in range(16 if quick else 64)
+        TrialConfig(dataset="digits", width=32, num_tasks=5, steps_per_task=150, lr=1e-3, seed=seed)
+        for seed in range(16 if quick else 128)
     ]
     row: Row = {"dataset": "digits", "width": 32, "with_ray": True}
     datasets = {"digits": load_dataset("digits")}

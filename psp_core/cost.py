@@ -71,8 +71,10 @@ def member_bytes(trial: "TrialConfig") -> int:
     """
     context, sizes = CONTEXTS[trial.context], layer_sizes(trial)
     contexts = sum(prod(context.shape(size)) for size in sizes[:-1])
-    kept = contexts * (trial.num_tasks + 1 + trial.learned_contexts)
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
+    kept = contexts * (trial.num_tasks + 1)
+    if trial.learned_contexts:  # their gradients, twice on the way, and state; the weights' gradients on the way
+        kept += contexts * (2 + state) + num_params(trial)
     # As the backward pass begins there are of each activation: input or output, bound, two on their way.
     floats = num_params(trial) * (3 + state) + kept + 4 * trial.batch_size * num_activations(trial)
     if context.is_complex:
@@ -83,4 +85,4 @@ def member_bytes(trial: "TrialConfig") -> int:
 def shared_bytes(trial: "TrialConfig", device: str) -> int:
     """What a pack needs whatever its size: the data set, and the chunks that are measured at once."""
     data = DATASETS[trial.dataset]
-    return (data.num_train + data.num_test) * (data.num_inputs + 8) + 4 * CHUNK_BYTES[device]
+    return (data.num_train + data.num_test) * (data.num_inputs + 8) + 6 * CHUNK_BYTES[device]

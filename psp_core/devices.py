@@ -3,9 +3,12 @@
 import contextlib
 import ctypes
 import importlib.util
+import os
 import shutil
+import sysconfig
 from collections.abc import Callable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import torch
@@ -17,11 +20,13 @@ _EAGER_STEPS = 3  # before a graph is captured: libraries allocate and tune on t
 
 
 def compiler_missing() -> str | None:
-    """Why nothing can be compiled for a CUDA device here, or None where it can."""
+    """Why nothing can be compiled for a CUDA device here, or None where it can: what Triton looks for."""
     if importlib.util.find_spec("triton") is None:
         return "Triton is not installed"
-    if not any(map(shutil.which, ("cc", "gcc", "clang"))):
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
         return "there is no C compiler"
+    if not Path(sysconfig.get_paths()["include"], "Python.h").is_file():
+        return "Python's header files are not installed"
     return None
 
 
@@ -35,12 +40,15 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     Freed memory stays with the process, see below.
     """
     if device.type == "cuda":
-        before = torch.get_float32_matmul_precision()
+        matmul = torch.backends.cuda.matmul
+        before = torch.get_float32_matmul_precision(), matmul.allow_bf16_reduced_precision_reduction
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
+        matmul.allow_bf16_reduced_precision_reduction = False
         try:
             yield
         finally:
-            torch.set_float32_matmul_precision(before)
+            torch.set_float32_matmul_precision(before[0])
+            matmul.allow_bf16_reduced_precision_reduction = before[1]
         return
     _keep_freed_memory()
     flushing = bool(torch.full((1,), 1e-38).mul_(1e-3) == 0)
@@ -97,16 +105,23 @@ class Repeater:
             elif self._num_eager < _EAGER_STEPS:
                 self._run_beside(step)
             else:
-                self._graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(self._graph):  # records the step, does not take it
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, stream=_side_stream(self._device)):  # records the step, does not take it
                     step()
-                self._graph.replay()
+                graph.replay()
+                self._graph = graph
 
     def _run_beside(self, step: Callable[[], None]) -> None:
-        """Take a step on a stream of its own, as what is captured later must have been."""
+        """Take a step on the stream on which one will be captured."""
         self._num_eager += 1
-        stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream(self._device))
+        stream, current = _side_stream(self._device), torch.cuda.current_stream(self._device)
+        stream.wait_stream(current)
         with torch.cuda.stream(stream):
             step()
-        torch.cuda.current_stream(self._device).wait_stream(stream)
+        current.wait_stream(stream)
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for the whole process: memory and workspaces are kept for each stream apart."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

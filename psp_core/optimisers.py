@@ -8,6 +8,7 @@ that can be, on CUDA devices `update` is compiled into one kernel for the whole 
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import ClassVar, Final
 
 import torch
@@ -52,7 +53,7 @@ class Optimiser(ABC):
         self._fused = not on_cuda and self.can_fuse(momenta)
         self._update: Callable[..., None] = type(self).update
         if on_cuda and not compiler_missing():
-            self._update = torch.compile(type(self).update, dynamic=True)
+            self._update = _compiled(type(self))
 
     @torch.no_grad()
     def step(self) -> None:
@@ -169,6 +170,12 @@ class Adam(Optimiser):
         square.mul_(0.999).addcmul_(g, g, value=0.001)
         denominator = square.sqrt().div_((1 - 0.999**num_steps).sqrt()).add_(1e-8)
         p.addcdiv_(mean * (lr / (1 - 0.9**num_steps)), denominator, value=-1)
+
+
+@cache
+def _compiled(optimiser: type[Optimiser]) -> Callable[..., None]:
+    """One for every pack of the process: shapes are free."""
+    return torch.compile(optimiser.update, dynamic=True)
 
 
 def _fused_adam(

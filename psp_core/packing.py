@@ -27,12 +27,11 @@ class Pack:
     copied to where the step reads them.
 
     Attributes:
-        flat: the members' shared weights, (E, P).
+        flat: the members' shared weights, (E, P), with zeros between those of two layers.
         flat_gradients: the gradients of `flat`, written by `gradients`.
         flat_contexts: the members' contexts of the current task, (E, C).
         flat_context_gradients: their gradients, written only where contexts are learned.
-        parameters: views of `flat` by name, each (E, ...).
-        contexts: views of `flat_contexts` by name, each (E, ...).
+        parameters, parameter_gradients, contexts, context_gradients: views of these by name, each (E, ...).
         all_contexts: each member's contexts of all tasks by name, (K, ...); members may share them.
     """
 
@@ -58,9 +57,9 @@ class Pack:
         context_shapes = {name: b.shape[1:] for name, b in models[0].named_buffers()}
         num_members = len(models)
         self.flat, self.parameters = _flat(shapes, num_members, device)
-        self.flat_gradients, self._gradients = _flat(shapes, num_members, device)
+        self.flat_gradients, self.parameter_gradients = _flat(shapes, num_members, device)
         self.flat_contexts, self.contexts = _flat(context_shapes, num_members, device)
-        self.flat_context_gradients, self._context_gradients = _flat(
+        self.flat_context_gradients, self.context_gradients = _flat(
             context_shapes if learned_contexts else {}, num_members, device
         )
         self.all_contexts = _moved([dict(model.named_buffers()) for model in models], device)
@@ -98,13 +97,13 @@ class Pack:
             The loss in nats, shape (E,).
         """
         if self._mlp and not self.learned_contexts:
-            parameters, gradients = _layers(self.parameters), _layers(self._gradients)
+            parameters, gradients = _layers(self.parameters), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(parameters, list(self.contexts.values()), gradients, x_EBI, labels_EB)
         of_parameters, of_contexts, loss_E = self._functional_gradients(x_EBI, labels_EB)
         for name, gradient in of_parameters.items():
-            self._gradients[name].copy_(gradient)
+            self.parameter_gradients[name].copy_(gradient)
         for name, gradient in of_contexts.items():
-            self._context_gradients[name].copy_(gradient)
+            self.context_gradients[name].copy_(gradient)
         return loss_E
 
     def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> tuple[Tensors, Tensors, Tensor]:
@@ -166,11 +165,23 @@ def _autograd(
 
 
 def _flat(shapes: dict[str, torch.Size], num_members: int, device: torch.device) -> tuple[Tensor, Tensors]:
-    """One tensor of zeros, and views of it with the shapes given."""
-    flat = torch.zeros(num_members, sum(shape.numel() for shape in shapes.values()), device=device)
-    pieces = torch.split(flat, [shape.numel() for shape in shapes.values()], dim=1)
-    views = [piece.view(num_members, *shape) for piece, shape in zip(pieces, shapes.values(), strict=True)]
+    """One tensor of zeros, and views of it with the shapes given.
+
+    Each view begins at a multiple of 128 bytes in every row, which matrix products on GPUs need to be
+    fast; between them zeros stay zeros.
+    """
+    sizes = [shape.numel() for shape in shapes.values()]
+    flat = torch.zeros(num_members, sum(map(_padded, sizes)), device=device)
+    pieces = torch.split(flat, list(map(_padded, sizes)), dim=1)
+    views = [
+        piece[:, :size].view(num_members, *shape)
+        for piece, size, shape in zip(pieces, sizes, shapes.values(), strict=True)
+    ]
     return flat, dict(zip(shapes, views, strict=True))
+
+
+def _padded(size: int) -> int:
+    return -(-size // 32) * 32
 
 
 def _layers(tensors: Tensors) -> list[Layer]:

@@ -44,7 +44,8 @@ class TrialConfig:
         milestones: numbers of tasks after which everything is measured as after the last one:
             all tasks seen, on the whole test set.
         precision: of matrix products: `tf32` where the device has it (CUDA; CPUs take float32),
-            `float32` everywhere, or `bfloat16` operands with float32 weights and sums.
+            `float32` everywhere, or `bfloat16` for their operands and results. Weights, the sums within
+            a product and the optimiser's state are float32 in each case.
         seed: of everything random, each thing with a generator of its own.
 
     Raises:

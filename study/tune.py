@@ -38,6 +38,7 @@ import torch
 from ray import tune
 from ray.tune.experiment import Trial
 
+SECONDS_FOR_A_GPU = 300  # an autoscaler may have to start a machine first
 MAX_RESTARTS = 2  # of a pack whose worker process died
 
 
@@ -54,6 +55,8 @@ class PackTrainable(tune.Trainable):
         self.on_device: dict[str, Dataset] = {}
         assigned = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
         torch.set_num_threads(int(assigned["CPU"]))
+        if self.device.type == "cuda":  # neighbours on the same GPU keep to their shares
+            torch.cuda.set_per_process_memory_fraction(float(assigned["GPU"]))
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -124,10 +127,11 @@ class Engine:
 
     def __enter__(self) -> "Engine":
         """Start Ray, or connect to it."""
-        self._running = contextlib.ExitStack()
-        self._running.enter_context(_ray(self.address))
-        here = this_machine(self.packs_per_gpu)
-        self.workers = here if self.address is None else _cluster(self.packs_per_gpu)
+        with contextlib.ExitStack() as running:
+            running.enter_context(_ray(self.address))
+            here = this_machine(self.packs_per_gpu)
+            self.workers = here if self.address is None else _cluster(self.packs_per_gpu)
+            self._running = running.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -152,7 +156,8 @@ class Engine:
             action="ignore", category=UserWarning
         ):  # tensors read in place must stay as they are
             trainable = tune.with_parameters(PackTrainable, jobs=by_id, datasets=datasets)
-        gpus = 1 / self.workers.packs_per_gpu if self.workers.device == "cuda" else 0
+        # Ray counts in ten-thousandths and rounds: six times 0.1667 would be more than a GPU
+        gpus = (10_000 // self.workers.packs_per_gpu) / 10_000 if self.workers.device == "cuda" else 0
         with tempfile.TemporaryDirectory(prefix="psp-tune-") as scratch:
             tuner = tune.Tuner(
                 tune.with_resources(trainable, {"cpu": threads, "gpu": gpus}),
@@ -179,7 +184,10 @@ def _cluster(packs_per_gpu: int) -> Workers:
     num_gpus = sum(node.get("GPU", 0) for node in nodes)
     cores = int(min(node["CPU"] for node in nodes))
     if num_gpus:
-        memory = ray.get(ray.remote(num_gpus=1)(gpu_memory).remote())
+        try:
+            memory = ray.get(ray.remote(num_gpus=1)(gpu_memory).remote(), timeout=SECONDS_FOR_A_GPU)
+        except ray.exceptions.GetTimeoutError:
+            raise ConnectionError(f"none of its {num_gpus:g} GPUs was free for {SECONDS_FOR_A_GPU} seconds") from None
         return gpu_workers(num_gpus, memory, cores, packs_per_gpu)
     count = int(sum(node["CPU"] for node in nodes))
     return Workers(
@@ -190,7 +198,8 @@ def _cluster(packs_per_gpu: int) -> Workers:
 @contextlib.contextmanager
 def _ray(address: str | None) -> Iterator[None]:
     if address is None:
-        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        here = {"num_cpus": this_machine().cores, "num_gpus": torch.cuda.device_count()}
+        ray.init(address="local", **here, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     else:
         _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)

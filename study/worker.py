@@ -32,7 +32,8 @@ class PackRun:
 
     A pack for which the device has too little memory is halved, and its halves are trained one after
     the other. Any other exception is recorded in the store as the failure of what was being trained,
-    and ends the run; it is not raised, so that one bad pack costs the study nothing else.
+    and ends the run; it is not raised, so that one bad pack costs the study nothing else. Only what
+    makes the process useless for other packs, a lost CUDA device, is raised.
     """
 
     def __init__(self, job: Job, dataset: Dataset, device: str = "cpu") -> None:
@@ -53,6 +54,8 @@ class PackRun:
         except torch.OutOfMemoryError as error:
             too_large = one_line(error)
         except Exception as error:
+            if self.device.type == "cuda":
+                torch.cuda.synchronize()  # raises where the process has lost its device: another must go on
             return self._failed(f"{type(error).__name__}: {one_line(error)}\n{traceback.format_exc(limit=-4)}")
         if too_large:  # by now the error is gone, and with it what its traceback held
             if len(self.left[0].trials) == 1:

@@ -26,12 +26,6 @@ def batch(num_members: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     return x, torch.randint(4, (num_members, 10), generator=rng())
 
 
-def named(pack: Pack, flat: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Rows of the parameters' layout, as named tensors."""
-    pieces = flat.split([p[0].numel() for p in pack.parameters.values()], dim=1)
-    return {name: piece.view_as(p) for piece, (name, p) in zip(pieces, pack.parameters.items(), strict=True)}
-
-
 @pytest.mark.parametrize("depth", [0, 1, 3])
 @pytest.mark.parametrize("context", CONTEXTS)
 @pytest.mark.parametrize("num_members", [1, 3])
@@ -41,13 +35,12 @@ def test_members_have_the_gradients_they_have_alone(context: str, num_members: i
     pack = Pack(models(context, num_members, depth), CPU)
     pack.begin(1)
     loss = pack.gradients(x, labels)
-    gradients = named(pack, pack.flat_gradients)
     for e, model in enumerate(models(context, num_members, depth)):
         alone = nn.functional.cross_entropy(model(x[e], task=1), labels[e])
         alone.backward()
         torch.testing.assert_close(loss[e], alone.detach())
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(gradients[name][e], parameter.grad)
+            torch.testing.assert_close(pack.parameter_gradients[name][e], parameter.grad)
 
 
 class Unknown(nn.Module):
@@ -82,16 +75,14 @@ def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_m
     pack = Pack(models(context, num_members), CPU, learned_contexts=True)
     pack.begin(1)
     pack.gradients(x, labels)
-    gradients = named(pack, pack.flat_gradients)
-    of_contexts = pack.flat_context_gradients.split([c[0].numel() for c in pack.contexts.values()], dim=1)
     for e, model in enumerate(models(context, num_members)):
         for buffer in model.buffers():
             buffer.requires_grad_()
         nn.functional.cross_entropy(model(x[e], task=1), labels[e]).backward()
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(gradients[name][e], parameter.grad)
-        for found, buffer in zip(of_contexts, model.buffers(), strict=True):
-            torch.testing.assert_close(found[e].view_as(buffer[1]), buffer.grad[1])
+            torch.testing.assert_close(pack.parameter_gradients[name][e], parameter.grad)
+        for name, buffer in model.named_buffers():
+            torch.testing.assert_close(pack.context_gradients[name][e], buffer.grad[1])
             assert buffer.grad[[0, 2]].count_nonzero() == 0
 
 
