@@ -198,8 +198,14 @@ def _cluster(packs_per_gpu: int) -> Workers:
 @contextlib.contextmanager
 def _ray(address: str | None) -> Iterator[None]:
     if address is None:
-        here = {"num_cpus": this_machine().cores, "num_gpus": torch.cuda.device_count()}
-        ray.init(address="local", **here, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(
+            address="local",
+            num_cpus=this_machine().cores,
+            num_gpus=torch.cuda.device_count(),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
     else:
         _reach(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
