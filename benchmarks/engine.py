@@ -24,6 +24,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     from study.store import TrialStore
     from study.tune import Engine
     from study.worker import Job
+    from study.workers import Limits
 
     trials = [
         TrialConfig(dataset="digits", width=width, context=context, num_tasks=10, steps_per_task=150, lr=1e-3, seed=s)
@@ -36,7 +37,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
         store = TrialStore(str(Path(folder) / "store"))
         tally = Tally(packs, [], engine.workers.device)
         jobs = [Job(study="bench", pack=pack, store=store.uri) for pack in packs]
-        engine.run(jobs, {"digits": load_dataset("digits")}, Display(Console(quiet=True), tally))
+        engine.run(jobs, {"digits": load_dataset("digits")}, Display(Console(quiet=True), tally), Limits())
         wall = tally.since_first_pack()  # when its worker is up
         training = pd.read_parquet(Path(folder) / "store" / "trials")["seconds"].sum()
     even = training / engine.workers.count

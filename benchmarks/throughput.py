@@ -67,6 +67,7 @@ def _with_ray(*, quick: bool) -> Row | None:
     from study.store import TrialStore
     from study.tune import Engine
     from study.worker import Job
+    from study.workers import Limits
 
     trials = [
         TrialConfig(dataset="digits", width=32, num_tasks=5, steps_per_task=150, lr=1e-3, seed=seed)
@@ -81,7 +82,7 @@ def _with_ray(*, quick: bool) -> Row | None:
             store = TrialStore(str(Path(folder) / way))
             jobs = [Job(study="bench", pack=pack, store=store.uri) for pack in packs]
             tally = Tally(packs, [])
-            engine.run(jobs, datasets, Display(Console(quiet=True), tally))
+            engine.run(jobs, datasets, Display(Console(quiet=True), tally), Limits())
             row[way] = 3600 * len(trials) / tally.since_first_pack()
         row["planned"] = len(planned[0].trials)
     del row["warm-up"]

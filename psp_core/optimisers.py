@@ -9,7 +9,7 @@ that can be, on CUDA devices `update` is compiled into one kernel for the whole 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -79,6 +79,17 @@ class Optimiser(ABC):
         self._lr_E1[member] = 0
         for tensor in (self.parameters, *self.state):
             tensor[member] = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What steps have changed, but for the parameters."""
+        return {"state": self.state, "num_steps": self.num_steps, "frozen": sorted(self._frozen)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave; the parameters are restored by who owns them."""
+        for mine, stored in zip((*self.state, self.num_steps), (*state["state"], state["num_steps"]), strict=True):
+            mine.copy_(stored)
+        for member in state["frozen"]:
+            self.freeze(member)
 
     @classmethod
     def used_state(cls, momenta: Sequence[float]) -> tuple[str, ...]:

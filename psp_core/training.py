@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -154,6 +155,40 @@ class PackTraining:
             )
             for e, config in enumerate(self.configs)
         ]
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that training has changed so far, between tasks: tensors and plain values.
+
+        A new `PackTraining` of the same trials goes on from it as this one would, on a CPU to the bit:
+        everything else is drawn again from seeds.
+        """
+        learned = self.pack.all_contexts if self.config.learned_contexts else []
+        return {
+            "parameters": self.pack.flat,
+            "contexts": learned,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "accuracy": self.accuracy_EKK,
+            "loss": self.loss_EKK,
+            "num_samples": self.num_samples_KK,
+            "diverged_at": self.diverged_at,
+            "tasks_seen": self.tasks_seen,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(stored)
+        self.pack.flat.copy_(state["parameters"])
+        for mine, of_member in zip(self.pack.all_contexts, state["contexts"], strict=False):
+            for name, contexts in of_member.items():
+                mine[name].copy_(contexts)
+        self.accuracy_EKK.copy_(state["accuracy"])
+        self.loss_EKK.copy_(state["loss"])
+        self.num_samples_KK.copy_(state["num_samples"])
+        self.diverged_at = state["diverged_at"]
+        self.tasks_seen = state["tasks_seen"]
+        self.seconds = state["seconds"]
 
     def _models(self) -> list[SuperposedMLP]:
         """The members as they begin: one for all of a seed, unless each learns contexts of its own."""

@@ -83,25 +83,37 @@ def run(
     data: Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")] = None,
     max_members: MaxMembers = None,
     packs_per_gpu: PacksPerGpu = 1,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many packs at the same time.")] = None,
+    trial_timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds that a trial, and its pack, may train before it fails.")
+    ] = None,
+    time_budget: Annotated[
+        float | None, typer.Option(min=0, help="Seconds until the run stops; the same command goes on from there.")
+    ] = None,
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds of training between checkpoints.")] = 10,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
-    from study.run import run_study, say
+    from study.files import without_secrets
+    from study.run import RunOptions, run_study, say
     from study.spec import StudyError
 
     console = Console()
     spec, store = _open(study, out, assignments)
+    options = RunOptions(
+        data=data,
+        address=address,
+        max_members=max_members,
+        packs_per_gpu=packs_per_gpu,
+        max_concurrent=max_concurrent,
+        time_limit=trial_timeout,
+        time_budget=time_budget,
+        checkpoint_seconds=checkpoint_every,
+    )
+    again = f"Go on with the same command: psp {without_secrets(shlex.join(sys.argv[1:]))}"
     try:
-        failed = run_study(
-            spec,
-            store,
-            console,
-            data=data,
-            address=address,
-            max_members=max_members,
-            packs_per_gpu=packs_per_gpu,
-        )
+        failed = run_study(spec, store, console, options)
     except KeyboardInterrupt:
-        say(console, f"Stopped; finished trials are kept. Go on with the same command: psp {shlex.join(sys.argv[1:])}")
+        say(console, f"Stopped; finished trials are kept. {again}")
         raise typer.Exit(INTERRUPTED) from None
     except ConnectionError as error:
         raise StudyError(
@@ -109,7 +121,7 @@ def run(
             "A cluster with token authentication needs RAY_AUTH_MODE=token and its token here too."
         ) from None
     if failed:
-        say(console, f"{failed} trials have no result; see why: psp status {store.out}")
+        say(console, f"{failed} trials have no result; see why: psp status {store.out}. {again}")
     say(console, f"Results: {store.out}   Draw them: psp plot {store.out}")
     raise typer.Exit(1 if failed else 0)
 

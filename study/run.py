@@ -7,17 +7,24 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.trial import TrialConfig
 from study import __version__
+from study.lease import FILE as LEASE_FILE
+from study.lease import Lease
 from study.plan import make_packs, merge, trial_id, without
 from study.progress import Display, Tally, clock
 from study.spec import StudyError, StudySpec
 from study.store import Finished, TrialStore
 from study.worker import Job
+from study.workers import Limits
+
+if TYPE_CHECKING:
+    from study.tune import Engine
 
 
 @dataclass(frozen=True)
@@ -48,35 +55,42 @@ def standing(spec: StudySpec, store: TrialStore) -> Standing:
     return Standing(merge(spec.trials()), finished, damaged)
 
 
-def run_study(
-    spec: StudySpec,
-    store: TrialStore,
-    console: Console,
-    *,
-    data: Path | None = None,
-    address: str | None = None,
-    max_members: int | None = None,
-    packs_per_gpu: int = 1,
-) -> int:
-    """Train what is planned and not yet in the store.
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How a study is run; nothing here changes what it measures.
 
-    Args:
-        spec: what is planned.
-        store: where results go.
-        console: where to say how it goes.
+    Attributes:
         data: the data sets' folder on this machine; workers get the data through Ray.
         address: a running Ray cluster, or None for this machine only.
         max_members: a bound on the size of packs, below what the device allows.
         packs_per_gpu: how many packs share a GPU.
+        max_concurrent: a bound on the number of packs that train at the same time.
+        time_limit: seconds that a pack may train before its trials fail.
+        time_budget: seconds after which the run stops; the same command goes on from there.
+        checkpoint_seconds: how long a pack trains, at least, between two checkpoints.
+    """
+
+    data: Path | None = None
+    address: str | None = None
+    max_members: int | None = None
+    packs_per_gpu: int = 1
+    max_concurrent: int | None = None
+    time_limit: float | None = None
+    time_budget: float | None = None
+    checkpoint_seconds: float = Job.checkpoint_seconds
+
+
+def run_study(spec: StudySpec, store: TrialStore, console: Console, options: RunOptions) -> int:
+    """Train what is planned and not yet in the store.
 
     Returns:
         How many planned trials have no result.
 
     Raises:
-        StudyError: the store belongs to another study or is damaged, or data are missing.
+        StudyError: the store belongs to another study, is damaged, or is being written by another run;
+            data are missing; or a machine of the cluster does not see the store.
         KeyboardInterrupt: the user stopped it.
     """
-    datasets = _datasets(spec, data)
     store.check(spec)
     before = standing(spec, store)
     if before.damaged:
@@ -85,26 +99,70 @@ def run_study(
     say(console, f"{spec.name}: {len(before.trials)} trials planned, {len(before.trials) - num_trials} done already.")
     if not num_trials:
         return 0
+    datasets = _datasets(spec, options.data)
     store.claim(spec, provenance())
-    store.forget_progress()  # of runs that were killed
-    from study.tune import Engine  # imports Ray, which takes seconds: only where there is work for it
-
     start = time.monotonic()
-    with contextlib.ExitStack() as running:
-        with console.status("starting Ray"):
-            engine = running.enter_context(Engine(address, packs_per_gpu))
-        planned = make_packs(before.trials, engine.workers, max_members)
-        packs = without(planned, before.done())
-        jobs = [Job(study=spec.name, pack=pack, store=store.uri) for pack in packs]
-        display = running.enter_context(Display(console, Tally(packs, list(spec.axes), engine.workers.device)))
-        engine.run(jobs, datasets, display, threads=engine.workers.threads(len(planned)))
+    with Lease(store.files) as lease:
+        _train(spec, store, console, options, datasets, lease)
     after = standing(spec, store)
+    missing = after.count(None)
     say(
         console,
-        f"{num_trials} trials trained in {clock(time.monotonic() - start)}. Of {len(after.trials)} planned: "
-        f"{after.count('ok')} ok, {after.count('diverged')} diverged, {after.count('failed')} failed.",
+        f"{clock(time.monotonic() - start)}. Of {len(after.trials)} planned: {after.count('ok')} ok, "
+        f"{after.count('diverged')} diverged, {after.count('failed')} failed"
+        + (f", {missing} not trained." if missing else "."),
     )
     return after.count("failed", None)
+
+
+def _train(
+    spec: StudySpec,
+    store: TrialStore,
+    console: Console,
+    options: RunOptions,
+    datasets: dict[str, Dataset],
+    lease: Lease,
+) -> None:
+    from study.tune import Engine  # imports Ray, which takes seconds: only where there is work for it
+
+    with contextlib.ExitStack() as running:
+        with console.status("starting Ray"):
+            engine = running.enter_context(Engine(options.address, options.packs_per_gpu))
+            lease.confirm()
+            _check_shared(store, engine, lease)
+        now = standing(spec, store)  # with the lease in hand: what another run stored meanwhile is seen
+        planned = make_packs(now.trials, engine.workers, options.max_members)
+        packs = without(planned, now.done())
+        store.tidy({pack.id for pack in packs})
+        jobs = [
+            Job(
+                study=spec.name,
+                pack=pack,
+                store=store.uri,
+                checkpoint_seconds=options.checkpoint_seconds,
+                time_limit=options.time_limit,
+            )
+            for pack in packs
+        ]
+        display = running.enter_context(Display(console, Tally(packs, list(spec.axes), engine.workers.device)))
+        limits = Limits(
+            threads=engine.workers.threads(len(planned)),
+            max_concurrent=options.max_concurrent,
+            time_budget=options.time_budget,
+        )
+        engine.run(jobs, datasets, display, limits)
+
+
+def _check_shared(store: TrialStore, engine: "Engine", lease: Lease) -> None:
+    """Refuse a store in a local folder that a machine of the cluster does not see."""
+    if store.files.folder is None:
+        return
+    blind = engine.nodes_without(f"{store.files.folder}/{LEASE_FILE}", lease.id)
+    if blind:
+        raise StudyError(
+            f"out={store.out!r} is a folder that {', '.join(blind)} cannot see, so its workers could not store "
+            "anything there; use a folder that all machines share, or a URI such as s3://bucket/path."
+        )
 
 
 def _datasets(spec: StudySpec, data: Path | None) -> dict[str, Dataset]:

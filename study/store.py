@@ -3,23 +3,23 @@
 OUT/study.yaml            the study as it was run, and what ran it
 OUT/trials/PACK.parquet   one row per trial; written last, so that it marks the pack as done
 OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
-OUT/checkpoints/PACK/     while a pack is unfinished
+OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
+OUT/driver.json           while a run writes here
 """
 
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pyarrow as pa
-import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import yaml
 
 from psp_core.messages import one_line
+from study.files import Files, without_secrets
 from study.spec import PROVENANCE, StudyError, StudySpec, parse_yaml
 
 TRIALS: Final = pa.schema(
@@ -68,10 +68,12 @@ EVALS: Final = pa.schema(
     ]
 )
 STATUSES: Final = ("ok", "diverged", "failed")
+CHECKPOINT: Final = ".pt"
 STALE_SECONDS: Final = 600.0
 """A pack that has shown no progress for this long is taken as interrupted."""
 
 Row = Mapping[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -94,22 +96,16 @@ class TrialStore:
 
     def __init__(self, out: str) -> None:
         """Open the place; nothing is created yet."""
-        self.out = out
         try:
-            if "://" in out:
-                self.fs, self.root = pafs.FileSystem.from_uri(out)
-            else:
-                self.fs, self.root = pafs.LocalFileSystem(), str(Path(out).expanduser().absolute())
-            kind = self.fs.get_file_info(self.root).type
-        except (OSError, pa.ArrowException, ValueError) as error:
-            raise StudyError(f"out={out!r} cannot be opened: {error}. Use a folder or a URI such as s3://...") from None
-        if kind == pafs.FileType.File:
-            raise StudyError(f"out={out!r} is a file; a trial store is a folder: choose another place.")
+            self.files = Files(out)
+        except ValueError as error:
+            raise StudyError(f"out={without_secrets(out)!r} {error}") from None
+        self.out = self.files.shown
 
     @property
     def uri(self) -> str:
-        """The store's absolute place, the same from every process on this machine."""
-        return self.out if "://" in self.out else self.root
+        """The store's absolute place, the same from every process that can reach it; may hold secrets."""
+        return self.files.uri
 
     # The study
 
@@ -120,7 +116,7 @@ class TrialStore:
             StudyError: the place holds another study, or files that are no store.
         """
         stored = self.read_study()
-        if stored is None and self._entries(""):
+        if stored is None and self.files.names(""):
             raise StudyError(
                 f"out={self.out!r} holds files but no study.yaml, so it is no trial store; choose an empty folder."
             )
@@ -139,7 +135,7 @@ class TrialStore:
         content = {**spec.to_mapping(), PROVENANCE: dict(provenance)}
         text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
         try:
-            self._write("study.yaml", text.encode())
+            self.files.write("study.yaml", text.encode())
         except OSError as error:
             raise StudyError(f"out={self.out!r} cannot be written: {error}. Choose another place.") from None
 
@@ -149,10 +145,9 @@ class TrialStore:
         Raises:
             StudyError: its study.yaml is damaged.
         """
-        if self.fs.get_file_info(self._path("study.yaml")).type != pafs.FileType.File:
+        if not self.files.exists("study.yaml"):
             return None
-        with self.fs.open_input_stream(self._path("study.yaml")) as stream:
-            text = bytes(stream.read()).decode(errors="replace")
+        text = self.files.read("study.yaml").decode(errors="replace")
         try:
             return StudySpec.from_mapping(parse_yaml(text, "study.yaml"))
         except StudyError as error:
@@ -165,7 +160,7 @@ class TrialStore:
         for folder, rows, schema in (("evals", evals, EVALS), ("trials", trials, TRIALS)):
             sink = pa.BufferOutputStream()
             pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
-            self._write(f"{folder}/{pack_id}.parquet", sink.getvalue())
+            self.files.write(f"{folder}/{pack_id}.parquet", sink.getvalue())
 
     def finished(self) -> tuple[dict[str, Finished], list[str]]:
         """What the store says of each trial, and a sentence for each file that cannot be read.
@@ -173,74 +168,77 @@ class TrialStore:
         A trial that failed once and was trained again later counts as what it became.
         """
         found: dict[str, Finished] = {}
-        damaged = []
-        packs = self._entries("evals", ".parquet")  # written first: without its evals a pack is not there
-        for name in packs:
-            try:
-                with self.fs.open_input_file(self._path(f"evals/{name}")) as file:
-                    pq.read_metadata(file)
-            except (OSError, pa.ArrowException) as error:
-                damaged.append(f"{self.out}/evals/{name} cannot be read ({one_line(error)}).")
-        for name in set(packs).intersection(self._entries("trials", ".parquet")):
-            try:
-                with self.fs.open_input_file(self._path(f"trials/{name}")) as file:
-                    rows = pq.read_table(file, columns=["trial_id", "status", "error"]).to_pylist()
-            except (OSError, pa.ArrowException) as error:
-                damaged.append(f"{self.out}/trials/{name} cannot be read ({one_line(error)}).")
-                continue
+        damaged: list[str] = []
+        evals = self.files.names("evals", ".parquet")  # written first: without its evals a pack is not there
+        for name in evals:
+            self._try_to_read(f"evals/{name}", pq.read_metadata, damaged)
+        for name in set(evals).intersection(self.files.names("trials", ".parquet")):
+            rows = self._try_to_read(f"trials/{name}", _read_outcomes, damaged) or []
             for row in rows:
                 before = found.get(row["trial_id"])
                 if before is None or before.status == "failed":
                     found[row["trial_id"]] = Finished(row["status"], row["error"])
         return found, damaged
 
-    # Progress of unfinished packs
+    def _try_to_read(self, name: str, read: Callable[[pa.NativeFile], T], damaged: list[str]) -> T | None:
+        """What `read` makes of a file; None, and a sentence in `damaged`, where it cannot."""
+        with self.files.open(name) as file:
+            try:
+                return read(file)
+            except (OSError, pa.ArrowException) as error:
+                damaged.append(f"{self.out}/{name} cannot be read ({one_line(error)}).")
+                return None
+
+    # Unfinished packs
 
     def note_progress(self, pack_id: str, trial_ids: Sequence[str], tasks_seen: int) -> None:
         """Say that a pack is being trained, and how far it is; no reason to fail where it cannot be said."""
         content = {"trial_ids": list(trial_ids), "tasks_seen": tasks_seen, "updated": time.time()}
         with contextlib.suppress(OSError):
-            self._write(f"checkpoints/{pack_id}/progress.json", json.dumps(content).encode())
+            name = f"checkpoints/{pack_id}/progress.json"
+            self.files.write(name, json.dumps(content).encode(), patiently=False)
 
-    def forget_progress(self, pack_id: str | None = None) -> None:
-        """Remove a pack's progress, or every pack's."""
-        with contextlib.suppress(OSError):  # nothing to remove, or removed by another process
-            self.fs.delete_dir(self._path("checkpoints" + (f"/{pack_id}" if pack_id else "")))
+    def write_checkpoint(self, pack_id: str, tasks_seen: int, content: bytes) -> None:
+        """Keep a pack's state, in place of what was kept of it before."""
+        folder = f"checkpoints/{pack_id}"
+        before = self.files.names(folder, CHECKPOINT)
+        self.files.write(f"{folder}/{tasks_seen:06}{CHECKPOINT}", content)
+        for name in before:
+            self.files.delete(f"{folder}/{name}")
+
+    def checkpoints(self, pack_id: str) -> Iterator[bytes]:
+        """What is kept of a pack, the newest first: more than one where a worker died while it was replaced."""
+        folder = f"checkpoints/{pack_id}"
+        for name in reversed(self.files.names(folder, CHECKPOINT)):
+            with contextlib.suppress(FileNotFoundError):
+                yield self.files.read(f"{folder}/{name}")
+
+    def forget_progress(self, pack_id: str) -> None:
+        """Remove what is kept of a pack's way."""
+        with contextlib.suppress(OSError):  # litter at worst, and cleaned by the next run
+            self.files.delete_folder(f"checkpoints/{pack_id}")
+
+    def tidy(self, planned: Collection[str]) -> None:
+        """Clean up after runs that were killed: checkpoints of planned packs stay, all else goes."""
+        for pack_id in self.files.names("checkpoints"):
+            if pack_id in planned:
+                self.files.delete(f"checkpoints/{pack_id}/progress.json")
+            else:
+                self.forget_progress(pack_id)
 
     def running(self) -> dict[str, int]:
         """Tasks seen so far by each trial of the packs that show signs of life."""
         progress: dict[str, int] = {}
-        for content in self._read_progress():
-            if time.time() - content["updated"] < STALE_SECONDS:
-                progress |= dict.fromkeys(content["trial_ids"], content["tasks_seen"])
+        for pack_id in self.files.names("checkpoints"):
+            try:
+                content = json.loads(self.files.read(f"checkpoints/{pack_id}/progress.json"))
+                if time.time() - content["updated"] < STALE_SECONDS:
+                    progress |= dict.fromkeys(content["trial_ids"], content["tasks_seen"])
+            except (FileNotFoundError, ValueError, TypeError, KeyError):
+                continue  # just removed, or damaged
         return progress
 
-    def _read_progress(self) -> Iterator[dict[str, Any]]:
-        for pack_id in self._entries("checkpoints"):
-            try:
-                with self.fs.open_input_stream(self._path(f"checkpoints/{pack_id}/progress.json")) as stream:
-                    yield json.loads(stream.read())
-            except (OSError, ValueError):
-                continue  # just removed, or from a run that was killed while writing
 
-    # Files
-
-    def _path(self, name: str) -> str:
-        return f"{self.root}/{name}" if name else self.root
-
-    def _entries(self, folder: str, ending: str = "") -> list[str]:
-        selector = pafs.FileSelector(self._path(folder), allow_not_found=True)
-        names = [info.base_name for info in self.fs.get_file_info(selector)]
-        return sorted(name for name in names if name.endswith(ending) and not name.startswith("."))
-
-    def _write(self, name: str, content: bytes | pa.Buffer) -> None:
-        """Write a file whole or not at all: renamed into place, or one PUT on an object store."""
-        path = self._path(name)
-        self.fs.create_dir(path.rpartition("/")[0], recursive=True)
-        local = isinstance(self.fs, pafs.LocalFileSystem)
-        folder, _, base = path.rpartition("/")
-        target = f"{folder}/.{base}.{time.time_ns()}" if local else path
-        with self.fs.open_output_stream(target) as stream:
-            stream.write(content)
-        if local:
-            self.fs.move(target, path)
+def _read_outcomes(file: pa.NativeFile) -> list[Row]:
+    rows: list[Row] = pq.read_table(file, columns=["trial_id", "status", "error"]).to_pylist()
+    return rows

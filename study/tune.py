@@ -12,13 +12,14 @@ import socket
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from psp_core.datasets import Dataset
 from psp_core.messages import one_line
 from study.progress import Display
 from study.worker import Job, PackRun, record_failure
-from study.workers import Workers, gpu_memory, gpu_workers, this_machine
+from study.workers import Limits, Workers, gpu_memory, gpu_workers, this_machine
 
 # Read by Ray when it is imported: no output, files or signal handlers of its own; tensors that are
 # put into its store lie there once for each machine, and are read in place.
@@ -37,6 +38,7 @@ import ray
 import torch
 from ray import tune
 from ray.tune.experiment import Trial
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 SECONDS_FOR_A_GPU = 300  # an autoscaler may have to start a machine first
 MAX_RESTARTS = 2  # of a pack whose worker process died
@@ -72,6 +74,10 @@ class PackTrainable(tune.Trainable):
         """Train one task."""
         return self.run.step()
 
+    def cleanup(self) -> None:
+        """Stopped, before or after the end of its pack."""
+        self.run.pause()
+
 
 class _Reporter(tune.Callback):
     """Passes Tune's events on to the display; stores a pack's failure where its worker could not."""
@@ -96,7 +102,8 @@ class _Reporter(tune.Callback):
         job = self._job(trial)
         if (trial.last_result or {}).get("done"):
             return  # it died after its work was stored
-        record_failure(job, f"Ray gave up on it after {trial.num_failures} attempts: {one_line(trial.get_error())}")
+        with contextlib.suppress(OSError):  # the storage is gone: the trial is left without a result
+            record_failure(job, f"Ray gave up on it after {trial.num_failures} attempts: {one_line(trial.get_error())}")
         self.display.lost(job.pack)
 
     def _job(self, trial: Trial) -> Job:
@@ -138,15 +145,24 @@ class Engine:
         """Stop it, or disconnect."""
         self._running.close()
 
-    def run(self, jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display, *, threads: int = 1) -> None:
-        """Run every job; returns when all are in the store, as done or as failed.
+    def nodes_without(self, path: str, content: str) -> list[str]:
+        """The addresses of machines that do not see a file with this in it."""
+        read = ray.remote(num_cpus=0)(_reads)
+        asked = {}
+        for node in ray.nodes():  # type: ignore[no-untyped-call]
+            if node["Alive"]:
+                here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                asked[read.options(scheduling_strategy=here).remote(path, content)] = node["NodeManagerAddress"]
+        return sorted({address for answer, address in asked.items() if not ray.get(answer)})
+
+    def run(self, jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display, limits: Limits) -> None:
+        """Run every job; returns when all are in the store, as done or as failed, or when time is up.
 
         Args:
             jobs: in the order in which they should start.
             datasets: by name, whatever they need; put once on each machine.
             display: told of every event.
-            threads: CPU cores for each; two workers with two threads each on two cores run ten times
-                slower, not the same.
+            limits: of cores, packs and time.
 
         Raises:
             KeyboardInterrupt: the user stopped it; workers are stopped, the store is whole.
@@ -160,10 +176,12 @@ class Engine:
         gpus = (10_000 // self.workers.packs_per_gpu) / 10_000 if self.workers.device == "cuda" else 0
         with tempfile.TemporaryDirectory(prefix="psp-tune-") as scratch:
             tuner = tune.Tuner(
-                tune.with_resources(trainable, {"cpu": threads, "gpu": gpus}),
+                tune.with_resources(trainable, {"cpu": limits.threads, "gpu": gpus}),
                 param_space={"pack": tune.grid_search(list(by_id))},
                 tune_config=tune.TuneConfig(
                     reuse_actors=True,
+                    max_concurrent_trials=limits.max_concurrent,
+                    time_budget_s=limits.time_budget,
                     trial_name_creator=_pack_id,
                     trial_dirname_creator=_pack_id,
                 ),
@@ -176,6 +194,13 @@ class Engine:
                 ),
             )
             tuner.fit()
+
+
+def _reads(path: str, content: str) -> bool:
+    try:
+        return content in Path(path).read_text()
+    except OSError:
+        return False
 
 
 def _cluster(packs_per_gpu: int) -> Workers:

@@ -1,10 +1,13 @@
 """What a worker does with one pack: train it task by task, then put it into the store. No Ray here."""
 
+import contextlib
+import io
 import math
+import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -12,19 +15,32 @@ from psp_core.datasets import Dataset
 from psp_core.messages import one_line
 from psp_core.training import PackTraining, TrialResult
 from psp_core.trial import TrialConfig
+from study.files import StorageError
 from study.plan import Pack, trial_id
 from study.store import Row, TrialStore
 
 # E members, K tasks
 
+NOTE_SECONDS: Final = 2.0  # between two notes of progress: an object store takes its time for each
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A pack and where its results go; with its data set, everything a worker process needs."""
+    """A pack and where its results go; with its data set, everything a worker process needs.
+
+    Attributes:
+        study: its name, for the store.
+        pack: what to train.
+        store: where to, as `TrialStore.uri`.
+        checkpoint_seconds: how long to train, at least, between two checkpoints.
+        time_limit: seconds of training after which the pack's trials fail; checked after each task.
+    """
 
     study: str
     pack: Pack
     store: str
+    checkpoint_seconds: float = 10.0
+    time_limit: float | None = None
 
 
 class PackRun:
@@ -45,12 +61,16 @@ class PackRun:
         self.left = [job.pack]  # the pack, or what is left of its pieces: the first is being trained
         self.training: PackTraining | None = None
         self.results: list[TrialResult] = []
+        self.pieces_done: list[str] = []
+        self.last_checkpoint = self.last_note = time.monotonic()
 
     def step(self) -> dict[str, Any]:
         """Train the next task; scalars about the pack so far, `done` once it is in the store."""
         too_large = ""
         try:
             self._step()
+        except StorageError:
+            raise  # nothing can be recorded where nothing can be written: Ray tries the pack again, from its checkpoint
         except torch.OutOfMemoryError as error:
             too_large = one_line(error)
         except Exception as error:
@@ -71,16 +91,43 @@ class PackRun:
 
     def _step(self) -> None:
         if self.training is None:
-            self._note_progress(0)
-            self.training = PackTraining(self.left[0].trials, self.dataset, self.device)
+            self.training = self._begin()
+            self._note_progress(self.training.tasks_seen)
         self.training.train_task()
         self._note_progress(self.training.tasks_seen)
-        if self.training.done:
+        if self.job.time_limit and self.training.seconds > self.job.time_limit and not self.training.done:
+            raise TimeoutError(f"{self.training.tasks_seen} tasks took more than {self.job.time_limit:g} seconds")
+        if not self.training.done:
+            self._checkpoint(self.training)
+        else:
             self.results += self.training.results()
             self.training = None
-            del self.left[0]
+            self.pieces_done.append(self.left.pop(0).id)
         if not self.left:
             self._store([])
+
+    def _begin(self) -> PackTraining:
+        """The pack as it was when its newest readable checkpoint was written, or at its beginning."""
+        for content in self.store.checkpoints(self.left[0].id):
+            training = PackTraining(self.left[0].trials, self.dataset, self.device)
+            try:
+                training.load_state_dict(torch.load(io.BytesIO(content), map_location=self.device, weights_only=True))
+            except Exception:  # damaged, or of another version: whatever it is, it is not this pack's state
+                continue
+            return training
+        return PackTraining(self.left[0].trials, self.dataset, self.device)
+
+    def _checkpoint(self, training: PackTraining) -> None:
+        """Keep the state, if it is time for it; a storage that refuses costs the checkpoint, not the training."""
+        if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_seconds:
+            self._write_checkpoint(training)
+
+    def _write_checkpoint(self, training: PackTraining) -> None:
+        content = io.BytesIO()
+        torch.save(training.state_dict(), content)
+        with contextlib.suppress(StorageError):
+            self.store.write_checkpoint(self.left[0].id, training.tasks_seen, content.getvalue())
+        self.last_checkpoint = time.monotonic()
 
     def _failed(self, error: str) -> dict[str, Any]:
         trials = [trial for pack in self.left for trial in pack.trials]
@@ -92,7 +139,8 @@ class PackRun:
         rows = [_trial_row(self.job, result, _device_name(self.device)) for result in self.results]
         evals = [row for result in self.results for row in _eval_rows(result)]
         self.store.write_pack(self.job.pack.id, rows + failures, evals)
-        self.store.forget_progress(self.job.pack.id)
+        for pack_id in {self.job.pack.id, *self.pieces_done}:
+            self.store.forget_progress(pack_id)
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
         num_tasks = self.job.pack.trials[0].num_tasks
@@ -107,7 +155,15 @@ class PackRun:
             "accuracy": max((a for result in self.results if (a := result.final_accuracy) == a), default=math.nan),
         }
 
+    def pause(self) -> None:
+        """Keep the state of what is being trained: the run ends here, and another goes on from it."""
+        if self.training and self.training.tasks_seen > 0:
+            self._write_checkpoint(self.training)
+
     def _note_progress(self, tasks_seen: int) -> None:
+        if tasks_seen and time.monotonic() - self.last_note < NOTE_SECONDS:
+            return
+        self.last_note = time.monotonic()
         ids = [trial_id(trial) for trial in self.left[0].trials]
         self.store.note_progress(self.job.pack.id, ids, tasks_seen)
 

@@ -1,4 +1,4 @@
-"""Where packs run: how many at once, on what, and how much memory each has."""
+"""Where packs run: how many at once, on what, with how much memory, and within which bounds."""
 
 import os
 from dataclasses import dataclass
@@ -34,6 +34,22 @@ class Workers:
             "CPU core" if self.device == "cpu" else "GPU" if self.packs_per_gpu == 1 else f"1/{self.packs_per_gpu} GPU"
         )
         return f"{self.count} x {kind}, {self.memory / 2**30:.1f} GiB each"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of a run.
+
+    Attributes:
+        threads: CPU cores for each pack; two workers with two threads each on two cores run ten times
+            slower, not the same.
+        max_concurrent: packs that train at the same time, at most; None for as many as there is room for.
+        time_budget: seconds until the run stops; None for no end.
+    """
+
+    threads: int = 1
+    max_concurrent: int | None = None
+    time_budget: float | None = None
 
 
 def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int) -> Workers:

@@ -1,3 +1,4 @@
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,36 @@ def test_a_pack_whose_members_have_all_diverged_is_not_trained_on(monkeypatch: p
     training.train_task()
     assert training.done
     assert training.results()[0].accuracy.isnan().all()
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+def test_training_goes_on_from_its_state_to_the_bit(optimiser: str, learned: bool) -> None:
+    """Interrupted after the second of four tasks; one member has diverged by then."""
+    configs = five("complex", optimiser, num_tasks=4, learned_contexts=learned)
+    configs.append(replace(configs[0], lr=1e30))
+    data, cpu = load_dataset("digits"), torch.device("cpu")
+
+    def training() -> PackTraining:
+        return PackTraining(configs, data, cpu)
+
+    whole, first, second = training(), training(), training()
+    for _ in range(4):
+        whole.train_task()
+    for _ in range(2):
+        first.train_task()
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    while not second.done:
+        second.train_task()
+    for mine, theirs in zip(whole.results(), second.results(), strict=True):
+        assert mine.diverged_at == theirs.diverged_at
+        assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
+        assert torch.equal(mine.accuracy.nan_to_num(), theirs.accuracy.nan_to_num())
+        assert torch.equal(mine.num_samples, theirs.num_samples)
+    assert torch.equal(whole.pack.flat, second.pack.flat)
 
 
 def test_fewer_tasks_are_the_beginning_of_more() -> None:

@@ -10,6 +10,7 @@ import torch
 from psp_core.datasets import load_dataset
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
+from study.files import Files
 from study.plan import make_packs, merge, trial_id
 from study.spec import StudyError
 from study.store import EVALS, STALE_SECONDS, TRIALS, TrialStore
@@ -45,10 +46,12 @@ def test_a_uri_is_as_good_as_a_path(tmp_path: Path) -> None:
 
 def test_an_object_store_gets_each_file_in_one_write(tmp_path: Path) -> None:
     store = TrialStore(str(tmp_path))
-    store.fs, store.root = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), "out"
-    written = []
-    opened = store.fs.open_output_stream
-    store.fs = Recorder(store.fs, lambda path: written.append(path) or opened(path))
+    fs, written = pafs.SubTreeFileSystem(str(tmp_path), pafs.LocalFileSystem()), []
+    for folder in ("evals", "trials"):
+        fs.create_dir(f"out/{folder}")  # an object store has none
+    opened = fs.open_output_stream
+    store.files._fs = Recorder(fs, lambda path: written.append(path) or opened(path))
+    store.files._root = "out"
     store.write_pack("p", [ROW], [EVAL])
     assert written == ["out/evals/p.parquet", "out/trials/p.parquet"]
     assert pq.read_table(tmp_path / "out" / "trials" / "p.parquet").num_rows == 1
@@ -68,9 +71,9 @@ def test_progress_that_cannot_be_told_does_not_harm_the_pack(tmp_path: Path, mon
     def full(*arguments: object) -> None:
         raise OSError("no space left on device")
 
-    write = TrialStore._write
+    write = Files._write
     monkeypatch.setattr(
-        TrialStore, "_write", lambda store, name, content: (full if "progress" in name else write)(store, name, content)
+        Files, "_write", lambda files, name, content: (full if "progress" in name else write)(files, name, content)
     )
     store = run_here(small_study(), tmp_path / "out")
     assert {entry.status for entry in store.finished()[0].values()} == {"ok"}

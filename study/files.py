@@ -1,0 +1,150 @@
+"""The files of a trial store: a local folder or any URI that pyarrow knows, written whole or not at all."""
+
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+
+WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new attempt at what a storage refused
+T = TypeVar("T")
+
+
+class StorageError(OSError):
+    """The storage refused again and again; the message says what and where, without secrets."""
+
+
+class Files:
+    """Files below one place.
+
+    What the storage refuses is tried again, six times over some 15 seconds; then it is a
+    `StorageError`. A file that is not there is a `FileNotFoundError` at once.
+
+    Args:
+        out: a folder, or a URI such as s3://bucket/path.
+
+    Attributes:
+        uri: the place, the same from every process that can reach it; may hold secrets.
+        shown: the place as it may be printed and stored: without them.
+
+    Raises:
+        ValueError: the place cannot be opened, or is a file.
+    """
+
+    def __init__(self, out: str) -> None:
+        """Open the place; nothing is created yet."""
+        self.shown = without_secrets(out)
+        try:
+            if "://" in out:
+                self._fs, self._root = pafs.FileSystem.from_uri(out)
+            else:
+                self._fs, self._root = pafs.LocalFileSystem(), str(Path(out).expanduser().absolute())
+        except (OSError, pa.ArrowException, ValueError) as error:
+            raise ValueError(
+                f"cannot be opened: {self._clean(error)}. Use a folder or a URI such as s3://..."
+            ) from None
+        self.uri = out if "://" in out else self._root
+        if self._kind("") == pafs.FileType.File:
+            raise ValueError("is a file; a trial store is a folder: choose another place.")
+
+    @property
+    def folder(self) -> str | None:
+        """The absolute path of a local folder; None for any other place."""
+        return self._root if isinstance(self._fs, pafs.LocalFileSystem) else None
+
+    def exists(self, name: str) -> bool:
+        """Whether there is a file of that name."""
+        return bool(self._kind(name) == pafs.FileType.File)
+
+    def names(self, folder: str, ending: str = "") -> list[str]:
+        """What lies in a folder, sorted; hidden files are left out, and a folder that is not there is empty."""
+        selector = pafs.FileSelector(self._path(folder), allow_not_found=True)
+        found = self._patiently(f"list {folder or 'the folder'}", lambda: self._fs.get_file_info(selector))
+        names = [info.base_name for info in found]
+        return sorted(name for name in names if name.endswith(ending) and not name.startswith("."))
+
+    def read(self, name: str) -> bytes:
+        """A file's content."""
+
+        def read() -> bytes:
+            with self._fs.open_input_stream(self._path(name)) as stream:
+                return bytes(stream.read())
+
+        return self._patiently(f"read {name}", read)
+
+    def open(self, name: str) -> pa.NativeFile:
+        """A file to read parts of; close it."""
+        return self._patiently(f"open {name}", lambda: self._fs.open_input_file(self._path(name)))
+
+    def write(self, name: str, content: bytes | pa.Buffer, *, patiently: bool = True) -> None:
+        """Write a file whole or not at all: renamed into place, or one PUT on an object store."""
+        if patiently:
+            self._patiently(f"write {name}", lambda: self._write(name, content))
+        else:
+            self._write(name, content)
+
+    def delete(self, name: str) -> None:
+        """Remove a file; one that is not there is fine."""
+        self._patiently(f"delete {name}", lambda: self._gone(lambda: self._fs.delete_file(self._path(name))))
+
+    def delete_folder(self, name: str) -> None:
+        """Remove a folder with all that is in it; one that is not there is fine."""
+        self._patiently(f"delete {name}", lambda: self._gone(lambda: self._fs.delete_dir(self._path(name))))
+
+    def _write(self, name: str, content: bytes | pa.Buffer) -> None:
+        path = self._path(name)
+        folder, _, base = path.rpartition("/")
+        if not self.folder:
+            with self._fs.open_output_stream(path) as stream:
+                stream.write(content)
+            return
+        hidden = f"{folder}/.{base}.{time.time_ns()}"
+        self._fs.create_dir(folder, recursive=True)
+        try:
+            with self._fs.open_output_stream(hidden) as stream:
+                stream.write(content)
+            self._fs.move(hidden, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._fs.delete_file(hidden)
+            raise
+
+    def _gone(self, delete: Callable[[], None]) -> None:
+        try:
+            delete()
+        except FileNotFoundError:
+            return
+
+    def _kind(self, name: str) -> pafs.FileType:
+        path = self._path(name)
+        return self._patiently(f"look for {name or 'the folder'}", lambda: self._fs.get_file_info(path).type)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def _patiently(self, what: str, operation: Callable[[], T]) -> T:
+        for wait in (*WAITS, None):
+            try:
+                return operation()
+            except FileNotFoundError:
+                raise
+            except OSError as error:
+                if wait is None:
+                    raise StorageError(f"{self.shown} refuses to {what}: {self._clean(error)}") from None
+                time.sleep(wait)
+        raise AssertionError
+
+    def _clean(self, error: Exception) -> str:
+        return without_secrets(" ".join(str(error).split()))
+
+
+def without_secrets(text: str) -> str:
+    """The text with user names and passwords in URIs, and credentials in their queries, replaced by ***."""
+    text = re.sub(r"://[^/@\s]+@", "://***@", text)
+    return re.sub(
+        r"(?i)([?&][^=&\s]*(?:secret|token|key|password|signature|credential)[^=&\s]*=)[^&\s]*", r"\1***", text
+    )

@@ -1,0 +1,129 @@
+"""A pack in a worker: interrupted, stopped for its time, and before a storage that refuses."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from psp_core.datasets import load_dataset
+from study.files import StorageError
+from study.plan import make_packs, merge
+from study.store import TrialStore
+from study.worker import Job, PackRun
+from study.workers import this_machine
+from tests.conftest import small_study
+
+DIGITS = load_dataset("digits")
+
+
+def job_in(folder: Path, **changes: object) -> Job:
+    spec = small_study(axes={"context": ["complex"], "width": [8]}, seeds=[0, 1, 2])
+    (pack,) = make_packs(merge(spec.with_values(["num_tasks=5"]).trials()), replace(this_machine(), count=1))
+    return replace(Job(study="small", pack=pack, store=str(folder), checkpoint_seconds=0), **changes)
+
+
+def finish(run: PackRun) -> list[dict[str, object]]:
+    results = [run.step()]
+    while not results[-1]["done"]:
+        results.append(run.step())
+    return results
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("checkpoints/*/*.pt"))
+
+
+def evals(folder: Path) -> list[dict[str, object]]:
+    return pq.read_table(folder / "evals").to_pylist()
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 4])
+def test_an_interrupted_pack_goes_on_and_ends_the_same_to_the_bit(tmp_path: Path, interrupted_after: int) -> None:
+    quiet, loud = tmp_path / "quiet", tmp_path / "loud"
+    finish(PackRun(job_in(quiet), DIGITS))
+    run = PackRun(job_in(loud), DIGITS)
+    for _ in range(interrupted_after):
+        run.step()
+    assert [path.name for path in checkpoints(loud)] == [f"{interrupted_after:06}.pt"]  # older ones are gone
+    again = finish(PackRun(job_in(loud), DIGITS))
+    assert len(again) == 5 - interrupted_after
+    assert evals(quiet) == evals(loud)
+    assert not list(loud.glob("checkpoints/*"))
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, damage: bytes | None) -> None:
+    quiet, loud = tmp_path / "quiet", tmp_path / "loud"
+    finish(PackRun(job_in(quiet), DIGITS))
+    run = PackRun(job_in(loud), DIGITS)
+    run.step()
+    run.step()
+    (path,) = checkpoints(loud)
+    path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
+    assert len(finish(PackRun(job_in(loud), DIGITS))) == 5
+    assert evals(quiet) == evals(loud)
+
+
+def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
+    import pickle
+
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "trapped",))
+
+    run = PackRun(job_in(tmp_path), DIGITS)
+    run.step()
+    (path,) = checkpoints(tmp_path)
+    path.write_bytes(pickle.dumps(Trap()))
+    finish(PackRun(job_in(tmp_path), DIGITS))
+    assert not (tmp_path / "trapped").exists()
+
+
+def test_checkpoints_wait_for_their_time(tmp_path: Path) -> None:
+    run = PackRun(job_in(tmp_path, checkpoint_seconds=1000.0), DIGITS)
+    run.step()
+    assert not checkpoints(tmp_path)
+    run.pause()
+    assert len(checkpoints(tmp_path)) == 1
+
+
+def test_a_pack_beyond_its_time_fails_and_says_so(tmp_path: Path) -> None:
+    (result,) = finish(PackRun(job_in(tmp_path, time_limit=1e-9), DIGITS))
+    assert result["failed"]
+    found, _ = TrialStore(str(tmp_path)).finished()
+    assert {entry.status for entry in found.values()} == {"failed"}
+    assert all("1 tasks took more than 1e-09 seconds" in (entry.error or "") for entry in found.values())
+
+
+def test_a_storage_that_refuses_is_raised_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet, loud = tmp_path / "quiet", tmp_path / "loud"
+    finish(PackRun(job_in(quiet), DIGITS))
+    run = PackRun(job_in(loud), DIGITS)
+    for _ in range(4):
+        run.step()
+    with monkeypatch.context() as broken:
+        broken.setattr("study.files.WAITS", ())
+        broken.setattr("study.files.Files._write", _refuse)
+        with pytest.raises(StorageError, match="refuses to write evals"):
+            run.step()
+    assert len(finish(PackRun(job_in(loud), DIGITS))) == 1  # only the last task is trained again
+    assert evals(quiet) == evals(loud)
+
+
+def test_a_checkpoint_that_cannot_be_kept_costs_the_training_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = PackRun(job_in(tmp_path), DIGITS)
+    with monkeypatch.context() as broken:
+        broken.setattr("study.files.WAITS", ())
+        broken.setattr("study.files.Files._write", _refuse)
+        run.step()
+        run.step()
+    assert not checkpoints(tmp_path)
+    finish(run)
+    assert len(evals(tmp_path)) == 3 * 15
+
+
+def _refuse(self: object, name: str, content: object) -> None:
+    raise OSError("507 Insufficient Storage")
