@@ -108,7 +108,7 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
     missing = after.count(None)
     say(
         console,
-        f"{clock(time.monotonic() - start)}. Of {len(after.trials)} planned: {after.count('ok')} ok, "
+        f"Ended after {clock(time.monotonic() - start)}. Of {len(after.trials)} planned: {after.count('ok')} ok, "
         f"{after.count('diverged')} diverged, {after.count('failed')} failed"
         + (f", {missing} not trained." if missing else "."),
     )

@@ -11,6 +11,7 @@ from study.plan import make_packs, merge
 from study.spec import StudySpec
 from study.store import TrialStore
 from study.worker import Job, PackRun
+from study.workers import Workers
 
 torch.set_num_threads(1)
 
@@ -38,11 +39,13 @@ def small_study(**changes: object) -> StudySpec:
     return StudySpec.from_mapping({**content, **changes})
 
 
-def run_here(spec: StudySpec, out: Path) -> TrialStore:
-    """Run a study in this process, without Ray."""
+def run_here(
+    spec: StudySpec, out: Path, *, workers: Workers | None = None, max_members: int | None = None
+) -> TrialStore:
+    """Run a study in this process, without Ray, in the packs that such workers would get."""
     store = TrialStore(str(out))
     store.claim(spec, {})
-    for pack in make_packs(merge(spec.trials())):
+    for pack in make_packs(merge(spec.trials()), workers, max_members):
         job = Job(study=spec.name, pack=pack, store=store.uri)
         run = PackRun(job, load_dataset(pack.trials[0].dataset))
         while not run.step()["done"]:

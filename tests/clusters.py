@@ -1,0 +1,147 @@
+"""Real Ray clusters on this machine, for tests: nodes on loopback addresses that can be killed."""
+
+import contextlib
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+# A node that is gone is known after seconds, not Ray's minute.
+QUICK_TO_NOTICE = {
+    "health_check_initial_delay_ms": 1000,
+    "health_check_period_ms": 500,
+    "health_check_failure_threshold": 4,
+}
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+class Cluster:
+    """A head at 127.0.0.1 and any number of further nodes at addresses of their own, all with one CPU."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.authentication = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        self.environment = os.environ | self.authentication
+        self.nodes: dict[str, subprocess.Popen[bytes]] = {}
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start_head(self) -> None:
+        system = json.dumps(QUICK_TO_NOTICE)
+        self._start(
+            "127.0.0.1", "--head", f"--port={self.port}", "--include-dashboard=false", f"--system-config={system}"
+        )
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.2)
+        raise AssertionError("the head did not start within 60 s")
+
+    def start_node(self, ip: str, before: Sequence[str] = ()) -> None:
+        """Start another node; `before` is a command that runs the rest of its command line."""
+        self._start(ip, f"--address={self.address}", before=before)
+
+    def wait_for_nodes(self, number: int) -> None:
+        """Until so many raylets run."""
+        deadline = time.monotonic() + 60
+        while (
+            sum("raylet" in process.name() for node in self.nodes.values() for process in processes_under(node))
+            < number
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(3)  # they register
+
+    def kill(self, ip: str) -> None:
+        """As if the machine had lost its power: every process of that node, at once."""
+        node = self.nodes.pop(ip)
+        for process in (psutil.Process(node.pid), *processes_under(node)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        node.wait()
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that train, or wait to, on all nodes."""
+        return [worker for ip in self.nodes for worker in self.workers_on(ip)]
+
+    def workers_on(self, ip: str) -> list[psutil.Process]:
+        """Those of one node."""
+        return workers_under(self.nodes[ip])
+
+    def stop(self) -> None:
+        for ip in list(self.nodes):
+            self.kill(ip)
+
+    def _start(self, ip: str, *options: str, before: Sequence[str] = ()) -> None:
+        ray = Path(sys.executable).with_name("ray")
+        common = [
+            "--block",
+            f"--node-ip-address={ip}",
+            "--num-cpus=1",
+            "--num-gpus=0",
+            "--object-store-memory=200000000",
+        ]
+        self.nodes[ip] = subprocess.Popen(
+            [*before, ray, "start", *options, *common],
+            env=self.environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+
+def processes_under(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """All that a process has started, and what those have."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
+
+
+def workers_under(process: subprocess.Popen[Any]) -> list[psutil.Process]:
+    """Those of them that train packs."""
+    found = []
+    for child in processes_under(process):
+        with contextlib.suppress(psutil.Error):
+            if "ResourceTrainable" in "".join(child.cmdline()):  # Tune's name for what holds a PackTrainable
+                found.append(child)
+    return found
+
+
+@contextlib.contextmanager
+def two_nodes() -> Iterator[Cluster]:
+    """A head and one more node."""
+    cluster = Cluster()
+    try:
+        cluster.start_head()
+        cluster.start_node("127.0.0.2")
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def psp(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    """The program, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "study", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )

@@ -1,0 +1,164 @@
+"""Whole studies on real clusters of two nodes, on loopback: a node is lost, the storage is S3 and fails."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pandas as pd
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from study.files import Files
+from study.store import TrialStore
+from study.workers import Workers
+from tests.clusters import Cluster, free_port, psp, two_nodes
+from tests.conftest import run_here, small_study
+
+pytestmark = pytest.mark.slow
+
+# 48 trials, in packs of at most three: what two nodes of one CPU plan, and what is run here without Ray.
+STUDY = small_study(
+    axes={"context": ["none", "binary", "complex", "one-power"], "width": [8, 16]},
+    seeds=[0, 1, 2, 3, 4, 5],
+    settings={"dataset": "digits", "num_tasks": 6, "steps_per_task": 400, "lr": 0.01, "batch_size": 32},
+)
+OPTIONS = ("--max-members", "3", "--checkpoint-every", "0.2")
+TWO = Workers(device="cpu", count=2, memory=2**33, cores=1)
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("studies") / "small.yaml"
+    path.write_text(yaml.safe_dump(STUDY.to_mapping()))
+    return path
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What the study measures where nothing goes wrong."""
+    out = tmp_path_factory.mktemp("quiet")
+    run_here(STUDY, out, workers=TWO, max_members=3)
+    return measured(pafs.LocalFileSystem(), str(out))
+
+
+def measured(fs: pafs.FileSystem, root: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    trials = pq.read_table(f"{root}/trials", filesystem=fs).to_pandas().drop(columns=["seconds", "steps_per_second"])
+    evals = pq.read_table(f"{root}/evals", filesystem=fs).to_pandas()
+    return (
+        trials.sort_values("trial_id").reset_index(drop=True),
+        evals.sort_values(["trial_id", "tasks_seen", "task"]).reset_index(drop=True),
+    )
+
+
+def assert_equal(found: tuple[pd.DataFrame, pd.DataFrame], expected: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    for mine, theirs in zip(found, expected, strict=True):
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+
+
+def wait_until(ready: Callable[[], bool], run: subprocess.Popen[str], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def test_a_node_is_lost_in_the_middle_and_nothing_with_it(
+    study_file: Path, quiet: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with two_nodes() as cluster:
+        arguments = ("run", str(study_file), "--address", cluster.address, "--out", str(out), *OPTIONS)
+        run = psp(*arguments, environment=cluster.environment)
+        wait_until(lambda: len(list(out.glob("trials/*.parquet"))) >= 3 and len(cluster.workers()) == 2, run)
+        on_second = {worker.pid for worker in cluster.workers_on("127.0.0.2")}
+        cluster.kill("127.0.0.2")
+        printed, errors = run.communicate(timeout=240)
+    assert on_second, "the second node had no part in it"
+    assert run.returncode == 0, printed + errors
+    assert "Of 48 planned: 48 ok" in printed
+    assert_equal(measured(pafs.LocalFileSystem(), str(out)), quiet)
+    assert not list(out.glob("checkpoints/*"))
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[str, Callable[[float], None]]]:
+    """A bucket on a server that fails at times, as a URI, and what changes how often."""
+    port = free_port()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    command = [sys.executable, "-m", "tests.s3_server", str(port), "1", "0"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def fail(rate: float) -> None:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/faults?rate={rate}", data=b"", timeout=30).close()
+
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError):
+            fail(0)
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    options = f"endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
+    pafs.S3FileSystem(
+        endpoint_override=f"127.0.0.1:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
+    ).create_dir("bucket")
+    yield f"s3://bucket/studies/small?{options}", fail
+    server.kill()
+    server.wait()
+
+
+def test_a_store_on_s3_that_fails_at_times_ends_as_a_quiet_one(
+    study_file: Path, quiet: tuple[pd.DataFrame, pd.DataFrame], s3: tuple[str, Callable[[float], None]]
+) -> None:
+    uri, fail = s3
+    fail(0.05)
+    with two_nodes() as cluster:
+        environment = cluster.environment | os.environ | cluster.authentication
+        run = psp("run", str(study_file), "--address", cluster.address, "--out", uri, *OPTIONS, environment=environment)
+        printed, errors = run.communicate(timeout=400)
+    assert run.returncode == 0, printed + errors
+    fail(0)
+    fs, root = pafs.FileSystem.from_uri(uri)
+    assert_equal(measured(fs, root), quiet)
+    stored = yaml.safe_load(Files(uri).read("study.yaml"))
+    assert "very-secret" not in str(stored) + printed + errors
+    assert TrialStore(uri).files.names("checkpoints") == []
+    status = psp("status", uri, environment=os.environ.copy())
+    assert "done     48" in status.communicate(timeout=60)[0]
+
+
+def test_a_folder_that_a_node_does_not_see_is_refused(study_file: Path, tmp_path: Path) -> None:
+    """The second node has an empty file system where the store is: a mount of its own."""
+    out = tmp_path / "out"
+    out.mkdir()
+    can = subprocess.run(
+        ["unshare", "--mount", "mount", "-t", "tmpfs", "none", str(out)], check=False, capture_output=True
+    )
+    if can.returncode:
+        pytest.skip("this machine does not let a process have mounts of its own")
+    cluster = Cluster()
+    try:
+        cluster.start_head()
+        cluster.start_node(
+            "127.0.0.2", before=["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {out} && exec "$@"', "-"]
+        )
+        cluster.wait_for_nodes(2)
+        run = psp(
+            "run", str(study_file), "--address", cluster.address, "--out", str(out), environment=cluster.environment
+        )
+        printed, errors = run.communicate(timeout=120)
+    finally:
+        cluster.stop()
+    assert run.returncode == 2, printed + errors
+    assert "is a folder that 127.0.0.2 cannot see" in errors
+    assert "use a folder that all machines share, or a URI" in errors
