@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install quickstart test check bench results clean
+.PHONY: install install-cluster quickstart test check bench results clean
 
 install: .venv/installed
 
@@ -10,6 +10,11 @@ install: .venv/installed
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	touch $@
+
+# On a cluster's nodes: no tests, but Ray's dashboard and job server.
+install-cluster:
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster]'
 
 quickstart: install
 	$(BIN)/psp run quickstart

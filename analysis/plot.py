@@ -66,5 +66,5 @@ def strata(evals: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     if not varying:
         yield "", evals
         return
-    for values, group in evals.groupby(varying, dropna=False):
+    for values, group in evals.groupby(varying, dropna=False, observed=True):
         yield "".join(f"-{column}={value}" for column, value in zip(varying, values, strict=True)), group

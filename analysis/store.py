@@ -32,6 +32,9 @@ STRATUM: Final = [
 ADDED_LATER: Final[dict[str, bool | str]] = {"learned_contexts": False, "precision": "tf32"}
 
 
+EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
+
+
 class StoreError(ValueError):
     """A store cannot be read or drawn; the message says why."""
 
@@ -42,8 +45,8 @@ class Store:
 
     Attributes:
         trials: one row per trial, the columns of the store's contract.
-        evals: one row per (trial, tasks_seen, task), with the trial's columns beside; trials that
-            diverged or failed are left out.
+        evals: one row per (trial, tasks_seen, task) with its accuracy, and beside it the settings that
+            tell trials apart, names as categories; trials that diverged or failed are left out.
         damaged: a sentence for each file that could not be read.
         left_out: a sentence for each kind of trial that is not among the evals.
     """
@@ -78,7 +81,7 @@ def read_store(out: str) -> Store:
     """
     fs, root = open_folder(out)
     trials, damaged = _read_folder(fs, f"{root}/trials", out)
-    evals, more = _read_folder(fs, f"{root}/evals", out)
+    evals, more = _read_folder(fs, f"{root}/evals", out, EVALS)
     damaged += more
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
@@ -88,6 +91,7 @@ def read_store(out: str) -> Store:
         trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
     # A trial may stand in two files: once as failed, then as what a later run made of it.
     trials["_failed"] = trials["status"] == "failed"
+    repeated = trials.loc[trials["status"] == "ok", "trial_id"].duplicated().any()
     trials = trials.sort_values("_failed", kind="stable").drop_duplicates("trial_id").drop(columns="_failed")
     ok = trials[trials["status"] == "ok"].sort_values("num_tasks")
     # Of trials that differ in their number of tasks alone, one is the beginning of the other.
@@ -97,11 +101,29 @@ def read_store(out: str) -> Store:
         for status, group in trials[trials["status"] != "ok"].groupby("status")
     ]
     if not evals.empty:
-        evals = evals.drop_duplicates(["trial_id", "tasks_seen", "task"]).merge(ok, on="trial_id")
+        evals = _beside(evals.drop_duplicates(["trial_id", "tasks_seen", "task"]) if repeated else evals, ok)
     return Store(trials.reset_index(drop=True), evals, damaged, left_out)
 
 
-def _read_folder(fs: pafs.FileSystem, folder: str, out: str) -> tuple[pd.DataFrame, list[str]]:
+def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The evals of these trials, with what tells the trials apart beside them."""
+    trials = trials.reset_index(drop=True)
+    row_of_name = pd.Series(trials.index, index=trials["trial_id"])
+    names = evals["trial_id"].cat.categories
+    rows = row_of_name.reindex(names, fill_value=-1).to_numpy()[evals["trial_id"].cat.codes]
+    known = rows >= 0
+    evals, rows = evals[known].reset_index(drop=True), rows[known]
+    for column in (*STRATUM, "context", "width", "lr", "seed", "num_tasks"):
+        values = trials[column]
+        if values.dtype.kind not in "biuf":
+            values = values.astype("category")
+        evals[column] = values.take(rows).array
+    return evals
+
+
+def _read_folder(
+    fs: pafs.FileSystem, folder: str, out: str, columns: list[str] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     tables, damaged = [], []
     selector = pafs.FileSelector(folder, allow_not_found=True)
     for info in sorted(fs.get_file_info(selector), key=lambda info: str(info.path)):
@@ -109,11 +131,12 @@ def _read_folder(fs: pafs.FileSystem, folder: str, out: str) -> tuple[pd.DataFra
             continue
         try:
             with fs.open_input_file(info.path) as file:
-                tables.append(pq.read_table(file))
+                tables.append(pq.ParquetFile(file, read_dictionary=EVALS[:1] if columns else None).read(columns))
         except (OSError, pa.ArrowException) as error:
             place = f"{out}/{folder.rpartition('/')[2]}/{info.base_name}"
             damaged.append(f"{place} cannot be read ({' '.join(str(error).split())}).")
     if not tables:
         return pd.DataFrame(), damaged
-    frame: pd.DataFrame = pa.concat_tables(tables, promote_options="permissive").to_pandas()
+    table = pa.concat_tables(tables, promote_options="permissive").unify_dictionaries()
+    frame: pd.DataFrame = table.to_pandas(self_destruct=True, split_blocks=True)
     return frame, damaged

@@ -83,6 +83,9 @@ def run(
     data: Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")] = None,
     max_members: MaxMembers = None,
     packs_per_gpu: PacksPerGpu = 1,
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="GPUs to plan for, and to ask an autoscaler for; 0: CPU cores only.")
+    ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many packs at the same time.")] = None,
     trial_timeout: Annotated[
         float | None, typer.Option(min=0, help="Seconds that a trial, and its pack, may train before it fails.")
@@ -104,6 +107,7 @@ def run(
         address=address,
         max_members=max_members,
         packs_per_gpu=packs_per_gpu,
+        gpus=gpus,
         max_concurrent=max_concurrent,
         time_limit=trial_timeout,
         time_budget=time_budget,
@@ -142,6 +146,18 @@ def status(out: Out) -> None:
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
     raise typer.Exit(1 if now.count("failed") else 0)
+
+
+@app.command()
+def compact(out: Out) -> None:
+    """Put a store's many small files together, so that it is read in seconds. Nothing is lost or changed."""
+    from study.lease import Lease
+    from study.store import TrialStore
+
+    store = TrialStore(out)
+    with Lease(store.files):
+        before, after = store.compact()
+    typer.echo(f"{before} files of trials, now {after}")
 
 
 @app.command()

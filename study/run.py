@@ -7,7 +7,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 
@@ -25,6 +25,9 @@ from study.workers import Limits
 
 if TYPE_CHECKING:
     from study.tune import Engine
+
+
+MANY_FILES: Final = 1000  # a store of more is put together when a run ends
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class RunOptions:
         address: a running Ray cluster, or None for this machine only.
         max_members: a bound on the size of packs, below what the device allows.
         packs_per_gpu: how many packs share a GPU.
+        gpus: how many GPUs to plan for; a cluster that starts machines on demand is asked for them.
+            0 trains on CPU cores; None takes what is there.
         max_concurrent: a bound on the number of packs that train at the same time.
         time_limit: seconds that a pack may train before its trials fail.
         time_budget: seconds after which the run stops; the same command goes on from there.
@@ -74,6 +79,7 @@ class RunOptions:
     address: str | None = None
     max_members: int | None = None
     packs_per_gpu: int = 1
+    gpus: int | None = None
     max_concurrent: int | None = None
     time_limit: float | None = None
     time_budget: float | None = None
@@ -104,6 +110,8 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
     start = time.monotonic()
     with Lease(store.files) as lease:
         _train(spec, store, console, options, datasets, lease)
+        if len(store.files.names("trials")) > MANY_FILES:
+            store.compact()
     after = standing(spec, store)
     missing = after.count(None)
     say(
@@ -127,7 +135,7 @@ def _train(
 
     with contextlib.ExitStack() as running:
         with console.status("starting Ray"):
-            engine = running.enter_context(Engine(options.address, options.packs_per_gpu))
+            engine = running.enter_context(Engine(options.address, options.packs_per_gpu, options.gpus))
             lease.confirm()
             _check_shared(store, engine, lease)
         now = standing(spec, store)  # with the lease in hand: what another run stored meanwhile is seen

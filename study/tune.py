@@ -37,10 +37,11 @@ os.environ |= {
 import ray
 import torch
 from ray import tune
+from ray.autoscaler.sdk import request_resources
 from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-SECONDS_FOR_A_GPU = 300  # an autoscaler may have to start a machine first
+SECONDS_FOR_A_GPU = 900  # an autoscaler may have to start a machine first
 MAX_RESTARTS = 2  # of a pack whose worker process died
 
 
@@ -116,7 +117,9 @@ class Engine:
     Args:
         address: a running Ray cluster, or None to start Ray on this machine only.
         packs_per_gpu: how many packs share a GPU; each takes 1/n of it, the only fractions that
-            fill a GPU exactly.
+            fill a GPU.
+        gpus: how many GPUs to plan for: an autoscaler is asked for them; 0 for CPU cores only, None
+            for what is there.
 
     Attributes:
         workers: what it runs packs on, known once it is entered.
@@ -127,17 +130,18 @@ class Engine:
 
     workers: Workers
 
-    def __init__(self, address: str | None, packs_per_gpu: int = 1) -> None:
+    def __init__(self, address: str | None, packs_per_gpu: int = 1, gpus: int | None = None) -> None:
         """Start nothing yet."""
         self.address = address
         self.packs_per_gpu = packs_per_gpu
+        self.gpus = gpus
 
     def __enter__(self) -> "Engine":
         """Start Ray, or connect to it."""
         with contextlib.ExitStack() as running:
             running.enter_context(_ray(self.address))
-            here = this_machine(self.packs_per_gpu)
-            self.workers = here if self.address is None else _cluster(self.packs_per_gpu)
+            here = this_machine(self.packs_per_gpu, cpu_only=self.gpus == 0)
+            self.workers = here if self.address is None else _cluster(self.packs_per_gpu, self.gpus)
             self._running = running.pop_all()
         return self
 
@@ -203,21 +207,33 @@ def _reads(path: str, content: str) -> bool:
         return False
 
 
-def _cluster(packs_per_gpu: int) -> Workers:
+def _cluster(packs_per_gpu: int, gpus: int | None) -> Workers:
     """The workers of the cluster that Ray is connected to: its GPUs, else its CPU cores."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]  # type: ignore[no-untyped-call]
-    num_gpus = sum(node.get("GPU", 0) for node in nodes)
+    if gpus:
+        request_resources(bundles=[{"GPU": 1.0}] * gpus)  # machines start while the first is waited for
+    num_gpus = sum(node.get("GPU", 0) for node in _nodes()) if gpus is None else gpus
+    memory = _gpu_memory(num_gpus) if num_gpus else 0
+    nodes = [node for node in _nodes() if node.get("CPU") and (not num_gpus or node.get("GPU"))]
+    if not nodes:
+        raise ConnectionError("it has no machine with a free core; if it starts GPU machines on demand, say --gpus N")
     cores = int(min(node["CPU"] for node in nodes))
     if num_gpus:
-        try:
-            memory = ray.get(ray.remote(num_gpus=1)(gpu_memory).remote(), timeout=SECONDS_FOR_A_GPU)
-        except ray.exceptions.GetTimeoutError:
-            raise ConnectionError(f"none of its {num_gpus:g} GPUs was free for {SECONDS_FOR_A_GPU} seconds") from None
         return gpu_workers(num_gpus, memory, cores, packs_per_gpu)
     count = int(sum(node["CPU"] for node in nodes))
-    return Workers(
-        device="cpu", count=count, memory=int(min(node["memory"] / node["CPU"] for node in nodes)), cores=cores
-    )
+    memory = int(min(node["memory"] / node["CPU"] for node in nodes))
+    return Workers(device="cpu", count=count, memory=memory, cores=cores)
+
+
+def _nodes() -> list[dict[str, float]]:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return [node["Resources"] for node in nodes if node["Alive"]]
+
+
+def _gpu_memory(num_gpus: float) -> int:
+    try:
+        return int(ray.get(ray.remote(num_gpus=1)(gpu_memory).remote(), timeout=SECONDS_FOR_A_GPU))
+    except ray.exceptions.GetTimeoutError:
+        raise ConnectionError(f"none of its {num_gpus:g} GPUs was free for {SECONDS_FOR_A_GPU} seconds") from None
 
 
 @contextlib.contextmanager

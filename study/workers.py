@@ -63,10 +63,10 @@ def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int) -> Wo
     )
 
 
-def this_machine(packs_per_gpu: int = 1) -> Workers:
+def this_machine(packs_per_gpu: int = 1, *, cpu_only: bool = False) -> Workers:
     """The workers of this machine: its GPUs, else its CPU cores."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and not cpu_only:
         return gpu_workers(torch.cuda.device_count(), gpu_memory(), cores, packs_per_gpu)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return Workers(device="cpu", count=cores, memory=memory // cores, cores=cores)

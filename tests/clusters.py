@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 
@@ -135,13 +135,15 @@ def two_nodes() -> Iterator[Cluster]:
         cluster.stop()
 
 
-def psp(*arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
+def psp(
+    *arguments: str, environment: dict[str, str] | None = None, output: IO[str] | int = subprocess.PIPE
+) -> subprocess.Popen[str]:
     """The program, in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "study", *arguments],
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=output,
+        stderr=output,
         text=True,
         start_new_session=True,
     )

@@ -9,7 +9,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.tables import over_seeds
+from analysis.tables import over_seeds, trials_of
 
 CONTEXTS: Final = ["none", "binary", "complex", "one-power", "rotation"]
 
@@ -120,5 +120,5 @@ def seeds_and_lr(frame: pd.DataFrame, evals: pd.DataFrame) -> str:
     seeds = frame.groupby(["context", "width", "lr"])["seed"].nunique()
     number = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     text = "one seed" if number == "1" else f"mean of {number} seeds"
-    tried, drawn = (f.groupby(["context", "width"])["lr"].nunique().max() for f in (evals, frame))
+    tried, drawn = (f.groupby(["context", "width"])["lr"].nunique().max() for f in (trials_of(evals), frame))
     return f"{text}; each curve at its best lr" if tried > drawn else text

@@ -18,6 +18,7 @@ import yaml
 from study.files import Files
 from study.store import TrialStore
 from study.workers import Workers
+from tests import chaos
 from tests.clusters import Cluster, free_port, psp, two_nodes
 from tests.conftest import run_here, small_study
 
@@ -162,3 +163,10 @@ def test_a_folder_that_a_node_does_not_see_is_refused(study_file: Path, tmp_path
     assert run.returncode == 2, printed + errors
     assert "is a folder that 127.0.0.2 cannot see" in errors
     assert "use a folder that all machines share, or a URI" in errors
+
+
+def test_chaos_in_short(capsys: pytest.CaptureFixture[str]) -> None:
+    """The long form is `python -m tests.chaos`."""
+    killed = chaos.main(seed=3, kills=4, seconds=500, num_seeds=2)
+    assert sum(killed.values()) == 4
+    assert "20 trials, equal to a quiet run" in capsys.readouterr().out
