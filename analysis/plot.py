@@ -11,6 +11,7 @@ import seaborn as sns
 
 from analysis.figures import FIGURES, UnsupportedError
 from analysis.store import STRATUM, StoreError, open_folder, read_store
+from analysis.tables import Measured
 
 FORMATS: Final = ("png", "svg", "pdf")
 
@@ -40,9 +41,10 @@ def plot_store(out: str, format: str = "png") -> Iterator[str]:
     mpl.use("Agg")
     sns.set_theme(style="whitegrid", context="paper")
     for suffix, evals in strata(store.evals):
+        measured = Measured(evals)
         for name, draw in FIGURES.items():
             try:
-                figure = draw(evals)
+                figure = draw(measured)
             except UnsupportedError as reason:
                 yield f"skipped {name}{suffix}: {reason}"
                 continue

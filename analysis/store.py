@@ -111,13 +111,13 @@ def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     row_of_name = pd.Series(trials.index, index=trials["trial_id"])
     names = evals["trial_id"].cat.categories
     rows = row_of_name.reindex(names, fill_value=-1).to_numpy()[evals["trial_id"].cat.codes]
-    known = rows >= 0
-    evals, rows = evals[known].reset_index(drop=True), rows[known]
+    if (rows < 0).any():
+        evals, rows = evals[rows >= 0].reset_index(drop=True), rows[rows >= 0]
     for column in (*STRATUM, "context", "width", "lr", "seed", "num_tasks"):
         values = trials[column]
         if values.dtype.kind not in "biuf":
             values = values.astype("category")
-        evals[column] = values.take(rows).array
+        evals[column] = values.array.take(rows)
     return evals
 
 

@@ -1,5 +1,7 @@
 """Tidy frames of what the trials measured: mean accuracy, task 0, loss by lag, capacity."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -7,6 +9,18 @@ import pandas as pd
 from scipy.special import stdtrit
 
 TRIAL: Final = ["trial_id", "context", "width", "lr", "seed"]  # what identifies a curve of one trial
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The evals of one experiment, and what several figures need of them, found once."""
+
+    evals: pd.DataFrame
+
+    @cached_property
+    def best_lr(self) -> pd.DataFrame:
+        """See the function of that name."""
+        return best_lr(self.evals)
 
 
 def trials_of(evals: pd.DataFrame) -> pd.DataFrame:

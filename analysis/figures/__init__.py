@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures import capacity, capacity_by_width, first_task, heatmap, interference, learning_rate
 from analysis.figures.base import UnsupportedError
+from analysis.tables import Measured
 
-FIGURES: Final[dict[str, Callable[[pd.DataFrame], Figure]]] = {
+FIGURES: Final[dict[str, Callable[[Measured], Figure]]] = {
     "capacity": capacity.draw,
     "capacity-by-width": capacity_by_width.draw,
     "first-task": first_task.draw,

@@ -2,23 +2,22 @@
 
 from typing import Final
 
-import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from analysis.figures.base import Axis, UnsupportedError, curves, finish
-from analysis.tables import best_lr, capacity
+from analysis.tables import Measured, capacity
 
 THRESHOLD: Final = 0.9
 
 
-def draw(evals: pd.DataFrame) -> Figure:
+def draw(measured: Measured) -> Figure:
     """One curve for each context, over widths.
 
     Raises:
         UnsupportedError: fewer than two widths whose trials measured everything at each boundary.
     """
-    frame = capacity(best_lr(evals), THRESHOLD)
+    frame = capacity(measured.best_lr, THRESHOLD)
     if frame["width"].nunique() < 2:
         raise UnsupportedError("needs at least two widths, all tasks measured after each one (eval_tasks: all)")
     y = Axis(column="capacity", label="capacity (tasks)")
@@ -31,5 +30,8 @@ def draw(evals: pd.DataFrame) -> Figure:
     axes.axhline(most, color="0.6", linestyle=":", linewidth=1)
     axes.text(0.02, most, f"all {most} tasks trained", transform=axes.get_yaxis_transform(), fontsize=8, va="bottom")
     return finish(
-        figure, f"Capacity: most tasks with a mean accuracy of {THRESHOLD:.0%} of a single task's", frame, evals
+        figure,
+        f"Capacity: most tasks with a mean accuracy of {THRESHOLD:.0%} of a single task's",
+        frame,
+        measured.evals,
     )

@@ -2,21 +2,20 @@
 
 from typing import Any
 
-import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from analysis.figures.base import UnsupportedError, new_figure, palette, seeds_and_lr
-from analysis.tables import best_lr, mean_accuracy
+from analysis.tables import Measured, mean_accuracy
 
 
-def draw(evals: pd.DataFrame) -> Figure:
+def draw(measured: Measured) -> Figure:
     """One map for each context: rows are widths, columns numbers of tasks.
 
     Raises:
         UnsupportedError: fewer than two widths, or fewer than two numbers of tasks.
     """
-    frame = mean_accuracy(best_lr(evals))
+    frame = mean_accuracy(measured.best_lr)
     if frame["width"].nunique() < 2 or frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs at least two widths, measured after at least two numbers of tasks")
     contexts = list(palette(set(frame["context"])))
@@ -32,5 +31,5 @@ def draw(evals: pd.DataFrame) -> Figure:
         options: dict[str, Any] = {"cbar_ax": bar, "cbar_kws": {"label": "mean accuracy"}}
         sns.heatmap(table, vmin=0, vmax=1, cmap="viridis", ax=axes, cbar=index == 0, **(options if index == 0 else {}))
         axes.set(title=context, xlabel="number of tasks", ylabel="width" if index == 0 else "")
-    figure.suptitle(f"Mean accuracy over all tasks stored\n{seeds_and_lr(frame, evals)}", fontsize=10)
+    figure.suptitle(f"Mean accuracy over all tasks stored\n{seeds_and_lr(frame, measured.evals)}", fontsize=10)
     return figure

@@ -7,6 +7,7 @@ import pytest
 from analysis.figures import FIGURES, UnsupportedError
 from analysis.plot import plot_store, strata
 from analysis.store import read_store
+from analysis.tables import Measured
 
 mpl.use("Agg")
 
@@ -27,7 +28,7 @@ def test_every_supported_figure_is_a_whole_image(small_store: Path) -> None:
 
 
 def test_a_capacity_figure_shows_each_width_and_context_and_names_its_bands(evals: pd.DataFrame) -> None:
-    figure = FIGURES["capacity"](evals)
+    figure = FIGURES["capacity"](Measured(evals))
     assert [axes.get_title() for axes in figure.axes] == ["width 4", "width 8"]
     for axes in figure.axes:
         assert len(axes.get_lines()) >= 2  # none, binary
@@ -36,7 +37,7 @@ def test_a_capacity_figure_shows_each_width_and_context_and_names_its_bands(eval
 
 
 def test_one_seed_has_no_bands_and_says_so(evals: pd.DataFrame) -> None:
-    figure = FIGURES["capacity"](evals[evals["seed"] == 0])
+    figure = FIGURES["capacity"](Measured(evals[evals["seed"] == 0]))
     assert "one seed, so no bands" in figure.get_suptitle()
 
 
@@ -54,12 +55,12 @@ def test_one_seed_has_no_bands_and_says_so(evals: pd.DataFrame) -> None:
 )
 def test_a_figure_the_data_do_not_support_says_why(evals: pd.DataFrame, name: str, where: str, reason: str) -> None:
     with pytest.raises(UnsupportedError, match=reason):
-        FIGURES[name](evals.query(where))
+        FIGURES[name](Measured(evals.query(where)))
 
 
 def test_learning_rates_are_drawn_where_there_are_two(evals: pd.DataFrame) -> None:
     other = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x")
-    figure = FIGURES["learning-rate"](pd.concat([evals, other]))
+    figure = FIGURES["learning-rate"](Measured(pd.concat([evals, other])))
     assert figure.axes[0].get_xscale() == "log"
     assert "best lr" not in figure.get_suptitle()
 
@@ -68,7 +69,7 @@ def test_five_widths_take_two_rows_and_every_panel_has_its_numbers(evals: pd.Dat
     wide = pd.concat(
         [evals.assign(width=evals["width"] * 2**i, trial_id=evals["trial_id"] + str(i)) for i in (0, 2, 4)]
     )
-    figure = FIGURES["capacity"](wide)
+    figure = FIGURES["capacity"](Measured(wide))
     assert [axes.get_title() for axes in figure.axes] == [f"width {w}" for w in (4, 8, 16, 32, 64, 128)]
     figure.canvas.draw()
     for axes in figure.axes:
@@ -78,16 +79,16 @@ def test_five_widths_take_two_rows_and_every_panel_has_its_numbers(evals: pd.Dat
 def test_heat_maps_are_alike_where_contexts_were_measured_at_different_widths(evals: pd.DataFrame) -> None:
     other = evals[evals["context"] == "binary"].assign(context="complex", width=16)
     other["trial_id"] += "x"
-    figure = FIGURES["heatmap"](pd.concat([evals, other]))
+    figure = FIGURES["heatmap"](Measured(pd.concat([evals, other])))
     maps = [axes.collections[0].get_array().shape for axes in figure.axes[:3]]
     assert maps == [(3, 3)] * 3
 
 
 def test_titles_tell_uneven_seeds_and_a_chosen_lr(evals: pd.DataFrame) -> None:
     worse = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x", accuracy=evals["accuracy"] / 2)
-    assert "each curve at its best lr" in FIGURES["capacity"](pd.concat([evals, worse])).get_suptitle()
+    assert "each curve at its best lr" in FIGURES["capacity"](Measured(pd.concat([evals, worse]))).get_suptitle()
     uneven = evals[(evals["context"] == "none") | (evals["seed"] == 0)]
-    assert "mean of 1 to 2 seeds" in FIGURES["capacity"](uneven).get_suptitle()
+    assert "mean of 1 to 2 seeds" in FIGURES["capacity"](Measured(uneven)).get_suptitle()
 
 
 def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd.DataFrame) -> None:
