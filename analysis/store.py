@@ -80,8 +80,11 @@ def read_store(out: str) -> Store:
         StoreError: there is no store at that place, or nothing in it can be read.
     """
     fs, root = open_folder(out)
-    trials, damaged = _read_folder(fs, f"{root}/trials", out)
-    evals, more = _read_folder(fs, f"{root}/evals", out, EVALS)
+    packs = _parquet_files(fs, f"{root}/trials")
+    trials, damaged = _read_files(fs, f"{root}/trials", packs, out)
+    # A pack is there when its trials are; evals of another name were left behind by what was stopped.
+    measured = [name for name in _parquet_files(fs, f"{root}/evals") if name in set(packs)]
+    evals, more = _read_files(fs, f"{root}/evals", measured, out, EVALS)
     damaged += more
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
@@ -121,19 +124,22 @@ def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     return evals
 
 
-def _read_folder(
-    fs: pafs.FileSystem, folder: str, out: str, columns: list[str] | None = None
+def _parquet_files(fs: pafs.FileSystem, folder: str) -> list[str]:
+    found = fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    names = [str(info.base_name) for info in found]
+    return sorted(name for name in names if name.endswith(".parquet") and not name.startswith("."))
+
+
+def _read_files(
+    fs: pafs.FileSystem, folder: str, names: list[str], out: str, columns: list[str] | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
     tables, damaged = [], []
-    selector = pafs.FileSelector(folder, allow_not_found=True)
-    for info in sorted(fs.get_file_info(selector), key=lambda info: str(info.path)):
-        if not info.base_name.endswith(".parquet") or info.base_name.startswith("."):
-            continue
+    for name in names:
         try:
-            with fs.open_input_file(info.path) as file:
+            with fs.open_input_file(f"{folder}/{name}") as file:
                 tables.append(pq.ParquetFile(file, read_dictionary=EVALS[:1] if columns else None).read(columns))
         except (OSError, pa.ArrowException) as error:
-            place = f"{out}/{folder.rpartition('/')[2]}/{info.base_name}"
+            place = f"{out}/{folder.rpartition('/')[2]}/{name}"
             damaged.append(f"{place} cannot be read ({' '.join(str(error).split())}).")
     if not tables:
         return pd.DataFrame(), damaged

@@ -196,6 +196,8 @@ class TrialStore:
         """
         before = self.files.names("trials", ".parquet")
         whole = set(self.files.names("evals", ".parquet"))
+        for name in whole.difference(before):  # of a pack whose trials were never written, or stand elsewhere
+            self.files.delete(f"evals/{name}")
         loose = [name for name in before if name in whole and not name.startswith(COMPACT)]
         for start in range(0, len(loose), FILES_IN_ONE):
             self._merge(loose[start : start + FILES_IN_ONE])

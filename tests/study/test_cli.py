@@ -1,4 +1,9 @@
+import json
+import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -70,6 +75,38 @@ def test_run_with_nothing_left_to_do_ends_without_ray(psp, small_store: Path, tm
     outcome = psp("run", str(path), "--out", str(small_store))
     assert outcome.code == 0
     assert "8 trials planned, 8 done already" in outcome.out
+
+
+def test_a_store_that_another_run_writes_is_refused(psp, small_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    study = tmp_path / "small.yaml"
+    study.write_text(yaml.safe_dump(SMALL))
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as alive:
+        lease = {"id": "x", "host": os.uname().nodename, "pid": alive.pid, "updated": time.time()}
+        (out / "driver.json").write_text(json.dumps(lease))
+        outcome = psp("run", str(study), "--out", str(out), "--set", "seed=0,1,2")
+        alive.kill()
+    assert outcome.code == 2
+    assert f"is being written by another psp run (process {alive.pid}" in outcome.err
+    assert "Wait until it ends, or stop it" in outcome.err
+
+
+def test_compact_puts_the_files_of_a_store_together(psp, small_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    before = psp("status", str(out)).out
+    outcome = psp("compact", str(out))
+    assert outcome.code == 0
+    assert outcome.out.rstrip().endswith("files of trials, now 1")
+    assert psp("status", str(out)).out == before
+
+
+def test_secrets_of_an_address_are_not_repeated(psp, tmp_path: Path) -> None:
+    outcome = psp("run", "quickstart", "--out", "nowhere://user:hunter2@bucket/path")
+    assert outcome.code == 2
+    assert "nowhere://***@bucket" in outcome.err
+    assert "hunter2" not in outcome.err + outcome.out
 
 
 def test_a_machine_without_git_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,24 @@
+import contextlib
+import io
+import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from analysis.store import read_store
 from psp_core.datasets import load_dataset
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
+from study import cli
 from study.files import Files
 from study.plan import make_packs, merge, trial_id
 from study.spec import StudyError
@@ -228,3 +237,102 @@ def test_a_diverged_trial_is_recorded_with_its_step(tmp_path: Path) -> None:
 
 def _without_lr() -> dict[str, object]:
     return {"width": 8} | {key: value for key, value in small_study().settings.items() if key != "lr"}
+
+
+def test_a_compacted_store_says_the_same(tmp_path: Path, small_store: Path) -> None:
+    shutil.copytree(small_store, tmp_path / "out")
+    store = TrialStore(str(tmp_path / "out"))
+    tables = {folder: pq.read_table(tmp_path / "out" / folder).to_pandas() for folder in ("trials", "evals")}
+    finished = store.finished()
+    num_packs = len(list((tmp_path / "out" / "trials").iterdir()))
+    assert store.compact() == (num_packs, 1)
+    assert store.finished() == finished
+    for folder, keys in (("trials", ["trial_id"]), ("evals", ["trial_id", "tasks_seen", "task"])):
+        (path,) = (tmp_path / "out" / folder).iterdir()
+        mine, theirs = (
+            frame.sort_values(keys).reset_index(drop=True)
+            for frame in (pq.read_table(path).to_pandas(), tables[folder])
+        )
+        pd.testing.assert_frame_equal(mine, theirs)
+    assert store.compact() == (1, 1)
+
+
+@pytest.mark.parametrize("stop_after", range(1, 8))
+def test_compaction_that_is_stopped_loses_nothing(
+    tmp_path: Path, small_store: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before each of its changes in turn, then read, then done again."""
+    shutil.copytree(small_store, tmp_path / "out")
+    store = TrialStore(str(tmp_path / "out"))
+    finished, evals = store.finished(), read_store(str(small_store)).evals
+    changes = iter(range(1000))
+
+    def counted(change: Callable[..., None]) -> Callable[..., None]:
+        def apply(*arguments: object) -> None:
+            if next(changes) == stop_after:
+                raise KeyboardInterrupt
+            change(*arguments)
+
+        return apply
+
+    with monkeypatch.context() as watched:
+        watched.setattr(Files, "write", counted(Files.write))
+        watched.setattr(Files, "delete", counted(Files.delete))
+        with pytest.raises(KeyboardInterrupt):
+            store.compact()
+    for _ in range(2):
+        assert store.finished() == finished
+        found = read_store(str(tmp_path / "out")).evals
+        assert len(found) == len(evals)
+        assert found["accuracy"].sum() == pytest.approx(evals["accuracy"].sum())
+        store.compact()
+
+
+damage = st.one_of(
+    st.binary(max_size=200).map(lambda junk: lambda content: junk),
+    st.integers(0, 4000).map(lambda cut: lambda content: content[:cut]),
+    st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=8)).map(
+        lambda where: lambda content: content[: where[0]] + where[1] + content[where[0] + len(where[1]) :]
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    damage,
+    st.sampled_from(["trials", "evals", "study.yaml", "driver.json", "checkpoints/x/progress.json"]),
+    st.integers(0, 3),
+)
+def test_whatever_a_file_of_a_store_holds_there_is_an_answer_and_no_traceback(
+    small_store: Path, harm: Callable[[bytes], bytes], what: str, which: int
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        shutil.copytree(small_store, out)
+        path = out / what
+        if path.is_dir():
+            path = sorted(path.iterdir())[which]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(harm(path.read_bytes() if path.exists() else b'{"trial_ids": ["a"], "tasks_seen": 1}'))
+        for command in (["status", str(out)], ["plot", str(out)], ["compare", str(out)]):
+            code, message = answer(command)
+            assert code in (0, 1, 2)
+            assert message.startswith("error: ") == (code == 2)
+
+
+def answer(command: list[str]) -> tuple[int, str]:
+    """Exit code and what went to stderr; anything but an exit is raised."""
+    errors = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(errors),
+    ):
+        patch.setattr("sys.argv", ["psp", *command])
+        patch.setattr("analysis.figures.FIGURES", {})
+        patch.setattr("analysis.plot.FIGURES", {})
+        try:
+            cli.main()
+        except SystemExit as exit_:
+            return int(exit_.code or 0), errors.getvalue()
+    return 0, errors.getvalue()

@@ -118,6 +118,22 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: 
     assert len(measured(out)[0]) == 24
 
 
+def test_a_run_whose_time_is_up_stops_and_goes_on(
+    quiet_run: tuple[Path, str, str], study_file: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "study", "run", str(study_file), "--out", str(out), "--max-concurrent", "1"]
+    first = subprocess.run([*command, "--time-budget", "3"], capture_output=True, text=True, timeout=120, check=False)
+    assert first.returncode == 1, first.stdout + first.stderr
+    assert "not trained" in first.stdout
+    assert "Go on with the same command: psp run" in first.stdout
+    assert not (out / "driver.json").exists()
+    again = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert again.returncode == 0, again.stdout + again.stderr
+    for mine, theirs in zip(measured(out), measured(quiet_run[0]), strict=True):
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+
+
 def test_failed_trials_give_exit_code_1_and_their_error(tmp_path: Path) -> None:
     """A network of 16 TB: no worker has the memory."""
     path = tmp_path / "huge.yaml"
