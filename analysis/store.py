@@ -125,7 +125,10 @@ def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parquet_files(fs: pafs.FileSystem, folder: str) -> list[str]:
-    found = fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    try:
+        found = fs.get_file_info(pafs.FileSelector(folder, allow_not_found=True))
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be listed: {' '.join(str(error).split())}.") from None
     names = [str(info.base_name) for info in found]
     return sorted(name for name in names if name.endswith(".parquet") and not name.startswith("."))
 

@@ -1,4 +1,4 @@
-"""The command line: psp list | plan | run | status | plot | compare."""
+"""The command line: psp list | plan | run | status | compact | plot | compare."""
 
 import shlex
 import sys
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+from study.redact import without_secrets
 
 if TYPE_CHECKING:
     from study.plan import Pack
@@ -96,7 +98,6 @@ def run(
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds of training between checkpoints.")] = 10,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
-    from study.files import without_secrets
     from study.run import RunOptions, run_study, say
     from study.spec import StudyError
 
@@ -169,7 +170,7 @@ def plot(
     from analysis.plot import plot_store
 
     for line in plot_store(out, format):
-        typer.echo(line)
+        typer.echo(without_secrets(line))
 
 
 @app.command()
@@ -184,13 +185,15 @@ def main() -> None:
     """Run the program; bad input ends with a message and exit code 2, never a traceback."""
     try:
         app()
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         from analysis.store import StoreError
+        from study.files import StorageError
         from study.spec import StudyError
 
-        if not isinstance(error, StudyError | StoreError):
+        if not isinstance(error, StudyError | StoreError | StorageError):
             raise
-        Console(stderr=True).print(f"error: {error}", markup=False, highlight=False, soft_wrap=True)
+        text = without_secrets(f"error: {error}")
+        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
         sys.exit(BAD_INPUT)
 
 

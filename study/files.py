@@ -1,7 +1,6 @@
 """The files of a trial store: a local folder or any URI that pyarrow knows, written whole or not at all."""
 
 import contextlib
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
+
+from study.redact import without_secrets
 
 WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new attempt at what a storage refused
 T = TypeVar("T")
@@ -140,11 +141,3 @@ class Files:
 
     def _clean(self, error: Exception) -> str:
         return without_secrets(" ".join(str(error).split()))
-
-
-def without_secrets(text: str) -> str:
-    """The text with user names and passwords in URIs, and credentials in their queries, replaced by ***."""
-    text = re.sub(r"://[^/@\s]+@", "://***@", text)
-    return re.sub(
-        r"(?i)([?&][^=&\s]*(?:secret|token|key|password|signature|credential)[^=&\s]*=)[^&\s]*", r"\1***", text
-    )

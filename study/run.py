@@ -101,14 +101,15 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
     before = standing(spec, store)
     if before.damaged:
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
-    num_trials = sum(trial_id(trial) not in before.done() for trial in before.trials)
+    done = before.done()
+    num_trials = sum(trial_id(trial) not in done for trial in before.trials)
     say(console, f"{spec.name}: {len(before.trials)} trials planned, {len(before.trials) - num_trials} done already.")
     if not num_trials:
         return 0
     datasets = _datasets(spec, options.data)
-    store.claim(spec, provenance())
     start = time.monotonic()
     with Lease(store.files) as lease:
+        store.claim(spec, provenance())
         _train(spec, store, console, options, datasets, lease)
         if len(store.files.names("trials")) > MANY_FILES:
             store.compact()

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 import yaml
 
 from psp_core.messages import one_line
-from study.files import Files, without_secrets
+from study.files import Files
+from study.lease import FILE as LEASE_FILE
+from study.redact import without_secrets
 from study.spec import PROVENANCE, StudyError, StudySpec, parse_yaml
 
 TRIALS: Final = pa.schema(
@@ -121,7 +123,7 @@ class TrialStore:
             StudyError: the place holds another study, or files that are no store.
         """
         stored = self.read_study()
-        if stored is None and self.files.names(""):
+        if stored is None and set(self.files.names("")) - {LEASE_FILE}:
             raise StudyError(
                 f"out={self.out!r} holds files but no study.yaml, so it is no trial store; choose an empty folder."
             )

@@ -76,11 +76,11 @@ class Chaos:
 
     def start_driver(self) -> None:
         self.runs += 1
-        log = self.out.with_name(f"run-{self.runs}.log").open("w")
-        self.driver = psp(
-            "run", str(self.file), "--address", self.cluster.address, "--out", str(self.out), "--max-members", "4",
-            "--checkpoint-every", "0.5", environment=self.cluster.environment, output=log,
-        )  # fmt: skip
+        with self.out.with_name(f"run-{self.runs}.log").open("w") as log:
+            self.driver = psp(
+                "run", str(self.file), "--address", self.cluster.address, "--out", str(self.out), "--max-members", "4",
+                "--checkpoint-every", "0.5", environment=self.cluster.environment, output=log,
+            )  # fmt: skip
 
     def kill_something(self) -> None:
         what = self.random.choices(["worker", "node", "driver", "head"], [5, 2, 3, 1])[0]

@@ -10,8 +10,19 @@ from tests.big_store import write_big_store
 
 pytestmark = pytest.mark.slow
 
-PEAK = "import resource, sys; sys.argv = ['psp', *sys.argv[1:]]; from study.cli import main\n"
-PEAK += "try: main()\nexcept SystemExit: pass\nprint('peak', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+# VmHWM begins anew with the program; ru_maxrss would count what this process had when it forked.
+PEAK = """
+import sys
+from pathlib import Path
+from study.cli import main
+sys.argv = ["psp", *sys.argv[1:]]
+try:
+    main()
+except SystemExit:
+    pass
+(peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
+print("peak", peak)
+"""
 
 
 def psp(*arguments: str) -> tuple[str, float]:

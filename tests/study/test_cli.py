@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from study import cli
+from study.files import Files, StorageError
 from tests.conftest import small_study
 
 SMALL = small_study().to_mapping()
@@ -107,6 +108,18 @@ def test_secrets_of_an_address_are_not_repeated(psp, tmp_path: Path) -> None:
     assert outcome.code == 2
     assert "nowhere://***@bucket" in outcome.err
     assert "hunter2" not in outcome.err + outcome.out
+
+
+def test_a_storage_that_refuses_is_bad_input_and_no_traceback(
+    psp, small_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(files: Files, name: str) -> None:
+        raise StorageError(f"{files.shown} refuses to look for {name}")
+
+    monkeypatch.setattr(Files, "exists", refuse)
+    outcome = psp("status", str(small_store))
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"error: {small_store} refuses to look for study.yaml")
 
 
 def test_a_machine_without_git_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from study import files as module
-from study.files import Files, StorageError, without_secrets
+from study.files import Files, StorageError
+from study.redact import without_secrets
 
 
 @pytest.fixture
