@@ -77,9 +77,17 @@ class Files:
 
         return self._patiently(f"read {name}", read)
 
-    def open(self, name: str) -> pa.NativeFile:
-        """A file to read parts of; close it."""
-        return self._patiently(f"open {name}", lambda: self._fs.open_input_file(self._path(name)))
+    def parse(self, name: str, read: Callable[[pa.NativeFile], T]) -> T:
+        """What `read` makes of a file, of which it may need parts only.
+
+        From a folder it is read once, for what a damaged file raises may look like what a storage does.
+        """
+
+        def attempt() -> T:
+            with self._fs.open_input_file(self._path(name)) as file:
+                return read(file)
+
+        return attempt() if self.folder else self._patiently(f"read {name}", attempt)
 
     def write(self, name: str, content: bytes | pa.Buffer, *, patiently: bool = True) -> None:
         """Write a file whole or not at all: renamed into place, or one PUT on an object store."""

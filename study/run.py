@@ -114,6 +114,8 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
         if len(store.files.names("trials")) > MANY_FILES:
             store.compact()
     after = standing(spec, store)
+    if after.damaged:
+        raise StudyError(" ".join(after.damaged))
     missing = after.count(None)
     say(
         console,

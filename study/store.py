@@ -224,8 +224,7 @@ class TrialStore:
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         """A file as this version's schema has it: a column that it does not know is empty."""
-        with self.files.open(name) as file:
-            table = pq.read_table(file)
+        table = self.files.parse(name, pq.read_table)
         columns = [
             table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(len(table), field.type)
             for field in schema
@@ -234,12 +233,11 @@ class TrialStore:
 
     def _try_to_read(self, name: str, read: Callable[[pa.NativeFile], T], damaged: list[str]) -> T | None:
         """What `read` makes of a file; None, and a sentence in `damaged`, where it cannot."""
-        with self.files.open(name) as file:
-            try:
-                return read(file)
-            except (OSError, pa.ArrowException) as error:
-                damaged.append(f"{self.out}/{name} cannot be read ({one_line(error)}).")
-                return None
+        try:
+            return self.files.parse(name, read)
+        except (OSError, pa.ArrowException) as error:
+            damaged.append(f"{self.out}/{name} cannot be read ({one_line(error)}).")
+            return None
 
     # Unfinished packs
 

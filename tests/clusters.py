@@ -58,12 +58,13 @@ class Cluster:
         self._start(ip, f"--address={self.address}", before=before)
 
     def wait_for_nodes(self, number: int) -> None:
-        """Until so many raylets run."""
+        """Until so many nodes have started all that they start.
+
+        Tune gives a finished worker the pack for which another is still starting, and stops that one: with
+        short packs, a node that comes late never gets one.
+        """
         deadline = time.monotonic() + 60
-        while (
-            sum("raylet" in process.name() for node in self.nodes.values() for process in processes_under(node))
-            < number
-        ):
+        while sum(bool(named(node, "RuntimeEnvAgent")) for node in self.nodes.values()) < number:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         time.sleep(3)  # they register
@@ -82,7 +83,7 @@ class Cluster:
 
     def workers_on(self, ip: str) -> list[psutil.Process]:
         """Those of one node."""
-        return workers_under(self.nodes[ip])
+        return named(self.nodes[ip], "ResourceTrainable")  # Tune's name for what holds a PackTrainable
 
     def stop(self) -> None:
         for ip in list(self.nodes):
@@ -113,12 +114,12 @@ def processes_under(process: subprocess.Popen[Any]) -> list[psutil.Process]:
     return []
 
 
-def workers_under(process: subprocess.Popen[Any]) -> list[psutil.Process]:
-    """Those of them that train packs."""
+def named(process: subprocess.Popen[Any], name: str) -> list[psutil.Process]:
+    """Those of them whose command line has this in it."""
     found = []
     for child in processes_under(process):
         with contextlib.suppress(psutil.Error):
-            if "ResourceTrainable" in "".join(child.cmdline()):  # Tune's name for what holds a PackTrainable
+            if name in "".join(child.cmdline()):
                 found.append(child)
     return found
 
@@ -130,6 +131,7 @@ def two_nodes() -> Iterator[Cluster]:
     try:
         cluster.start_head()
         cluster.start_node("127.0.0.2")
+        cluster.wait_for_nodes(2)
         yield cluster
     finally:
         cluster.stop()

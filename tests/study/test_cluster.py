@@ -28,7 +28,7 @@ pytestmark = pytest.mark.slow
 STUDY = small_study(
     axes={"context": ["none", "binary", "complex", "one-power"], "width": [8, 16]},
     seeds=[0, 1, 2, 3, 4, 5],
-    settings={"dataset": "digits", "num_tasks": 6, "steps_per_task": 400, "lr": 0.01, "batch_size": 32},
+    settings={"dataset": "digits", "num_tasks": 6, "steps_per_task": 800, "lr": 0.01, "batch_size": 32},
 )
 OPTIONS = ("--max-members", "3", "--checkpoint-every", "0.2")
 TWO = Workers(device="cpu", count=2, memory=2**33, cores=1)
