@@ -51,8 +51,10 @@ def num_tests(trial: "TrialConfig") -> int:
     """Test samples that are measured in all, over tasks and boundaries."""
     whole = DATASETS[trial.dataset].num_test
     some = trial.eval_samples or whole
-    boundaries = range(1, trial.num_tasks + 1)
-    return sum(len(trial.tasks_to_measure(seen)) * (whole if trial.measures_all(seen) else some) for seen in boundaries)
+    last = trial.num_tasks
+    usual = last * (last + 1) // 2 if trial.eval_tasks == "all" else 2 * last - 1  # (boundary, task) pairs
+    instead = [(seen, seen if trial.eval_tasks == "all" else min(seen, 2)) for seen in (*trial.milestones, last)]
+    return some * usual + sum(whole * every - some * few for every, few in instead)
 
 
 def _real_products(trial: "TrialConfig") -> list[int]:

@@ -11,6 +11,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ from study.spec import StudyError
 from study.store import EVALS, STALE_SECONDS, TRIALS, TrialStore
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
+from tests.study.test_spec import almost_studies
 
 ROW = {"trial_id": "a", "study": "small", "status": "ok", "width": 8, "lr": 0.1, "final_accuracy": 0.5}
 EVAL = {"trial_id": "a", "tasks_seen": 1, "task": 0, "accuracy": 0.5, "loss": 1.0, "num_samples": 10}
@@ -336,3 +338,18 @@ def answer(command: list[str]) -> tuple[int, str]:
         except SystemExit as exit_:
             return int(exit_.code or 0), errors.getvalue()
     return 0, errors.getvalue()
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=300).map(str.encode)
+    | almost_studies.map(lambda study: yaml.safe_dump(study).encode())
+)
+def test_whatever_a_study_file_holds_there_is_a_plan_or_an_error(content: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "study.yaml"
+        path.write_bytes(content)
+        code, message = answer(["plan", str(path), "--out", str(Path(folder) / "out")])
+    assert code in (0, 2)
+    assert message.startswith("error: ") == (code == 2)
