@@ -195,7 +195,13 @@ class TrialStore:
 
         Returns:
             How many files of trials there were, and are.
+
+        Raises:
+            StudyError: a file is damaged; nothing is changed.
         """
+        _, damaged = self.finished()
+        if damaged:
+            raise StudyError(" ".join(damaged))
         before = self.files.names("trials", ".parquet")
         whole = set(self.files.names("evals", ".parquet"))
         for name in whole.difference(before):  # of a pack whose trials were never written, or stand elsewhere

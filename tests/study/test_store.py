@@ -259,6 +259,16 @@ def test_a_compacted_store_says_the_same(tmp_path: Path, small_store: Path) -> N
     assert store.compact() == (1, 1)
 
 
+def test_a_damaged_store_is_not_compacted(tmp_path: Path, small_store: Path) -> None:
+    shutil.copytree(small_store, tmp_path / "out")
+    path = next((tmp_path / "out" / "evals").iterdir())
+    path.write_bytes(path.read_bytes()[:50])
+    names = sorted(file.name for file in (tmp_path / "out").rglob("*.parquet"))
+    with pytest.raises(StudyError, match=f"evals/{path.name} cannot be read"):
+        TrialStore(str(tmp_path / "out")).compact()
+    assert sorted(file.name for file in (tmp_path / "out").rglob("*.parquet")) == names
+
+
 @pytest.mark.parametrize("stop_after", range(1, 8))
 def test_compaction_that_is_stopped_loses_nothing(
     tmp_path: Path, small_store: Path, stop_after: int, monkeypatch: pytest.MonkeyPatch
