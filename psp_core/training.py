@@ -120,7 +120,8 @@ class PackTraining:
                 self._train(self.tasks_seen)
                 self._note_divergence()
             self.tasks_seen += 1
-            self._measure()
+            if None in self.diverged_at:  # of members that are all lost there is nothing to measure
+                self._measure()
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         self.seconds += time.perf_counter() - start

@@ -172,9 +172,7 @@ class Engine:
             KeyboardInterrupt: the user stopped it; workers are stopped, the store is whole.
         """
         by_id = {job.pack.id: job for job in jobs}
-        with warnings.catch_warnings(
-            action="ignore", category=UserWarning
-        ):  # tensors read in place must stay as they are
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # Ray's: read in place, so never write
             trainable = tune.with_parameters(PackTrainable, jobs=by_id, datasets=datasets)
         # Ray counts in ten-thousandths and rounds: six times 0.1667 would be more than a GPU
         gpus = (10_000 // self.workers.packs_per_gpu) / 10_000 if self.workers.device == "cuda" else 0
