@@ -16,7 +16,7 @@ from psp_core.trial import TrialConfig
 from study import __version__
 from study.lease import FILE as LEASE_FILE
 from study.lease import Lease
-from study.plan import make_packs, merge, trial_id, without
+from study.plan import Pack, make_packs, merge, trial_id, without
 from study.progress import Display, Tally, clock
 from study.spec import StudyError, StudySpec
 from study.store import Finished, TrialStore
@@ -110,10 +110,12 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
     start = time.monotonic()
     with Lease(store.files) as lease:
         store.claim(spec, provenance())
-        _train(spec, store, console, options, datasets, lease)
+        packs = _train(spec, store, console, options, datasets, lease)
+        after = standing(spec, store)
+        # Again, now that nobody writes: what a storage took its time for may have come after its pack's end.
+        store.tidy({pack.id for pack in without(packs, after.done())})
         if len(store.files.names("trials")) > MANY_FILES:
             store.compact()
-    after = standing(spec, store)
     if after.damaged:
         raise StudyError(" ".join(after.damaged))
     missing = after.count(None)
@@ -133,7 +135,8 @@ def _train(
     options: RunOptions,
     datasets: dict[str, Dataset],
     lease: Lease,
-) -> None:
+) -> list[Pack]:
+    """Train what is left to do; the packs that this was."""
     from study.tune import Engine  # imports Ray, which takes seconds: only where there is work for it
 
     with contextlib.ExitStack() as running:
@@ -162,6 +165,7 @@ def _train(
             time_budget=options.time_budget,
         )
         engine.run(jobs, datasets, display, limits)
+    return packs
 
 
 def _check_shared(store: TrialStore, engine: "Engine", lease: Lease) -> None:

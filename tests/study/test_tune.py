@@ -113,9 +113,14 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: 
     assert "Traceback" not in errors
     assert pq.read_table(out / "trials").num_rows >= 2
     again = start(study_file, out)
+    late = out / "checkpoints" / next(out.glob("trials/*.parquet")).stem  # what a slow storage writes of a stored pack
+    wait_for_packs(out, len(list(out.glob("trials/*.parquet"))) + 1)
+    late.mkdir(parents=True)
+    (late / "progress.json").touch()
     again.communicate(timeout=300)
     assert again.returncode == 0
     assert len(measured(out)[0]) == 24
+    assert not list(out.glob("checkpoints/*"))
 
 
 def test_a_run_whose_time_is_up_stops_and_goes_on(
