@@ -15,6 +15,12 @@ STRATUM: Final = [
     "dataset",
     "stream",
     "permute_first",
+    "classes_per_task",
+    "shuffle_classes",
+    "num_cycles",
+    "heads",
+    "contexts_per_task",
+    "schedule",
     "learned_contexts",
     "precision",
     "model",
@@ -29,7 +35,16 @@ STRATUM: Final = [
 
 
 # Settings younger than the oldest stores, each with the value that means what those stores did.
-ADDED_LATER: Final[dict[str, bool | str]] = {"learned_contexts": False, "precision": "tf32"}
+ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
+    "learned_contexts": False,
+    "precision": "tf32",
+    "classes_per_task": None,
+    "shuffle_classes": False,
+    "num_cycles": 1,
+    "heads": "shared",
+    "contexts_per_task": 1,
+    "schedule": "task",
+}
 
 
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
@@ -91,7 +106,8 @@ def read_store(out: str) -> Store:
     for column, before in ADDED_LATER.items():
         if column not in trials:
             trials[column] = before
-        trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
+        if before is not None:
+            trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
     # A trial may stand in two files: once as failed, then as what a later run made of it.
     trials["_failed"] = trials["status"] == "failed"
     repeated = trials.loc[trials["status"] == "ok", "trial_id"].duplicated().any()

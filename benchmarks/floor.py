@@ -1,12 +1,10 @@
 """The floor of a training step: its matrix products and nothing else."""
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import torch
 
 from psp_core.contexts import CONTEXTS
-from psp_core.cost import layer_sizes
 from psp_core.trial import TrialConfig
 
 # E members, B batch, I inputs, O outputs
@@ -21,7 +19,7 @@ def step_shapes(trial: TrialConfig) -> list[Shape]:
     weights, the first and last with one real side.
     """
     context, batch = CONTEXTS[trial.context], trial.batch_size
-    pairs = list(pairwise(layer_sizes(trial)))
+    pairs = [(layer.inputs, layer.outputs) for layer in trial.layers]
     shapes: list[Shape] = []
     for index, (i, o) in enumerate(pairs):
         if context.is_complex and 0 < index < len(pairs) - 1:
@@ -31,8 +29,8 @@ def step_shapes(trial: TrialConfig) -> list[Shape]:
         else:
             o = 2 * o if context.is_complex else o
             shapes += [(batch, i, o), (i, batch, o), *([(batch, o, i)] if index else [])]
-        if context.num_products(i):
-            shapes += ([2, 1][not index]) * [(batch, i, i)]
+        bound = [(batch * rows, inner, columns) for rows, inner, columns in context.products(i)]
+        shapes += (2 if index else 1) * bound
     return shapes
 
 

@@ -32,7 +32,16 @@ def made_up(name: str) -> Dataset:
     labels = {
         f"{part}_labels": torch.randint(sizes.num_classes, (number,), generator=rng) for part, number in parts.items()
     }
-    return Dataset(name=name, num_classes=sizes.num_classes, scale=255.0, mean=0.13, std=0.31, **images, **labels)
+    return Dataset(
+        name=name,
+        shape=sizes.shape,
+        num_classes=sizes.num_classes,
+        scale=255.0,
+        mean=0.13,
+        std=0.31,
+        **images,
+        **labels,
+    )
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:

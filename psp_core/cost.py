@@ -4,7 +4,6 @@ Matrix products are counted as multiplications for one sample. Memory is what a 
 in bytes, with everything that `PackTraining` keeps in float32 (and batch indices in int64).
 """
 
-from itertools import pairwise
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -14,32 +13,34 @@ from psp_core.evaluation import CHUNK_BYTES
 from psp_core.optimisers import OPTIMISERS
 
 if TYPE_CHECKING:
+    from psp_core.models import LayerSize
     from psp_core.trial import TrialConfig
 
 
-def layer_sizes(trial: "TrialConfig") -> list[int]:
-    """Units of the input, of every hidden layer and of the output."""
-    sizes = DATASETS[trial.dataset]
-    return [sizes.num_inputs, *[trial.width] * trial.depth, sizes.num_classes]
-
-
 def num_params(trial: "TrialConfig") -> int:
-    """Real numbers that are trained."""
-    parts = 2 if CONTEXTS[trial.context].is_complex else 1
-    return sum(parts * i * o + o for i, o in pairwise(layer_sizes(trial)))
+    """Real numbers that are trained, shared by all tasks."""
+    return sum(_num_params(trial, layer) for layer in _shared_layers(trial))
 
 
 def num_activations(trial: "TrialConfig") -> int:
     """Real numbers that one sample has in all layers, the input included."""
-    first, *rest = layer_sizes(trial)
-    return first + (2 if CONTEXTS[trial.context].is_complex else 1) * sum(rest)
+    of_layers = sum(layer.outputs * layer.positions for layer in trial.layers)
+    return DATASETS[trial.dataset].num_inputs + _parts(trial) * of_layers
 
 
 def step_products(trial: "TrialConfig") -> int:
-    """Multiplications of one sample in a training step: forwards, and backwards to weights and inputs."""
-    context, sizes = CONTEXTS[trial.context], layer_sizes(trial)
+    """Multiplications of one sample in a training step: forwards, and backwards to weights and inputs.
+
+    A convolution's context meets its weights, once for a batch.
+    """
+    context, layers = CONTEXTS[trial.context], trial.layers
     weights = sum((3 if index else 2) * product for index, product in enumerate(_real_products(trial)))
-    return weights + sum((2 if index else 1) * context.num_products(size) for index, size in enumerate(sizes[:-1]))
+    bound = [
+        (2 if index else 1) * context.num_products(layer.inputs)
+        for index, layer in enumerate(layers)
+        if layer.has_context and layer.positions == 1
+    ]
+    return weights + sum(bound)
 
 
 def retrieved_products(trial: "TrialConfig") -> int:
@@ -48,22 +49,39 @@ def retrieved_products(trial: "TrialConfig") -> int:
 
 
 def num_tests(trial: "TrialConfig") -> int:
-    """Test samples that are measured in all, over tasks and boundaries."""
-    whole = DATASETS[trial.dataset].num_test
-    some = trial.eval_samples or whole
-    last = trial.num_tasks
-    usual = last * (last + 1) // 2 if trial.eval_tasks == "all" else 2 * last - 1  # (boundary, task) pairs
-    instead = [(seen, seen if trial.eval_tasks == "all" else min(seen, 2)) for seen in (*trial.milestones, last)]
+    """Test samples that are measured in all, over tasks and boundaries; of a split stream, about."""
+    data = DATASETS[trial.dataset]
+    whole = data.num_test * trial.num_outputs // data.num_classes
+    some = min(trial.eval_samples or whole, whole)
+    last, most = trial.num_visits, trial.num_tasks
+    usual = {  # (boundary, task) pairs
+        "all": most * (most + 1) // 2 + (last - most) * most,
+        "ends": 2 * last - -(-last // most),
+        "first": last,
+    }[trial.eval_tasks]
+    instead = [(min(seen, most), len(trial.usual_tasks(seen))) for seen in (*trial.milestones, last)]
     return some * usual + sum(whole * every - some * few for every, few in instead)
 
 
 def _real_products(trial: "TrialConfig") -> list[int]:
     """Each layer's multiplications; a complex layer has four real products, two if an end of it is real."""
-    pairs = list(pairwise(layer_sizes(trial)))
+    products = [layer.inputs * layer.outputs * layer.positions for layer in trial.layers]
     if not CONTEXTS[trial.context].is_complex:
-        return [i * o for i, o in pairs]
-    ends = (0, len(pairs) - 1)
-    return [(2 if index in ends else 4) * i * o for index, (i, o) in enumerate(pairs)]
+        return products
+    ends = (0, len(products) - 1)
+    return [(2 if index in ends else 4) * product for index, product in enumerate(products)]
+
+
+def _parts(trial: "TrialConfig") -> int:
+    return 2 if CONTEXTS[trial.context].is_complex else 1
+
+
+def _num_params(trial: "TrialConfig", layer: "LayerSize") -> int:
+    return _parts(trial) * layer.inputs * layer.outputs + layer.has_bias * layer.outputs
+
+
+def _shared_layers(trial: "TrialConfig") -> list["LayerSize"]:
+    return trial.layers[:-1] if trial.heads == "per-task" else trial.layers
 
 
 def member_bytes(trial: "TrialConfig") -> int:
@@ -71,16 +89,19 @@ def member_bytes(trial: "TrialConfig") -> int:
 
     Weights, shared and retrieved; gradients; the optimiser's state; contexts; batches.
     """
-    context, sizes = CONTEXTS[trial.context], layer_sizes(trial)
-    contexts = sum(prod(context.shape(size)) for size in sizes[:-1])
+    context, layers = CONTEXTS[trial.context], _shared_layers(trial)
+    contexts = sum(prod(context.shape(layer.inputs)) for layer in layers if layer.has_context)
+    heads = _num_params(trial, trial.layers[-1]) if trial.heads == "per-task" else 0
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
-    kept = contexts * (trial.num_tasks + 1)
-    if trial.learned_contexts:  # their gradients, twice on the way, and state; the weights' gradients on the way
-        kept += contexts * (2 + state) + num_params(trial)
+    rows = trial.num_tasks * trial.rows_per_task
+    floats = num_params(trial) * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
+    learned = heads + (contexts if trial.learned_contexts else 0)
+    if learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
+        floats += learned * (2 + state) + num_params(trial)
     # As the backward pass begins there are of each activation: input or output, bound, two on their way.
-    floats = num_params(trial) * (3 + state) + kept + 4 * trial.batch_size * num_activations(trial)
+    floats += 4 * trial.batch_size * num_activations(trial)
     if context.is_complex:
-        floats += 3 * 2 * sizes[0] * sizes[1]  # the first layer is bound, and its gradient unbound
+        floats += 3 * 2 * layers[0].inputs * layers[0].outputs  # the first layer is bound, and its gradient unbound
     return 4 * floats + 8 * trial.steps_per_task * trial.batch_size
 
 

@@ -16,37 +16,86 @@ from psp_core.streams import Stream
 CHUNK_BYTES: Final = {"cpu": 2**23, "cuda": 2**30}
 """How much may be worked on at once, in weights and again in activations: what caches or devices hold well."""
 
+BATCH_OF_ONE: Final = 1000
+"""Samples that a network sees at once where it is measured alone, as in the authors' code (papers.md, A7)."""
+
 
 @torch.no_grad()
 def evaluate(
-    pack: Pack, streams: Sequence[Stream], dataset: Dataset, samples_N: Tensor, tasks: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Each member's accuracy and loss on each task.
+    pack: Pack,
+    streams: Sequence[Stream],
+    dataset: Dataset,
+    samples_N: Tensor,
+    tasks: Sequence[int],
+    rows_per_task: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Each member's accuracy and loss on each task, and on how many samples.
 
     Every task's weights are retrieved from superposition and then are a plain network's: much less
-    work for many samples than binding each of them.
+    work for many samples than binding each of them. Networks that cannot be retrieved, and tasks that
+    have test samples of their own, are measured one by one.
 
     Args:
         pack: the members.
         streams: one for each member.
         dataset: on the pack's device; its test images are used.
-        samples_N: which of them.
+        samples_N: which of them; of these, a task that is about some classes takes its own.
         tasks: any tasks of the streams.
+        rows_per_task: how many contexts each task has; it is measured with the first.
 
     Returns:
-        Accuracy (a fraction) and mean cross-entropy (nats), each (E, T), float64, on the CPU.
+        Accuracy (a fraction), mean cross-entropy (nats) and number of samples, each (E, T), float64, on the CPU.
     """
+    if not pack.is_retrievable or streams[0].classes(0) is not None:
+        pairs = [
+            _evaluate_alone(pack, e, stream, dataset, samples_N, task, task * rows_per_task)
+            for e, stream in enumerate(streams)
+            for task in tasks
+        ]
+        accuracy, loss, number = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 3).unbind(2)
+        return accuracy, loss, number
     per_task = 4 * (pack.flat.numel() + pack.flat_contexts.numel())
     step = max(1, CHUNK_BYTES[pack.flat.device.type] // per_task)
-    chunks = [_evaluate(pack, streams, dataset, samples_N, tasks[i : i + step]) for i in range(0, len(tasks), step)]
+    chunks = [
+        _evaluate(pack, streams, dataset, samples_N, tasks[i : i + step], rows_per_task)
+        for i in range(0, len(tasks), step)
+    ]
     accuracy, loss = (torch.cat(parts, dim=1).cpu() for parts in zip(*chunks, strict=True))
-    return accuracy, loss
+    return accuracy, loss, torch.full_like(accuracy, len(samples_N))
+
+
+def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -> Tensor:
+    """Those of the samples that are of the task's classes."""
+    classes = stream.classes(task)
+    return samples_N if classes is None else samples_N[torch.isin(labels[samples_N], classes.to(labels.device))]
+
+
+def _evaluate_alone(
+    pack: Pack, member: int, stream: Stream, dataset: Dataset, samples_N: Tensor, task: int, row: int
+) -> tuple[float, float, int]:
+    samples_N = task_samples(stream, task, dataset.test_labels, samples_N)
+    description_1 = stream.describe(task).to(samples_N.device)[None]
+    correct, loss = 0.0, 0.0
+    # Batches of about the same size on every device: where layers are normalised they matter to the result.
+    for samples_B in samples_N.tensor_split(-(-len(samples_N) // BATCH_OF_ONE)):
+        images_1BI, labels_1B = dataset.test_images[samples_B][None], dataset.test_labels[samples_B][None]
+        x_BI = dataset.normalise(stream.apply(images_1BI, description_1))[0]
+        labels_B = stream.relabel(labels_1B, description_1)[0]
+        logits_BO = pack.logits_of(member, row, x_BI)
+        loss += nn.functional.cross_entropy(logits_BO, labels_B, reduction="sum").item()
+        correct += (logits_BO.argmax(dim=1) == labels_B).sum().item()
+    return correct / len(samples_N), loss / len(samples_N), len(samples_N)
 
 
 def _evaluate(
-    pack: Pack, streams: Sequence[Stream], dataset: Dataset, samples_N: Tensor, tasks: Sequence[int]
+    pack: Pack,
+    streams: Sequence[Stream],
+    dataset: Dataset,
+    samples_N: Tensor,
+    tasks: Sequence[int],
+    rows_per_task: int,
 ) -> tuple[Tensor, Tensor]:
-    retrieved = pack.retrieve(tasks)
+    retrieved = pack.retrieve([task * rows_per_task for task in tasks])
     descriptions_M = torch.stack([stream.describe(task) for stream in streams for task in tasks]).to(samples_N.device)
     pulled_back = streams[0].pull_back(retrieved[0][0], descriptions_M)
     if pulled_back is not None:

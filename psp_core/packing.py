@@ -1,6 +1,6 @@
 """Packs: E networks of the same shape that step together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -23,16 +23,18 @@ class Pack:
     - `PackedMLP`, by hand, for superposed networks with fixed contexts;
     - `torch.func` for everything else, so whatever a single module computes, a pack computes.
 
-    Every task's contexts are kept, once for all members that share a module; the current task's are
-    copied to where the step reads them.
+    A module's buffers hold what belongs to one task each, contexts and heads, a row for each task. All
+    rows are kept, once for all members that share a module; the current task's are copied to where the
+    step reads them, and those that are trained are put back when the task ends.
 
     Attributes:
         flat: the members' shared weights, (E, P), with zeros between those of two layers.
         flat_gradients: the gradients of `flat`, written by `gradients`.
-        flat_contexts: the members' contexts of the current task, (E, C).
-        flat_context_gradients: their gradients, written only where contexts are learned.
-        parameters, parameter_gradients, contexts, context_gradients: views of these by name, each (E, ...).
-        all_contexts: each member's contexts of all tasks by name, (K, ...); members may share them.
+        flat_contexts: what the members use of the current task and do not train, (E, C).
+        flat_learned: what they use of it and train.
+        flat_learned_gradients: its gradients, written by `gradients`.
+        parameters, parameter_gradients, contexts, learned, learned_gradients: views of these by name, each (E, ...).
+        all_contexts: each member's buffers by name, (K, ...); members may share them.
     """
 
     def __init__(
@@ -40,35 +42,36 @@ class Pack:
         models: Sequence[nn.Module],
         device: torch.device,
         *,
-        learned_contexts: bool = False,
+        learned: Collection[str] = (),
         dtype: torch.dtype = torch.float32,
     ) -> None:
         """Gather the members on `device`.
 
         Args:
             models: the members; the same module may stand for several of them, which then begin
-                alike, and share their contexts unless these are learned.
+                alike, and share their contexts.
             device: where everything is kept.
-            learned_contexts: `gradients` finds those of the contexts too; each member then needs a
-                module of its own.
+            learned: names of buffers that are trained too; each member then needs a module of its own.
             dtype: in what precision matrix products take their operands.
         """
         shapes = {name: p.shape for name, p in models[0].named_parameters()}
-        context_shapes = {name: b.shape[1:] for name, b in models[0].named_buffers()}
+        rows = {name: b.shape[1:] for name, b in models[0].named_buffers()}
+        fixed = {name: shape for name, shape in rows.items() if name not in learned}
+        trained = {name: shape for name, shape in rows.items() if name in learned}
         num_members = len(models)
         self.flat, self.parameters = _flat(shapes, num_members, device)
         self.flat_gradients, self.parameter_gradients = _flat(shapes, num_members, device)
-        self.flat_contexts, self.contexts = _flat(context_shapes, num_members, device)
-        self.flat_context_gradients, self.context_gradients = _flat(
-            context_shapes if learned_contexts else {}, num_members, device
-        )
+        self.flat_contexts, self.contexts = _flat(fixed, num_members, device)
+        self.flat_learned, self.learned = _flat(trained, num_members, device)
+        self.flat_learned_gradients, self.learned_gradients = _flat(trained, num_members, device)
         self.all_contexts = _moved([dict(model.named_buffers()) for model in models], device)
         for e, model in enumerate(models):
             for name, parameter in model.named_parameters():
                 self.parameters[name][e] = parameter.detach()
-        self.learned_contexts = learned_contexts
         self.device_type, self.dtype = device.type, dtype
-        self._mlp = PackedMLP(models[0].context, dtype) if isinstance(models[0], SuperposedMLP) else None
+        plain = isinstance(models[0], SuperposedMLP) and not models[0].trained_buffers()
+        self._mlp = PackedMLP(models[0].context, dtype) if plain else None
+        self._by_hand = plain and not learned
         self._skeleton = models[0].to("meta")
 
     def __len__(self) -> int:
@@ -78,16 +81,14 @@ class Pack:
     def begin(self, task: int) -> None:
         """Make `task` the current one."""
         for e, contexts in enumerate(self.all_contexts):
-            for name, context in contexts.items():
-                self.contexts[name][e] = context[task]
+            for name, current in (*self.contexts.items(), *self.learned.items()):
+                current[e] = contexts[name][task]
 
     def end(self, task: int) -> None:
-        """Keep what was learned of the contexts of `task`, the current one."""
-        if not self.learned_contexts:
-            return
+        """Keep what was learned of `task`, the current one."""
         for e, contexts in enumerate(self.all_contexts):
-            for name, context in contexts.items():
-                context[task] = self.contexts[name][e]
+            for name, current in self.learned.items():
+                contexts[name][task] = current[e]
 
     @torch.no_grad()
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:
@@ -96,30 +97,40 @@ class Pack:
         Returns:
             The loss in nats, shape (E,).
         """
-        if self._mlp and not self.learned_contexts:
+        if self._mlp and self._by_hand:
             parameters, gradients = _layers(self.parameters), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(parameters, list(self.contexts.values()), gradients, x_EBI, labels_EB)
-        of_parameters, of_contexts, loss_E = self._functional_gradients(x_EBI, labels_EB)
-        for name, gradient in of_parameters.items():
-            self.parameter_gradients[name].copy_(gradient)
-        for name, gradient in of_contexts.items():
-            self.context_gradients[name].copy_(gradient)
+        gradients, loss_E = self._functional_gradients(x_EBI, labels_EB)
+        for name, into in (*self.parameter_gradients.items(), *self.learned_gradients.items()):
+            into.copy_(gradients[name])
         return loss_E
 
-    def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> tuple[Tensors, Tensors, Tensor]:
-        def loss(parameters: Tensors, contexts: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
-            one_task = {name: context[None] for name, context in contexts.items()}
-            with torch.autocast(self.device_type, self.dtype, enabled=self.dtype != torch.float32):
-                logits_BO = functional_call(self._skeleton, (parameters, one_task), (x_BI, 0))
-            return nn.functional.cross_entropy(logits_BO.float(), labels_B)
+    def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> tuple[Tensors, Tensor]:
+        def loss(trained: Tensors, contexts: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(self._call(trained | contexts, x_BI), labels_B)
 
-        inputs = (self.parameters, self.contexts, x_EBI, labels_EB)
+        inputs = (self.parameters | self.learned, self.contexts, x_EBI, labels_EB)
         if len(self) == 1:  # autograd alone costs less
-            return _autograd(loss, *inputs, learned_contexts=self.learned_contexts)
-        wanted = (0, 1) if self.learned_contexts else 0
-        gradients, loss_E = vmap(grad_and_value(loss, wanted))(*inputs)
-        of_parameters, of_contexts = gradients if self.learned_contexts else (gradients, {})
-        return of_parameters, of_contexts, loss_E
+            return _autograd(loss, *inputs)
+        return vmap(grad_and_value(loss))(*inputs)  # type: ignore[no-any-return]
+
+    def _call(self, tensors: Tensors, x_BI: Tensor) -> Tensor:
+        """The logits of one member with these parameters and these rows of its buffers."""
+        rows = {name: tensors[name][None] for name in (*self.contexts, *self.learned)}
+        with torch.autocast(self.device_type, self.dtype, enabled=self.dtype != torch.float32):
+            logits_BO: Tensor = functional_call(self._skeleton, tensors | rows, (x_BI, 0))
+        return logits_BO.float()
+
+    @property
+    def is_retrievable(self) -> bool:
+        """Whether `retrieve` and `logits` can answer for many members and tasks at once."""
+        return self._mlp is not None
+
+    @torch.no_grad()
+    def logits_of(self, member: int, task: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member on one task's batch: shape (B, O)."""
+        parameters = {name: parameter[member] for name, parameter in self.parameters.items()}
+        return self._call(parameters | {name: b[task] for name, b in self.all_contexts[member].items()}, x_BI)
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights and biases of each of T tasks, layer by layer: (E * T, ...), member first."""
@@ -145,23 +156,14 @@ class Pack:
 
 
 def _autograd(
-    loss: Callable[..., Tensor],
-    parameters: Tensors,
-    contexts: Tensors,
-    x_EBI: Tensor,
-    labels_EB: Tensor,
-    *,
-    learned_contexts: bool,
-) -> tuple[Tensors, Tensors, Tensor]:
+    loss: Callable[..., Tensor], trained: Tensors, contexts: Tensors, x_EBI: Tensor, labels_EB: Tensor
+) -> tuple[Tensors, Tensor]:
     """What `vmap(grad_and_value(loss))` gives for a pack of one."""
     with torch.enable_grad():
-        weights = {name: p[0].detach().requires_grad_() for name, p in parameters.items()}
-        bound = {name: c[0].detach().requires_grad_(learned_contexts) for name, c in contexts.items()}
-        value = loss(weights, bound, x_EBI[0], labels_EB[0])
-        leaves = weights | bound if learned_contexts else weights
-        gradients = dict(zip(leaves, torch.autograd.grad(value, list(leaves.values())), strict=True))
-    of_contexts = {name: gradients.pop(name)[None] for name in bound if learned_contexts}
-    return {name: g[None] for name, g in gradients.items()}, of_contexts, value.detach()[None]
+        leaves = {name: p[0].detach().requires_grad_() for name, p in trained.items()}
+        value = loss(leaves, {name: c[0] for name, c in contexts.items()}, x_EBI[0], labels_EB[0])
+        gradients = torch.autograd.grad(value, list(leaves.values()))
+    return {name: g[None] for name, g in zip(leaves, gradients, strict=True)}, value.detach()[None]
 
 
 def _flat(shapes: dict[str, torch.Size], num_members: int, device: torch.device) -> tuple[Tensor, Tensors]:

@@ -10,17 +10,19 @@ import torch
 from torch import Tensor
 
 from psp_core.contexts import get_context
-from psp_core.datasets import Dataset, load_dataset
+from psp_core.datasets import DATASETS, Dataset, load_dataset
 from psp_core.devices import PRECISIONS, Repeater, arithmetic
-from psp_core.evaluation import evaluate
-from psp_core.models import SuperposedMLP, mlp
+from psp_core.evaluation import evaluate, task_samples
+from psp_core.models import MODELS, SuperposedModel
 from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.packing import Pack
 from psp_core.randomness import generator
-from psp_core.streams import STREAMS, Stream
+from psp_core.schedules import SCHEDULES, reschedule
+from psp_core.streams import STREAMS
 from psp_core.trial import TrialConfig
 
-# E members, K tasks, T of them, S steps, B batch, N samples, I inputs, P parameters
+# E members, K tasks, T of them, V visits (tasks trained, those trained again counted again), S steps, B batch,
+# N samples, I inputs, P parameters
 
 
 @dataclass
@@ -29,8 +31,9 @@ class TrialResult:
 
     Attributes:
         config: what was trained.
-        accuracy: R (K, K), float64: R[i, j] is the accuracy (a fraction) on task j after training
-            through task i; NaN where j > i or not measured.
+        accuracy: R (V, K), float64: R[i, j] is the accuracy (a fraction) on task j after i + 1 tasks
+            were trained; NaN where task j was not among them, or not measured. V = K but for streams
+            that go through their tasks more than once.
         loss: the same for the mean cross-entropy (nats).
         num_samples: test samples behind each entry, int64, 0 where not measured.
         diverged_at: the step at which a loss or parameter was first seen not finite, else None;
@@ -53,7 +56,7 @@ class TrialResult:
 
     @property
     def final_accuracy(self) -> float:
-        """Mean of R[K-1, :], NaN where that was not measured."""
+        """Mean of R[V-1, :], NaN where that was not measured."""
         return self.accuracy[-1].mean().item()
 
 
@@ -80,44 +83,46 @@ class PackTraining:
             raise ValueError("the members of a pack may differ only in lr, momentum and seed; pack them apart.")
         self.device = device
         self.dataset = dataset.to(device)
-        self.streams = [_stream(config, dataset) for config in configs]
+        self.streams = [STREAMS[config.stream].for_trial(config) for config in configs]
         models = self._models()
         self.num_params = sum(p.numel() for p in models[0].parameters())
         self.context_bytes_once = models[0].bytes_once()
-        self.context_bytes_per_task = models[0].bytes_per_task()
-        if self.config.learned_contexts:  # no longer signs or phases: every number counts
-            self.context_bytes_per_task = 4 * sum(buffer[0].numel() for buffer in models[0].buffers())
-        dtype = PRECISIONS[self.config.precision]
-        self.pack = Pack(models, device, learned_contexts=self.config.learned_contexts, dtype=dtype)
+        buffers = dict(models[0].named_buffers())
+        learned = set(buffers) if self.config.learned_contexts else models[0].trained_buffers()
+        self.context_bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
+        if not self.config.learned_contexts:  # whose numbers are no longer signs or phases: each counts
+            self.context_bytes_per_task += self.config.contexts_per_task * models[0].bytes_per_task()
+        self.pack = Pack(models, device, learned=learned, dtype=PRECISIONS[self.config.precision])
         self.optimisers = [self._optimiser(self.pack.flat, self.pack.flat_gradients)]
-        if self.config.learned_contexts:
-            learned = self._optimiser(self.pack.flat_contexts, self.pack.flat_context_gradients)
-            self.optimisers.append(learned)
-        size = (len(configs), self.config.num_tasks, self.config.num_tasks)
-        self.accuracy_EKK = torch.full(size, float("nan"), dtype=torch.float64)
-        self.loss_EKK = torch.full(size, float("nan"), dtype=torch.float64)
-        self.num_samples_KK = torch.zeros(size[1:], dtype=torch.int64)
+        if learned:
+            self.optimisers.append(self._optimiser(self.pack.flat_learned, self.pack.flat_learned_gradients))
+        size = (len(configs), self.config.num_visits, self.config.num_tasks)
+        self.accuracy_EVK = torch.full(size, float("nan"), dtype=torch.float64)
+        self.loss_EVK = torch.full(size, float("nan"), dtype=torch.float64)
+        self.num_samples_EVK = torch.zeros(size, dtype=torch.int64)
         self.diverged_at: list[int | None] = [None] * len(configs)
         self.tasks_seen = 0
         self.seconds = 0.0
         self._step_1 = torch.zeros(1, dtype=torch.int64, device=device)
+        self._zero_1 = torch.zeros_like(self._step_1)
         size = (self.config.steps_per_task, len(configs), self.config.batch_size)
         self._samples_SEB = torch.zeros(size, dtype=torch.int64, device=device)
         self._losses_SE = torch.zeros(size[:2], device=device)
-        self._description_E = self._describe(0)
+        self._descriptions_SE = self._describe(0)
         self._repeater = Repeater(device)
 
     @property
     def done(self) -> bool:
         """Whether all tasks are trained."""
-        return self.tasks_seen == self.config.num_tasks
+        return self.tasks_seen == self.config.num_visits
 
     def train_task(self) -> None:
         """Train the next task and measure what is due after it."""
         start = time.perf_counter()
         with arithmetic(self.config.precision, self.device):
             if None in self.diverged_at:
-                self._train(self.tasks_seen)
+                self.begin_task(self.tasks_seen)
+                self.take_steps()
                 self._note_divergence()
             self.tasks_seen += 1
             if None in self.diverged_at:  # of members that are all lost there is nothing to measure
@@ -126,28 +131,35 @@ class PackTraining:
             torch.cuda.synchronize(self.device)
         self.seconds += time.perf_counter() - start
 
-    def begin_task(self, task: int) -> None:
-        """Put the task's contexts and batches where the step reads them."""
-        self._description_E.copy_(self._describe(task))
-        for e, config in enumerate(self.configs):
-            self._samples_SEB[:, e] = _batch_order(config, len(self.dataset.train_labels), task)
+    def begin_task(self, visit: int) -> None:
+        """Put what task number `visit` of the stream is, and its batches, where the step reads them."""
+        task = visit % self.config.num_tasks
+        self._descriptions_SE.copy_(self._describe(task))
+        for e, (config, stream) in enumerate(zip(self.configs, self.streams, strict=True)):
+            samples_N = torch.arange(len(self.dataset.train_labels), device=self.device)
+            samples_N = task_samples(stream, task, self.dataset.train_labels, samples_N)
+            self._samples_SEB[:, e] = samples_N[_batch_order(config, len(samples_N), visit).to(self.device)]
         for learned in self.optimisers[1:]:
-            learned.restart()  # no optimiser has seen the next task's contexts
-        self.pack.begin(task)
+            learned.restart()  # no optimiser has seen what the next task trains of its own
+        self._task = task
 
     def take_steps(self) -> None:
-        """Take all steps of the task that was begun."""
+        """Take all steps of the task that was begun, with each of its contexts in turn."""
         self._step_1.zero_()
-        self._repeater.run(self._step, self.config.steps_per_task)
+        rows = self.config.rows_per_task
+        for row in range(self._task * rows, (self._task + 1) * rows):
+            self.pack.begin(row)
+            self._repeater.run(self._step, self.config.steps_per_task // rows)
+            self.pack.end(row)
 
     def results(self) -> list[TrialResult]:
         """Each member's result so far."""
         return [
             TrialResult(
                 config=config,
-                accuracy=self.accuracy_EKK[e],
-                loss=self.loss_EKK[e],
-                num_samples=self.num_samples_KK * self.accuracy_EKK[e].isfinite(),
+                accuracy=self.accuracy_EVK[e],
+                loss=self.loss_EVK[e],
+                num_samples=self.num_samples_EVK[e],
                 diverged_at=self.diverged_at[e],
                 num_params=self.num_params,
                 context_bytes_once=self.context_bytes_once,
@@ -163,14 +175,14 @@ class PackTraining:
         A new `PackTraining` of the same trials goes on from it as this one would, on a CPU to the bit:
         everything else is drawn again from seeds.
         """
-        learned = self.pack.all_contexts if self.config.learned_contexts else []
+        learned = [{name: b[name] for name in self.pack.learned} for b in self.pack.all_contexts]
         return {
             "parameters": self.pack.flat,
             "contexts": learned,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "accuracy": self.accuracy_EKK,
-            "loss": self.loss_EKK,
-            "num_samples": self.num_samples_KK,
+            "accuracy": self.accuracy_EVK,
+            "loss": self.loss_EVK,
+            "num_samples": self.num_samples_EVK,
             "diverged_at": self.diverged_at,
             "tasks_seen": self.tasks_seen,
             "seconds": self.seconds,
@@ -181,22 +193,22 @@ class PackTraining:
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
         self.pack.flat.copy_(state["parameters"])
-        for mine, of_member in zip(self.pack.all_contexts, state["contexts"], strict=False):
+        for mine, of_member in zip(self.pack.all_contexts, state["contexts"], strict=True):
             for name, contexts in of_member.items():
                 mine[name].copy_(contexts)
-        self.accuracy_EKK.copy_(state["accuracy"])
-        self.loss_EKK.copy_(state["loss"])
-        self.num_samples_KK.copy_(state["num_samples"])
+        self.accuracy_EVK.copy_(state["accuracy"])
+        self.loss_EVK.copy_(state["loss"])
+        self.num_samples_EVK.copy_(state["num_samples"])
         self.diverged_at = state["diverged_at"]
         self.tasks_seen = state["tasks_seen"]
         self.seconds = state["seconds"]
 
-    def _models(self) -> list[SuperposedMLP]:
-        """The members as they begin: one for all of a seed, unless each learns contexts of its own."""
-        if self.config.learned_contexts:
-            return [_model(config, self.dataset, self.device) for config in self.configs]
+    def _models(self) -> list[SuperposedModel]:
+        """The members as they begin: one for all of a seed, unless each trains buffers of its own."""
+        if self.config.learned_contexts or self.config.heads == "per-task":
+            return [_model(config, self.device) for config in self.configs]
         of_seed = {config.seed: config for config in self.configs}
-        models = {seed: _model(config, self.dataset, self.device) for seed, config in of_seed.items()}
+        models = {seed: _model(config, self.device) for seed, config in of_seed.items()}
         return [models[config.seed] for config in self.configs]
 
     def _optimiser(self, parameters_EP: Tensor, gradients_EP: Tensor) -> Optimiser:
@@ -204,18 +216,19 @@ class PackTraining:
         return OPTIMISERS[self.config.optimiser](parameters_EP, gradients_EP, lrs, momenta)
 
     def _describe(self, task: int) -> Tensor:
-        return torch.stack([stream.describe(task) for stream in self.streams]).to(self.device)
-
-    def _train(self, task: int) -> None:
-        self.begin_task(task)
-        self.take_steps()
-        self.pack.end(task)
+        """What the task is to each member: at each step where it changes, else once: (S or 1, E, ...)."""
+        steps = self.config.steps_per_task if self.streams[0].is_continuous else 1
+        moments = [[stream.describe(task, step / steps) for stream in self.streams] for step in range(steps)]
+        return torch.stack([torch.stack(members) for members in moments]).to(self.device)
 
     def _step(self) -> None:
         samples_EB = self._samples_SEB.index_select(0, self._step_1)[0]
         images_EBI = self.dataset.train_images.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
-        x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, self._description_E))
+        moment_1 = self._step_1 if len(self._descriptions_SE) > 1 else self._zero_1
+        description_E = self._descriptions_SE.index_select(0, moment_1)[0]
+        x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
         labels_EB = self.dataset.train_labels.index_select(0, samples_EB.flatten()).view_as(samples_EB)
+        labels_EB = self.streams[0].relabel(labels_EB, description_E)
         loss_E = self.pack.gradients(x_EBI, labels_EB)
         for optimiser in self.optimisers:
             optimiser.step()
@@ -239,12 +252,14 @@ class PackTraining:
         num_test = len(self.dataset.test_labels)
         samples_N = _test_samples(num_test, None if whole else self.config.eval_samples).to(self.device)
         tasks = self.config.tasks_to_measure(self.tasks_seen)
-        accuracy_ET, loss_ET = evaluate(self.pack, self.streams, self.dataset, samples_N, tasks)
+        rows_per_task = self.config.rows_per_task
+        results = evaluate(self.pack, self.streams, self.dataset, samples_N, tasks, rows_per_task)
+        accuracy_ET, loss_ET, num_samples_ET = results
         for e, diverged_at in enumerate(self.diverged_at):
             if diverged_at is None:
-                self.accuracy_EKK[e, row, tasks] = accuracy_ET[e]
-                self.loss_EKK[e, row, tasks] = loss_ET[e]
-        self.num_samples_KK[row, tasks] = len(samples_N)
+                self.accuracy_EVK[e, row, tasks] = accuracy_ET[e]
+                self.loss_EVK[e, row, tasks] = loss_ET[e]
+                self.num_samples_EVK[e, row, tasks] = num_samples_ET[e].long()
 
 
 def train(
@@ -272,30 +287,30 @@ def train(
     return training.results()
 
 
-def _model(config: TrialConfig, dataset: Dataset, device: torch.device) -> SuperposedMLP:
-    return mlp(
-        config.width,
-        config.depth,
+def _model(config: TrialConfig, device: torch.device) -> SuperposedModel:
+    model = MODELS[config.model].build(
         get_context(config.context),
-        in_features=dataset.num_inputs,
-        out_features=dataset.num_classes,
-        num_tasks=config.num_tasks,
+        width=config.width,
+        depth=config.depth,
+        image_shape=DATASETS[config.dataset].shape,
+        out_features=config.num_outputs,
+        num_tasks=config.num_contexts,
+        heads=config.heads,
         seed=config.seed,
         device=device,
     )
+    if config.schedule != "task":
+        reschedule(model, SCHEDULES[config.schedule], config.rows_per_task // config.contexts_per_task, config.seed)
+    return model
 
 
-def _stream(config: TrialConfig, dataset: Dataset) -> Stream:
-    return STREAMS[config.stream].for_trial(config, dataset.num_inputs)
-
-
-def _batch_order(config: TrialConfig, num_samples: int, task: int) -> Tensor:
-    """The samples of each step of one task, shape (S, B): epoch after epoch, each shuffled anew.
+def _batch_order(config: TrialConfig, num_samples: int, visit: int) -> Tensor:
+    """The places of each step's samples among a task's, shape (S, B): epoch after epoch, each shuffled anew.
 
     Epochs follow one another without a gap, so a batch may hold the end of one and the start of
-    the next. Depends on the seed and the task, not on the method.
+    the next. Depends on the seed and on how many tasks came before, not on the method.
     """
-    rng = generator(config.seed, "batches", task)
+    rng = generator(config.seed, "batches", visit)
     wanted = config.steps_per_task * config.batch_size
     epochs = [torch.randperm(num_samples, generator=rng) for _ in range(-(-wanted // num_samples))]
     return torch.cat(epochs)[:wanted].view(config.steps_per_task, config.batch_size)

@@ -11,7 +11,9 @@ from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
 from psp_core.messages import did_you_mean, lookup
+from psp_core.models import MODELS, LayerSize
 from psp_core.optimisers import OPTIMISERS
+from psp_core.schedules import SCHEDULES
 from psp_core.streams import STREAMS
 
 
@@ -22,23 +24,30 @@ class TrialConfig:
     The defaults are the settings of paper A on permuting MNIST (papers.md, A3 and A7).
 
     Args:
-        dataset: `digits`, `mnist` or `fashion-mnist`.
-        stream: how tasks are made of the data set.
+        dataset: the images; see `psp_core.datasets`.
+        stream: how tasks are made of the data set: `permuting`, `rotating`, `split` or `incremental`.
         permute_first: whether task 0 is permuted as well.
-        model: `mlp`.
+        classes_per_task: of a split stream.
+        shuffle_classes: whether a split stream's tasks take their classes in a random order.
+        num_cycles: how often the stream goes through its tasks.
+        model: `mlp`, `small-conv` or `resnet-18`.
+        heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
         context: what turns the shared weights into one task's weights.
+        contexts_per_task: how many contexts a task has, each for an equal share of its steps; it is
+            measured with the first.
+        schedule: how the contexts that are used are made of those that were drawn; see `psp_core.schedules`.
         learned_contexts: train the current task's contexts too, with the weights' optimiser settings,
             and leave them when the next task begins; nothing keeps them on the unit circle or
             orthogonal. The paper's contexts are fixed; its released code trains them (papers.md, A7).
-        width: units of each hidden layer.
-        depth: number of hidden layers.
+        width: units of each hidden layer; of a convolutional net, channels of the first (ResNet-18: 64 in the paper).
+        depth: number of hidden layers, or of convolutions; of ResNet-18 given.
         num_tasks: K, how many tasks are trained, one after another.
         optimiser: one for the whole stream, never reset between tasks.
         lr: learning rate.
         momentum: of SGD or RMSprop; Adam has none.
         batch_size: B, samples for each step.
         steps_per_task: steps before the next task begins.
-        eval_tasks: what is measured after each task: `all` tasks seen, or the `ends` (first, newest).
+        eval_tasks: what is measured after each task: `all` tasks seen, the `ends` (first, newest), or the `first`.
         eval_samples: test samples for each measurement; None for the whole test set, which is always
             used after the last task.
         milestones: numbers of tasks after which everything is measured as after the last one:
@@ -55,8 +64,14 @@ class TrialConfig:
     dataset: str = "mnist"
     stream: str = "permuting"
     permute_first: bool = False
+    classes_per_task: int | None = None
+    shuffle_classes: bool = False
+    num_cycles: int = 1
     model: str = "mlp"
+    heads: str = "shared"
     context: str = "binary"
+    contexts_per_task: int = 1
+    schedule: str = "task"
     learned_contexts: bool = False
     width: int = 256
     depth: int = 2
@@ -76,6 +91,11 @@ class TrialConfig:
         """Check every setting, then the combinations."""
         for field in fields(self):
             object.__setattr__(self, field.name, check_setting(field.name, getattr(self, field.name)))
+        if self.permute_first and not STREAMS[self.stream].is_permuted:
+            raise ValueError(f"permute_first=true does not apply to stream={self.stream!r}; leave it out.")
+        STREAMS[self.stream].check(self)
+        self._check_model()
+        self._check_contexts()
         num_test = DATASETS[self.dataset].num_test
         if self.eval_samples is not None and self.eval_samples > num_test:
             raise ValueError(
@@ -87,28 +107,102 @@ class TrialConfig:
                 f"momentum={self.momentum} does not apply to optimiser={self.optimiser!r}; "
                 "leave it out, or use 'sgd' or 'rmsprop'."
             )
-        if self.learned_contexts and not CONTEXTS[self.context].is_learnable:
-            raise ValueError(
-                f"learned_contexts=true does not apply to context={self.context!r}, which has no numbers of its "
-                "own for each task; leave it out, or use another context."
-            )
-        if self.depth == 0 and self.width != type(self).width:
-            raise ValueError(f"width={self.width} does not apply at depth=0, a single layer; leave it out.")
         if self.milestones and self.milestones[-1] >= self.num_tasks:
             raise ValueError(
                 f"milestones={self.milestones} must lie below num_tasks={self.num_tasks}, "
                 "whose measurement is always complete."
             )
 
+    def _check_model(self) -> None:
+        model = MODELS[self.model]
+        if self.depth != type(self).depth and not model.has_depth:  # a ResNet-18 has 18 layers
+            raise ValueError(f"depth={self.depth} does not apply to model={self.model!r}; leave it out.")
+        if self.depth == 0 and self.model != "mlp":
+            raise ValueError(f"depth=0: model={self.model!r} needs at least one convolution; give more.")
+        if self.depth == 0 and self.width != type(self).width:
+            raise ValueError(f"width={self.width} does not apply at depth=0, a single layer; leave it out.")
+        if CONTEXTS[self.context].is_complex and (model.needs_real_context or self.heads != "shared"):
+            raise ValueError(
+                f"context={self.context!r} is complex; model={self.model!r} with heads={self.heads!r} needs a real "
+                "one: use 'binary', or model 'mlp' with shared heads."
+            )
+        if self.heads == "per-task" and self.rows_per_task > 1:
+            raise ValueError(
+                "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
+            )
+
+    def _check_contexts(self) -> None:
+        context = CONTEXTS[self.context]
+        if self.learned_contexts and not context.is_learnable:
+            raise ValueError(
+                f"learned_contexts=true does not apply to context={self.context!r}, which has no numbers of its "
+                "own for each task; leave it out, or use another context."
+            )
+        if context.is_trivial and (self.contexts_per_task > 1 or self.schedule != "task"):
+            raise ValueError(
+                f"contexts_per_task and schedule do not apply to context={self.context!r}: leave them out, "
+                "or use another context."
+            )
+        SCHEDULES[self.schedule].check(self.context)
+        if self.learned_contexts and (self.contexts_per_task > 1 or self.schedule != "task"):
+            raise ValueError(
+                "learned_contexts=true needs one context for each task: leave out contexts_per_task and schedule."
+            )
+        if self.steps_per_task % self.contexts_per_task:
+            raise ValueError(
+                f"contexts_per_task={self.contexts_per_task} must divide steps_per_task={self.steps_per_task}, "
+                "so that each is used for as many steps."
+            )
+        for layer in self.layers:
+            most = context.max_tasks(layer.inputs) if layer.has_context else None
+            if most is not None and self.num_contexts > most:
+                raise ValueError(
+                    f"context={self.context!r} has {most} different contexts for a layer of {layer.inputs} inputs; "
+                    f"num_tasks={self.num_tasks} of contexts_per_task={self.contexts_per_task} need "
+                    f"{self.num_contexts}: give fewer, a larger width, or use 'binary'."
+                )
+
+    @property
+    def layers(self) -> list[LayerSize]:
+        """The network's layers as its cost sees them."""
+        return MODELS[self.model].layer_sizes(
+            width=self.width, depth=self.depth, image_shape=DATASETS[self.dataset].shape, out_features=self.num_outputs
+        )
+
+    @property
+    def num_outputs(self) -> int:
+        """Classes of one task."""
+        return STREAMS[self.stream].num_outputs(self)
+
+    @property
+    def num_contexts(self) -> int:
+        """Contexts that are drawn for each layer."""
+        return self.num_tasks * self.contexts_per_task
+
+    @property
+    def rows_per_task(self) -> int:
+        """Contexts that are used in a task: one for each step where they change with every step."""
+        return self.steps_per_task if SCHEDULES[self.schedule].is_continuous else self.contexts_per_task
+
+    @property
+    def num_visits(self) -> int:
+        """How many tasks are trained, those trained again counted again."""
+        return self.num_cycles * self.num_tasks
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether a trial of fewer tasks is the beginning of this one."""
+        return self.num_cycles == 1 and STREAMS[self.stream].is_nested and SCHEDULES[self.schedule].is_nested
+
     @property
     def method(self) -> str:
         """How the network keeps its tasks apart: `standard` without a context, else `psp`."""
-        return "standard" if self.context == "none" else "psp"
+        return "standard" if CONTEXTS[self.context].is_trivial else "psp"
 
     @property
     def num_steps(self) -> int:
         """Optimiser steps of the whole trial."""
-        return self.num_tasks * self.steps_per_task
+        return self.num_visits * self.steps_per_task
 
     @property
     def shape(self) -> "TrialConfig":
@@ -117,28 +211,40 @@ class TrialConfig:
 
     def measures_all(self, tasks_seen: int) -> bool:
         """Whether everything is measured after `tasks_seen` tasks: at milestones and at the end."""
-        return tasks_seen == self.num_tasks or tasks_seen in self.milestones
+        return tasks_seen == self.num_visits or tasks_seen in self.milestones
 
     def tasks_to_measure(self, tasks_seen: int) -> list[int]:
         """The tasks whose accuracy is measured after `tasks_seen` tasks."""
-        if self.eval_tasks == "all" or self.measures_all(tasks_seen):
-            return list(range(tasks_seen))
-        return sorted({0, tasks_seen - 1})
+        if self.measures_all(tasks_seen):
+            return list(range(min(tasks_seen, self.num_tasks)))
+        return self.usual_tasks(tasks_seen)
+
+    def usual_tasks(self, tasks_seen: int) -> list[int]:
+        """What `eval_tasks` asks for after `tasks_seen` tasks, were this no milestone and not the end."""
+        if self.eval_tasks == "all":
+            return list(range(min(tasks_seen, self.num_tasks)))
+        newest = (tasks_seen - 1) % self.num_tasks
+        return sorted({0, newest}) if self.eval_tasks == "ends" else [0]
 
 
 _CHOICES: Final[dict[str, Mapping[str, object]]] = {
     "dataset": DATASETS,
     "stream": STREAMS,
-    "model": {"mlp": None},
+    "model": MODELS,
+    "heads": {"shared": None, "per-task": None},
+    "schedule": SCHEDULES,
     "context": CONTEXTS,
     "optimiser": OPTIMISERS,
-    "eval_tasks": {"all": None, "ends": None},
+    "eval_tasks": {"all": None, "ends": None, "first": None},
     "precision": PRECISIONS,
 }
 _AT_LEAST: Final = {
     "width": 1,
     "depth": 0,
     "num_tasks": 1,
+    "classes_per_task": 1,
+    "num_cycles": 1,
+    "contexts_per_task": 1,
     "batch_size": 1,
     "steps_per_task": 1,
     "eval_samples": 1,

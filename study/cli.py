@@ -71,7 +71,7 @@ def plan(
     typer.echo(f"{spec.name}: {spec.about}")
     typer.echo(f"  trials   {len(now.trials)} planned, {sum(len(p.trials) for p in packs)} to do")
     if packs:
-        typer.echo(_plan_text(packs, workers, [*spec.axes]))
+        typer.echo(_plan_text(packs, workers, spec.varying))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
 
@@ -254,7 +254,7 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
     for trial in now.trials:
         found = now.finished.get(trial_id(trial))
         if found and found.error and trial_id(trial) not in running:
-            label = describe([trial], [*spec.axes, "seed"])
+            label = describe([trial], [*spec.varying, "seed"])
             lines.append(f"  {found.status}: {label}: {found.error.splitlines()[0]}")
     others = len(now.finished.keys() - {trial_id(trial) for trial in now.trials})
     if others:

@@ -86,12 +86,13 @@ def trial_id(trial: TrialConfig) -> str:
 def merge(trials: Iterable[TrialConfig]) -> list[TrialConfig]:
     """One trial for all that differ only in num_tasks, in the order of their first appearance.
 
-    Training K tasks passes through every smaller number; where the study measures less than
+    Training K tasks passes through every smaller number, in streams whose tasks do not depend on it; where the study measures less than
     everything at each boundary, the smaller numbers become milestones at which all is measured.
     """
     num_tasks: defaultdict[TrialConfig, set[int]] = defaultdict(set)
     for trial in trials:
-        num_tasks[replace(trial, num_tasks=1, milestones=())] |= {trial.num_tasks, *trial.milestones}
+        key = replace(trial, num_tasks=1, milestones=()) if trial.is_nested else trial
+        num_tasks[key] |= {trial.num_tasks, *trial.milestones}
     return [_merged(trial, seen) for trial, seen in num_tasks.items()]
 
 

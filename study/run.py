@@ -158,7 +158,7 @@ def _train(
             )
             for pack in packs
         ]
-        display = running.enter_context(Display(console, Tally(packs, list(spec.axes), engine.workers.device)))
+        display = running.enter_context(Display(console, Tally(packs, spec.varying, engine.workers.device)))
         limits = Limits(
             threads=engine.workers.threads(len(planned)),
             max_concurrent=options.max_concurrent,

@@ -14,7 +14,7 @@ import yaml
 from psp_core.messages import did_you_mean, one_line
 from psp_core.trial import TrialConfig, check_setting
 
-KEYS: Final = ("name", "about", "axes", "seeds", "settings")
+KEYS: Final = ("name", "about", "variants", "axes", "seeds", "settings")
 PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
@@ -30,13 +30,15 @@ class StudySpec:
     Attributes:
         name: lower-case letters, digits and hyphens.
         about: one line for `psp list`.
-        axes: the settings that vary, each with its values; trials are their product.
-        seeds: one trial for each combination and seed.
+        variants: settings that vary together, such as a context and how it is chosen; each is a mapping.
+        axes: the settings that vary alone, each with its values.
+        seeds: one trial for each variant, combination of the axes' values, and seed.
         settings: what all trials share; every other setting has `TrialConfig`'s default.
     """
 
     name: str
     about: str
+    variants: list[dict[str, Any]]
     axes: dict[str, list[Any]]
     seeds: list[int]
     settings: dict[str, Any]
@@ -60,11 +62,15 @@ class StudySpec:
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
         axes = {key: _values("axes", key, values) for key, values in _mapping(content, "axes").items()}
         settings = {key: _value("settings", key, value) for key, value in _mapping(content, "settings").items()}
+        variants = _variants(content)
         for key in axes.keys() & settings.keys():
             raise StudyError(f"{key!r} stands in axes and in settings; a setting either varies or is shared: keep one.")
+        for key in {key for variant in variants for key in variant} & axes.keys():
+            raise StudyError(f"{key!r} stands in variants and in axes; it varies alone or with others: keep one.")
         spec = cls(
             name=name,
             about=str(content.get("about") or ""),
+            variants=variants,
             axes=axes,
             seeds=_values("", "seed", content.get("seeds", [0])),
             settings=settings,
@@ -79,11 +85,18 @@ class StudySpec:
             StudyError: an assignment is not of that form, or its values are wrong.
         """
         axes, settings, seeds = dict(self.axes), dict(self.settings), self.seeds
+        variants = self.variants
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             if not equals or not text.strip():
                 raise StudyError(f"--set {assignment!r} must read key=value or key=value1,value2.")
             values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
+            if any(key in variant for variant in variants):  # of the variants, those that have one of the values
+                chosen = _values("--set", key, values)
+                variants = [variant for variant in variants if variant.get(key) in chosen]
+                if not variants:
+                    raise StudyError(f"--set {assignment}: no variant of the study has that; see its file.")
+                continue
             if key in ("seed", "seeds"):
                 seeds = _values("--set", "seed", values)
             elif len(values) > 1:
@@ -93,24 +106,36 @@ class StudySpec:
                 axes.pop(key, None)
                 settings[key] = values[0]
         return type(self).from_mapping(
-            {"name": self.name, "about": self.about, "axes": axes, "seeds": seeds, "settings": settings}
+            {
+                "name": self.name,
+                "about": self.about,
+                "variants": variants,
+                "axes": axes,
+                "seeds": seeds,
+                "settings": settings,
+            }
         )
+
+    @property
+    def varying(self) -> list[str]:
+        """The settings that tell its trials apart, but for the seed."""
+        return list(dict.fromkeys([*(key for variant in self.variants for key in variant), *self.axes]))
 
     def to_mapping(self) -> dict[str, Any]:
         """The study as a study file holds it."""
         return {key: getattr(self, key) for key in KEYS}
 
     def trials(self) -> list[TrialConfig]:
-        """Every trial of the study: the product of the axes and the seeds.
+        """Every trial of the study: the product of the variants, the axes and the seeds.
 
         Raises:
             StudyError: a combination is impossible.
         """
         trials = []
-        for values in product(*self.axes.values(), self.seeds):
-            chosen = dict(zip((*self.axes, "seed"), values, strict=True))
+        for variant, *values in product(self.variants or [{}], *self.axes.values(), self.seeds):
+            chosen = variant | dict(zip((*self.axes, "seed"), values, strict=True))
             try:
-                trials.append(TrialConfig(**self.settings, **chosen))
+                trials.append(TrialConfig(**{**self.settings, **chosen}))
             except ValueError as error:
                 raise StudyError(f"study {self.name!r}, trial {chosen}: {error}") from None
         return trials
@@ -173,6 +198,17 @@ def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
+def _variants(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    variants = content.get("variants") or []
+    if not isinstance(variants, list) or not all(isinstance(variant, Mapping) and variant for variant in variants):
+        raise StudyError(f"variants={variants!r} must be a list of mappings of settings to values.")
+    checked = [{key: _value("variants", key, value) for key, value in variant.items()} for variant in variants]
+    for variant in checked:
+        if checked.count(variant) > 1:
+            raise StudyError(f"variants lists {variant!r} twice; list each once.")
+    return checked
+
+
 def _values(where: str, key: str, values: object) -> list[Any]:
     if not isinstance(values, list) or not values:
         raise StudyError(f"{where} {key}={values!r} must be a list of at least one value, such as [1, 2].".strip())
@@ -186,8 +222,8 @@ def _values(where: str, key: str, values: object) -> list[Any]:
 def _value(where: str, key: str, value: object) -> Any:  # noqa: ANN401  (a value from a YAML file)
     if key == "milestones":
         raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
-    if key == "seed" and where in ("axes", "settings"):
-        raise StudyError("seed is not set in axes or settings: list the seeds under the key 'seeds'.")
+    if key == "seed" and where in ("axes", "settings", "variants"):
+        raise StudyError("seed is not set in axes, settings or variants: list the seeds under the key 'seeds'.")
     try:
         return check_setting(key, value)
     except ValueError as error:

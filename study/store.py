@@ -46,6 +46,12 @@ TRIALS: Final = pa.schema(
         ("optimiser", pa.string()),
         ("momentum", pa.float64()),
         ("permute_first", pa.bool_()),
+        ("classes_per_task", pa.int32()),  # null but for split streams
+        ("shuffle_classes", pa.bool_()),
+        ("num_cycles", pa.int32()),
+        ("heads", pa.string()),
+        ("contexts_per_task", pa.int32()),
+        ("schedule", pa.string()),
         ("learned_contexts", pa.bool_()),
         ("precision", pa.string()),
         ("eval_tasks", pa.string()),
@@ -63,11 +69,12 @@ TRIALS: Final = pa.schema(
 EVALS: Final = pa.schema(
     [
         ("trial_id", pa.string()),
-        ("tasks_seen", pa.int32()),  # 1..K
+        ("tasks_seen", pa.int32()),  # 1..K; of a stream with cycles 1..K * num_cycles
         ("task", pa.int32()),  # 0..K-1
         ("accuracy", pa.float64()),  # a fraction
         ("loss", pa.float64()),  # nats
         ("num_samples", pa.int32()),
+        ("step", pa.int64()),  # optimiser steps taken by then
     ]
 )
 STATUSES: Final = ("ok", "diverged", "failed")

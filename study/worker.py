@@ -143,7 +143,7 @@ class PackRun:
             self.store.forget_progress(pack_id)
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
-        num_tasks = self.job.pack.trials[0].num_tasks
+        num_tasks = self.job.pack.trials[0].num_visits
         tasks = num_tasks * len(self.results)
         if self.training:
             tasks += self.training.tasks_seen * len(self.training.configs)
@@ -224,4 +224,5 @@ def _eval_rows(result: TrialResult) -> Iterator[Row]:
             "accuracy": result.accuracy[row, task].item(),
             "loss": result.loss[row, task].item(),
             "num_samples": int(result.num_samples[row, task]),
+            "step": (row + 1) * result.config.steps_per_task,
         }

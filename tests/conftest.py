@@ -1,6 +1,10 @@
 """Fixtures: a small pack of threads, the real data sets, small studies and their stores."""
 
 import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,16 +21,30 @@ torch.set_num_threads(1)
 
 
 def require_data(name: str) -> Path:
-    """The folder of a real data set; the test is skipped where it is not there, except in CI."""
+    """The folder of a real data set; where it is not there the test is skipped, and in CI it fails."""
     missing = SOURCES[name].missing(data_root())
-    if missing and not os.environ.get("PSP_REQUIRE_DATA"):
-        pytest.skip(f"needs the files of {name}: {missing[0]} is not there; set PSP_DATA")
+    if missing:
+        refuse = pytest.fail if os.environ.get("PSP_REQUIRE_DATA") else pytest.skip
+        refuse(f"needs the files of {name}: {missing[0]} is not there; set PSP_DATA")
     return data_root()
 
 
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     return require_data("mnist")
+
+
+@pytest.fixture(scope="session")
+def cifar_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of CIFAR-10: the data root, or one into which what lies packed there is unpacked (15 s)."""
+    unpack = data_root() / "unpack_cifar.py"
+    if not SOURCES["cifar-10"].missing(data_root()) or not unpack.is_file():
+        yield require_data("cifar-10")
+        return
+    folder = tmp_path_factory.mktemp("cifar")
+    subprocess.run([sys.executable, str(unpack), str(folder)], check=True)
+    yield folder
+    shutil.rmtree(folder)  # pytest keeps the folders of three sessions, and this one has 190 MB
 
 
 def small_study(**changes: object) -> StudySpec:

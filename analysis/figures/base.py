@@ -11,7 +11,12 @@ from matplotlib.figure import Figure
 
 from analysis.tables import over_seeds, trials_of
 
-CONTEXTS: Final = ["none", "binary", "complex", "one-power", "rotation"]
+CONTEXTS: Final = [
+    "none",
+    *("binary", "complex", "one-power", "rotation"),  # the paper's
+    *("structured-rotation", "rotation-powers", "householder", "permutation", "signed-permutation"),
+    *("hadamard", "fourier", "plain-complex", "mask", "structured-rotation-1", "ternary", "gaussian"),
+]
 
 
 class UnsupportedError(Exception):
@@ -101,11 +106,18 @@ def new_figure(rows: int, columns: int, wide: float, high: float, right: float) 
 
 def palette(contexts: Collection[str]) -> dict[str, Any]:
     """A colour for each of these contexts in the order of a legend, the same in every figure; grey for none."""
-    known = CONTEXTS[1:]
-    others = sorted(set(contexts) - set(CONTEXTS))
-    colours = dict(zip(known + others, sns.color_palette("colorblind", len(known) + len(others)), strict=True))
+    names = [*CONTEXTS[1:], *sorted(set(contexts) - set(CONTEXTS))]
+    colours = {name: _colour(index) for index, name in enumerate(names)}
     every = {"none": (0.45, 0.45, 0.45), **colours}
     return {context: colour for context, colour in every.items() if context in contexts}
+
+
+def _colour(index: int) -> tuple[float, ...]:
+    """The colour-blind palette's nine hues without its grey, then the same darker, and darker again."""
+    hues = sns.color_palette("colorblind")
+    del hues[7]
+    shade = 0.55 ** (index // len(hues))
+    return tuple(shade * part for part in hues[index % len(hues)])
 
 
 def finish(figure: Figure, title: str, frame: pd.DataFrame, evals: pd.DataFrame) -> Figure:

@@ -5,14 +5,42 @@ from typing import Final
 from psp_core.contexts.base import Context
 from psp_core.contexts.binary import Binary
 from psp_core.contexts.complex import Complex
+from psp_core.contexts.fourier import Fourier
+from psp_core.contexts.gaussian import Gaussian
+from psp_core.contexts.hadamard import Hadamard
+from psp_core.contexts.householder import Householder
+from psp_core.contexts.mask import Mask
 from psp_core.contexts.none import NoContext
 from psp_core.contexts.one_power import OnePower
+from psp_core.contexts.permutation import Permutation
+from psp_core.contexts.plain_complex import PlainComplex
 from psp_core.contexts.rotation import Rotation
+from psp_core.contexts.rotation_powers import RotationPowers
+from psp_core.contexts.signed_permutation import SignedPermutation
+from psp_core.contexts.structured_rotation import StructuredRotation
+from psp_core.contexts.ternary import Ternary
 from psp_core.messages import lookup
 
-CONTEXTS: Final[dict[str, Context]] = {
-    context.name: context for context in (NoContext(), Binary(), Complex(), OnePower(), Rotation())
-}
+_ALL: Final[tuple[Context, ...]] = (
+    NoContext(),
+    PlainComplex(),
+    Binary(),
+    Complex(),
+    OnePower(),
+    Rotation(),
+    RotationPowers(),
+    StructuredRotation(),
+    StructuredRotation(num_transforms=1),
+    Householder(),
+    Permutation(),
+    SignedPermutation(),
+    Hadamard(),
+    Fourier(),
+    Mask(),
+    Ternary(),
+    Gaussian(),
+)
+CONTEXTS: Final[dict[str, Context]] = {context.name: context for context in _ALL}
 
 
 def get_context(name: str) -> Context:

@@ -1,6 +1,7 @@
 """What a context is: the thing that turns the shared weights into one task's weights."""
 
 from abc import ABC, abstractmethod
+from math import prod
 from typing import ClassVar
 
 import torch
@@ -21,9 +22,19 @@ class Context(ABC):
     and a test class that inherits `tests/contracts.py::ContextContract`.
     """
 
-    name: ClassVar[str]
+    name: str
     is_complex: ClassVar[bool] = False
     is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
+    is_orthogonal: ClassVar[bool] = True  # unbind inverts bind, and lengths are kept
+
+    @property
+    def is_trivial(self) -> bool:
+        """Whether a task's context has no numbers, so that all tasks share the same weights."""
+        return prod(self.shape(1)) == 0
+
+    def max_tasks(self, size: int) -> int | None:
+        """The most tasks whose contexts differ, for a layer with `size` inputs; None without a limit."""
+        return None
 
     @abstractmethod
     def shape(self, size: int) -> tuple[int, ...]:
@@ -37,6 +48,9 @@ class Context(ABC):
 
         Task k's context depends on the generator's seed and on k, never on `num_tasks`. Random
         numbers are drawn on the CPU; what is computed of them, and the result, may be on `device`.
+
+        Raises:
+            ValueError: there are fewer different contexts than tasks, see `max_tasks`.
         """
 
     @abstractmethod
@@ -45,9 +59,9 @@ class Context(ABC):
 
     @abstractmethod
     def unbind(self, x: Tensor, context: Tensor) -> Tensor:
-        """Apply the inverse of one task's context, so that unbinding what was bound gives x again.
+        """Apply the adjoint of one task's context, which carries gradients back: <bind x, y> = <x, unbind y>.
 
-        Contexts keep lengths, so this is also the adjoint of `bind`: what carries gradients back.
+        For orthogonal contexts this is also the inverse: unbinding what was bound gives x again.
         """
 
     def retrieve(self, weights: Tensor, context: Tensor) -> Tensor:
@@ -58,17 +72,33 @@ class Context(ABC):
         return self.unbind(weights.mT, context).mT
 
     def store(self, weights: Tensor, context: Tensor) -> Tensor:
-        """The inverse and adjoint of `retrieve`: one task's weights as they lie in the shared ones."""
+        """The adjoint of `retrieve`: what one task's weights, or their gradients, are in the shared ones.
+
+        For orthogonal contexts this is also the inverse: what was stored is retrieved again.
+        """
         return self.bind(weights.mT, context).mT
 
     def bytes_once(self, size: int) -> int:
         """Bytes that all tasks of such a layer share, beside its weights."""
         return 0
 
+    def products(self, size: int) -> list[tuple[int, int, int]]:
+        """The matrix products that bind one input: rows, inner size and columns of each."""
+        return []
+
     def num_products(self, size: int) -> int:
         """Multiplications of binding one input that matter beside the layer's own: matrix products."""
-        return 0
+        return sum(map(prod, self.products(size)))
 
     @abstractmethod
     def bytes_per_task(self, size: int) -> int:
         """Bytes that one more task costs a layer with `size` inputs (paper A, Table 1)."""
+
+    def _check_num_tasks(self, num_tasks: int, size: int, unlimited: str) -> None:
+        """Refuse more tasks than have different contexts; `unlimited` is the context to take instead."""
+        most = self.max_tasks(size)
+        if most is not None and num_tasks > most:
+            raise ValueError(
+                f"context={self.name!r} has {most} different rows for {size} inputs; {num_tasks} tasks need more: "
+                f"use a wider layer, fewer tasks, or context {unlimited!r}, which has no such limit."
+            )

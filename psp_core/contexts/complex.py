@@ -35,7 +35,7 @@ def conjugate(x: Tensor) -> Tensor:
 class Complex(Context):
     """c(k)_j = exp(i phi_j), phi_j ~ U[-pi, pi); the inverse is the conjugate (paper A, section 2.2)."""
 
-    name: ClassVar[str] = "complex"
+    name = "complex"
     is_complex: ClassVar[bool] = True
 
     def shape(self, size: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from psp_core.contexts.base import Context
 class NoContext(Context):
     """c(k) = 1 for every task: all tasks share the same weights."""
 
-    name: ClassVar[str] = "none"
+    name = "none"
     is_learnable: ClassVar[bool] = False
 
     def shape(self, size: int) -> tuple[int, ...]:
@@ -29,6 +29,12 @@ class NoContext(Context):
         return x
 
     unbind = bind
+
+    def retrieve(self, weights: Tensor, context: Tensor) -> Tensor:
+        """Return the weights as they are."""
+        return weights
+
+    store = retrieve
 
     def bytes_per_task(self, size: int) -> int:
         """Zero."""

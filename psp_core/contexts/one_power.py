@@ -16,7 +16,7 @@ class OnePower(Complex):
     exponent drift within a task (papers.md, A7).
     """
 
-    name: ClassVar[str] = "one-power"
+    name = "one-power"
     is_learnable: ClassVar[bool] = False
 
     def sample(

@@ -1,7 +1,5 @@
 """Rotation contexts: Haar-distributed orthogonal matrices."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -10,13 +8,15 @@ from psp_core.contexts.base import Context
 # K tasks, I inputs
 
 
-def haar_orthogonal(size: int, generator: torch.Generator, device: torch.device | None = None) -> Tensor:
+def haar_orthogonal(
+    size: int, generator: torch.Generator, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """A Haar-distributed orthogonal matrix, shape (I, I).
 
     QR of a Gaussian matrix, with the signs of R's diagonal moved into Q; without that step the
     distribution is not Haar's (Mezzadri 2007, "How to generate random matrices").
     """
-    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator).to(device))
+    q, r = torch.linalg.qr(torch.randn(size, size, generator=generator, dtype=dtype).to(device))
     orthogonal: Tensor = q.mul_(r.diagonal().sign())
     return orthogonal
 
@@ -29,7 +29,7 @@ class Rotation(Context):
     seen, and a QR decomposition costs more than the product it serves.
     """
 
-    name: ClassVar[str] = "rotation"
+    name = "rotation"
 
     def shape(self, size: int) -> tuple[int, ...]:
         """A matrix."""
@@ -56,6 +56,6 @@ class Rotation(Context):
         """A 4-byte number for each entry of the matrix."""
         return 4 * size * size
 
-    def num_products(self, size: int) -> int:
+    def products(self, size: int) -> list[tuple[int, int, int]]:
         """A matrix-vector product."""
-        return size * size
+        return [(1, size, size)]

@@ -3,8 +3,11 @@
 from typing import Final
 
 from psp_core.streams.base import Stream
+from psp_core.streams.incremental import Incremental
 from psp_core.streams.permuting import Permuting
+from psp_core.streams.rotating import Rotating
+from psp_core.streams.split import Split
 
-STREAMS: Final[dict[str, type[Stream]]] = {Permuting.name: Permuting}
+STREAMS: Final[dict[str, type[Stream]]] = {stream.name: stream for stream in (Permuting, Rotating, Split, Incremental)}
 
-__all__ = ["STREAMS", "Permuting", "Stream"]
+__all__ = ["STREAMS", "Incremental", "Permuting", "Rotating", "Split", "Stream"]

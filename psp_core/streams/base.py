@@ -5,15 +5,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
+from psp_core.datasets import DATASETS
+
 if TYPE_CHECKING:
     from psp_core.trial import TrialConfig
 
 
 class Stream(ABC):
-    """Turns a data set's images into those of task k, in two steps.
+    """Turns a data set's images and labels into those of task k, in two steps.
 
     `describe(task)` gives a small tensor that says what the task is, drawn from the stream's seed
-    and the task alone. `apply(images, description)` makes the task's images from the data set's.
+    and the task alone. `apply` and `relabel` make the task's images and labels from the data set's.
     The members of a pack each have their own stream: their descriptions are stacked.
 
     To add a stream: a subclass in a file of its own, a line in `psp_core/streams/__init__.py`,
@@ -21,18 +23,44 @@ class Stream(ABC):
     """
 
     name: ClassVar[str]
+    is_continuous: ClassVar[bool] = False  # a task changes from step to step
+    is_permuted: ClassVar[bool] = False  # whether `permute_first` applies
+    is_nested: ClassVar[bool] = True  # task k is the same whatever the number of tasks
 
     @classmethod
     @abstractmethod
-    def for_trial(cls, config: "TrialConfig", num_inputs: int) -> "Stream":
-        """The stream of a trial, whose data set has `num_inputs` pixels an image."""
+    def for_trial(cls, config: "TrialConfig") -> "Stream":
+        """The stream of a trial; its seed is the trial's."""
+
+    @classmethod
+    def check(cls, config: "TrialConfig") -> None:
+        """Refuse what this stream cannot do.
+
+        Raises:
+            ValueError: a setting does not apply, or asks for more than there is.
+        """
+        if config.classes_per_task is not None or config.shuffle_classes:
+            raise ValueError(
+                f"classes_per_task={config.classes_per_task} and shuffle_classes={config.shuffle_classes}: dividing "
+                f"classes does not apply to stream={config.stream!r}, whose tasks have them all; leave both out, "
+                "or use 'split'."
+            )
+
+    @classmethod
+    def num_outputs(cls, config: "TrialConfig") -> int:
+        """How many classes a task has: a network's outputs."""
+        return DATASETS[config.dataset].num_classes
 
     @abstractmethod
-    def describe(self, task: int) -> Tensor:
-        """What task `task` is, as a tensor on the CPU; the same shape for every task."""
+    def describe(self, task: int, fraction: float = 0.0) -> Tensor:
+        """What task `task` is, as a tensor on the CPU; the same shape for every task.
 
-    @staticmethod
-    def pull_back(weights_M: Tensor, descriptions_M: Tensor) -> Tensor | None:
+        Args:
+            task: from 0.
+            fraction: how much of the task has passed, in [0, 1); continuous streams alone look at it.
+        """
+
+    def pull_back(self, weights_M: Tensor, descriptions_M: Tensor) -> Tensor | None:
         """Weights that see in the data set's images what the given ones see in a task's; None if there are none.
 
         With them, all tasks are measured on one set of images. Streams whose tasks are linear in
@@ -44,7 +72,14 @@ class Stream(ABC):
         """
         return None
 
-    @staticmethod
     @abstractmethod
-    def apply(images_EBI: Tensor, description_E: Tensor) -> Tensor:
+    def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """The images of one task for each of E members, shape (E, B, I), any dtype."""
+
+    def classes(self, task: int) -> Tensor | None:
+        """The data set's classes that task `task` is about, int64; None where it is about all of them."""
+        return None
+
+    def relabel(self, labels_EB: Tensor, description_E: Tensor) -> Tensor:
+        """The task's labels for the data set's."""
+        return labels_EB

@@ -5,20 +5,23 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from psp_core.datasets import DATASETS
 from psp_core.randomness import generator
 from psp_core.streams.base import Stream
 
 if TYPE_CHECKING:
     from psp_core.trial import TrialConfig
 
-# E members, B batch, I pixels
+# E members, B batch, I numbers of an image
 
 
 class Permuting(Stream):
-    """Task k permutes the pixels of all images in its own way; task 0 leaves them as they are.
+    """Task k permutes the numbers of all images in its own way; task 0 leaves them as they are.
+
+    The colours of an image are permuted together with its pixels: I numbers in all.
 
     Args:
-        num_inputs: I, the pixels of one image.
+        num_inputs: I, the numbers of one image.
         seed: the permutations depend on it and on the task, on nothing else.
         permute_first: permute task 0 too (paper B does, paper A's code does not).
 
@@ -26,6 +29,7 @@ class Permuting(Stream):
     """
 
     name: ClassVar[str] = "permuting"
+    is_permuted: ClassVar[bool] = True
 
     def __init__(self, num_inputs: int, seed: int, *, permute_first: bool = False) -> None:
         """Remember what the permutations depend on."""
@@ -34,26 +38,24 @@ class Permuting(Stream):
         self.permute_first = permute_first
 
     @classmethod
-    def for_trial(cls, config: "TrialConfig", num_inputs: int) -> "Permuting":
-        """The stream of a trial: its seed is the trial's."""
-        return cls(num_inputs, config.seed, permute_first=config.permute_first)
+    def for_trial(cls, config: "TrialConfig") -> "Permuting":
+        """The stream of a trial."""
+        return cls(DATASETS[config.dataset].num_inputs, config.seed, permute_first=config.permute_first)
 
-    def describe(self, task: int) -> Tensor:
+    def describe(self, task: int, fraction: float = 0.0) -> Tensor:
         """The permutation of task `task`: pixel i of its images is pixel p[i] of the data set's."""
         if task == 0 and not self.permute_first:
             return torch.arange(self.num_inputs)
         return torch.randperm(self.num_inputs, generator=generator(self.seed, "permutation", task))
 
-    @staticmethod
-    def pull_back(weights_M: Tensor, descriptions_M: Tensor) -> Tensor:
+    def pull_back(self, weights_M: Tensor, descriptions_M: Tensor) -> Tensor:
         """The same weights with their rows, the pixels', in the data set's order."""
         num_networks, num_inputs = descriptions_M.shape
         first_row_M1 = torch.arange(num_networks, device=weights_M.device)[:, None] * num_inputs
         rows = (descriptions_M.argsort(dim=1) + first_row_M1).flatten()
         return weights_M.flatten(0, 1).index_select(0, rows).view_as(weights_M)
 
-    @staticmethod
-    def apply(images_EBI: Tensor, description_E: Tensor) -> Tensor:
+    def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """Permute the pixels of each member's images, shapes (E, B, I) and (E, I)."""
         if len(images_EBI) == 1:  # one row of indices serves all: twice as fast as a gather on CPUs
             return images_EBI.index_select(2, description_E[0])

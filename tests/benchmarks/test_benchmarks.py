@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_the_floor_has_the_products_that_the_plan_counts(context: str, depth: int) -> None:
-    trial = TrialConfig(dataset="digits", context=context, **({"width": 32} if depth else {}), depth=depth)
+    trial = TrialConfig(dataset="digits", context=context, num_tasks=1, **({"width": 32} if depth else {}), depth=depth)
     counted = sum(prod(shape) for shape in step_shapes(trial))
     assert counted == trial.batch_size * step_products(trial)
 

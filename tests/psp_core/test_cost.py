@@ -13,7 +13,7 @@ from psp_core.trial import TrialConfig
 @pytest.mark.parametrize("depth", [0, 2])
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_parameters_are_counted_as_the_network_has_them(context: str, depth: int) -> None:
-    trial = TrialConfig(dataset="digits", context=context, depth=depth, **({"width": 8} if depth else {}))
+    trial = TrialConfig(dataset="digits", context=context, depth=depth, num_tasks=1, **({"width": 8} if depth else {}))
     width = trial.width if depth else 1
     net = mlp(width, depth, CONTEXTS[context], in_features=64, out_features=10, num_tasks=1, seed=0)
     assert num_params(trial) == sum(p.numel() for p in net.parameters())

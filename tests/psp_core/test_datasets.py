@@ -1,20 +1,61 @@
+import math
+import os
+import pickle
+import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torchvision
+from torch import Tensor
 
-from psp_core.datasets import DATASETS, IDX_FILES, DataUnavailableError, data_root, ensure_dataset, load_dataset
+from psp_core.datasets import (
+    DATASETS,
+    SOURCES,
+    Dataset,
+    DataUnavailableError,
+    data_root,
+    ensure_dataset,
+    load_dataset,
+)
 from tests.conftest import require_data
+from tests.published import Part, publish_cifar_10, publish_cifar_100, publish_svhn
+
+IDX_FILES = SOURCES["mnist"].collections[0].files
+PUBLISHED = {"cifar-10": publish_cifar_10, "cifar-100": publish_cifar_100, "svhn": publish_svhn}
+
+
+def no_network(*args: Any, **kwargs: Any) -> None:
+    raise OSError("no route to host")
+
+
+def parts(images: Dataset) -> tuple[Part, Part]:
+    """The training and the test part, images as (N, C, H, W)."""
+
+    def part(pixels: Tensor, labels: Tensor) -> Part:
+        assert pixels.is_contiguous()  # else Ray copies it for each process
+        return pixels.unflatten(1, images.shape), labels
+
+    return part(images.train_images, images.train_labels), part(images.test_images, images.test_labels)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_sizes_agree_with_each_other(name: str) -> None:
+    sizes = DATASETS[name]
+    assert sizes.num_inputs == math.prod(sizes.shape)
+    if name != "digits":
+        assert sizes.num_classes == sum(collection.num_classes for collection in SOURCES[name].collections)
 
 
 def test_digits_are_real_split_once_and_normalised() -> None:
     digits = load_dataset("digits")
     assert digits.train_images.dtype == torch.uint8
     assert digits.train_images.shape == (1438, 64)
+    assert digits.shape == (1, 8, 8)
     assert len(digits.test_labels) == DATASETS["digits"].num_test
     assert digits.train_labels.bincount().min() > 100  # all ten classes
     x = digits.normalise(digits.train_images)
@@ -28,6 +69,7 @@ def test_digits_are_real_split_once_and_normalised() -> None:
 def test_the_real_images_are_whole(name: str) -> None:
     images = load_dataset(name, require_data(name))
     sizes = DATASETS[name]
+    assert images.shape == sizes.shape == (1, 28, 28)
     assert images.train_images.shape == (60_000, sizes.num_inputs)
     assert images.test_images.shape == (sizes.num_test, sizes.num_inputs)
     assert images.train_images.dtype == torch.uint8
@@ -47,32 +89,51 @@ def test_the_root_is_the_argument_else_psp_data_else_the_cache(monkeypatch: pyte
     assert data_root() == tmp_path / "psp"
 
 
-def test_concurrent_first_downloads_happen_once_and_whole(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "calls"), [("mnist", 1), ("cifar-10", 1), ("svhn", 2)])
+def test_concurrent_first_downloads_happen_once_and_whole(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, calls: int
+) -> None:
+    (collection,) = SOURCES[name].collections
     downloads = []
 
-    def slow_download(root: Path, download: bool) -> None:
+    def slow_download(root: Path, download: bool, split: str = "") -> None:
         downloads.append(root)
-        raw = Path(root) / "MNIST" / "raw"
-        raw.mkdir(parents=True)
-        for name in IDX_FILES:
-            time.sleep(0.02)
-            (raw / name).write_bytes(b"whole")
+        folder = root / collection.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        (root / "archive.tar.gz").write_bytes(b"packed")
+        (folder / "archive.gz").write_bytes(b"packed")
+        for file_name in collection.files:
+            if file_name.startswith(split):
+                time.sleep(0.02)
+                (folder / file_name).write_bytes(b"whole")
 
-    monkeypatch.setattr(torchvision.datasets, "MNIST", slow_download)
-    threads = [threading.Thread(target=ensure_dataset, args=("mnist", tmp_path)) for _ in range(5)]
+    monkeypatch.setattr(torchvision.datasets, collection.torchvision_class, slow_download)
+    threads = [threading.Thread(target=ensure_dataset, args=(name, tmp_path)) for _ in range(5)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(downloads) == 1
-    assert all((tmp_path / "MNIST" / "raw" / name).read_bytes() == b"whole" for name in IDX_FILES)
-    assert not list(tmp_path.glob(".download-*"))
+    assert len(downloads) == calls
+    files = {tmp_path / collection.folder / file_name for file_name in collection.files}
+    assert {path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".lock"} == files
+    assert {path.read_bytes() for path in files} == {b"whole"}
+
+
+def test_of_a_joined_set_only_the_missing_half_is_downloaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    publish_cifar_10(tmp_path, monkeypatch)
+    publish_cifar_100(tmp_path / "elsewhere", monkeypatch)
+
+    def download(root: Path, download: bool) -> None:
+        shutil.copytree(tmp_path / "elsewhere", root, dirs_exist_ok=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torchvision.datasets, "CIFAR10", no_network)
+        patch.setattr(torchvision.datasets, "CIFAR100", download)
+        ensure_dataset("cifar-10-100", tmp_path)
+    assert len(load_dataset("cifar-10-100", tmp_path).train_labels) == 25
 
 
 def test_data_that_cannot_be_had_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def no_network(*args: Any, **kwargs: Any) -> None:
-        raise OSError("no route to host")
-
     monkeypatch.setattr(torchvision.datasets, "MNIST", no_network)
     with pytest.raises(DataUnavailableError) as error:
         load_dataset("mnist", tmp_path)
@@ -89,6 +150,104 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         (raw / name).write_bytes(b"not an idx file")
     with pytest.raises(DataUnavailableError, match="cannot be read"):
         load_dataset("mnist", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "first_labels"),
+    [("cifar-10", (6, 3)), ("cifar-100", (19, 49))],  # a frog, a cat; cattle, a mountain
+)
+def test_the_real_cifar_is_whole(cifar_root: Path, name: str, first_labels: tuple[int, int]) -> None:
+    if SOURCES[name].missing(cifar_root):
+        pytest.skip(f"{name} is not in {cifar_root}")
+    images, sizes = load_dataset(name, cifar_root), DATASETS[name]
+    (collection,) = SOURCES[name].collections
+    assert images.shape == sizes.shape == (3, 32, 32)
+    for train, (pixels_NCHW, labels), number, first in zip(
+        (True, False), parts(images), (sizes.num_train, sizes.num_test), first_labels, strict=True
+    ):
+        assert pixels_NCHW.shape == (number, 3, 32, 32)
+        assert labels.bincount().tolist() == [number // sizes.num_classes] * sizes.num_classes
+        assert labels[0] == first
+        theirs = getattr(torchvision.datasets, collection.torchvision_class)(cifar_root, train=train)
+        assert pixels_NCHW.sum().item() == int(theirs.data.sum(dtype="int64"))
+        assert torch.equal(pixels_NCHW[:1000].movedim(1, 3), torch.from_numpy(theirs.data[:1000]))
+    x = images.normalise(images.test_images)
+    assert x.min().item() == -1
+    assert x.max().item() == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_coloured_images_keep_their_pixels_and_labels(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    published = PUBLISHED[name](tmp_path, monkeypatch)
+    for ours, theirs in zip(parts(load_dataset(name, tmp_path)), published, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
+def test_cifar_10_100_is_one_after_the_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    first, second = publish_cifar_10(tmp_path, monkeypatch), publish_cifar_100(tmp_path, monkeypatch)
+    both = load_dataset("cifar-10-100", tmp_path)
+    for (images, labels), (images_10, labels_10), (images_100, labels_100) in zip(
+        parts(both), first, second, strict=True
+    ):
+        assert torch.equal(images, torch.cat([images_10, images_100]))
+        assert torch.equal(labels, torch.cat([labels_10, labels_100 + 10]))
+    assert both.num_classes == 110
+    assert both.train_labels.max() == 109
+
+
+@pytest.mark.parametrize(
+    ("name", "lost"),
+    [
+        ("cifar-10", "cifar-10-batches-py/test_batch"),
+        ("cifar-100", "cifar-100-python/meta"),
+        ("cifar-10-100", "cifar-100-python/train"),
+        ("svhn", "test_32x32.mat"),
+    ],
+)
+def test_the_one_file_that_is_missing_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, lost: str
+) -> None:
+    for publish in PUBLISHED.values():
+        publish(tmp_path, monkeypatch)
+    (tmp_path / lost).unlink()
+    for kind in ("CIFAR10", "CIFAR100", "SVHN"):
+        monkeypatch.setattr(torchvision.datasets, kind, no_network)
+    with pytest.raises(DataUnavailableError) as error:
+        load_dataset(name, tmp_path)
+    assert f"missing: {tmp_path / lost}; downloading" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("cifar-10", "cifar-10-batches-py/data_batch_3"),
+        ("cifar-100", "cifar-100-python/meta"),
+        ("cifar-10-100", "cifar-100-python/test"),
+        ("svhn", "test_32x32.mat"),
+    ],
+)
+def test_a_file_that_is_not_the_published_one_is_refused_and_never_unpickled(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, changed: str
+) -> None:
+    class Harmful:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    for publish in PUBLISHED.values():
+        publish(tmp_path, monkeypatch)
+    path = tmp_path / changed
+    path.write_bytes(pickle.dumps(Harmful()))
+    with pytest.raises(DataUnavailableError, match=f"{path.name}.* in {path.parent}.* cannot be read.*corrupted"):
+        load_dataset(name, tmp_path)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_images_must_have_the_shape_that_is_said() -> None:
+    with pytest.raises(ValueError, match=r"shape=\(3, 8, 8\) needs images as \(N, 192\); they are \(1438, 64\)"):
+        replace(load_dataset("digits"), shape=(3, 8, 8))
 
 
 def test_an_unknown_data_set_is_refused() -> None:

@@ -68,11 +68,12 @@ def test_any_module_can_be_packed(context: str, num_members: int) -> None:
     torch.testing.assert_close(known.flat_gradients, unknown.flat_gradients)
 
 
-@pytest.mark.parametrize("context", ["binary", "complex", "rotation"])
+@pytest.mark.parametrize("context", [name for name, context in CONTEXTS.items() if context.is_learnable])
 @pytest.mark.parametrize("num_members", [1, 3])
 def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_members: int) -> None:
     x, labels = batch(num_members)
-    pack = Pack(models(context, num_members), CPU, learned_contexts=True)
+    names = [name for name, _ in models(context, 1)[0].named_buffers()]
+    pack = Pack(models(context, num_members), CPU, learned=names)
     pack.begin(1)
     pack.gradients(x, labels)
     for e, model in enumerate(models(context, num_members)):
@@ -82,7 +83,7 @@ def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_m
         for name, parameter in model.named_parameters():
             torch.testing.assert_close(pack.parameter_gradients[name][e], parameter.grad)
         for name, buffer in model.named_buffers():
-            torch.testing.assert_close(pack.context_gradients[name][e], buffer.grad[1])
+            torch.testing.assert_close(pack.learned_gradients[name][e], buffer.grad[1])
             assert buffer.grad[[0, 2]].count_nonzero() == 0
 
 

@@ -1,6 +1,15 @@
-import torch
+import math
+from dataclasses import replace
 
-from psp_core.streams import Permuting, Stream
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import affine_transform
+
+from psp_core import TrialConfig, load_dataset
+from psp_core.datasets import DATASETS
+from psp_core.evaluation import task_samples
+from psp_core.streams import Incremental, Permuting, Rotating, Split, Stream
 from tests.contracts import StreamContract, rng
 
 
@@ -13,7 +22,7 @@ class TestPermuting(StreamContract):
             assert torch.equal(self.make(0).describe(task).sort().values, torch.arange(self.num_inputs))
 
     def test_task_0_is_the_identity_unless_asked_otherwise(self) -> None:
-        images = torch.randint(256, (1, 3, self.num_inputs), generator=rng())
+        images = torch.randint(256, (1, 3, self.num_inputs), generator=rng()).to(torch.uint8)
         stream = self.make(0)
         assert torch.equal(stream.apply(images, stream.describe(0)[None]), images)
         permuted = Permuting(self.num_inputs, 0, permute_first=True)
@@ -22,4 +31,98 @@ class TestPermuting(StreamContract):
 
     def test_pixel_i_of_the_task_is_pixel_p_i_of_the_data(self) -> None:
         images, p = torch.arange(self.num_inputs)[None, None], self.make(0).describe(3)
-        assert torch.equal(Permuting.apply(images, p[None])[0, 0], p)
+        assert torch.equal(self.make(0).apply(images, p[None])[0, 0], p)
+
+
+class TestRotating(StreamContract):
+    is_random = False
+
+    def make(self, seed: int) -> Stream:
+        return Rotating((1, 4, 4), num_tasks=10)
+
+    def test_a_turn_is_shared_among_the_tasks(self) -> None:
+        stream = self.make(0)
+        assert [math.degrees(stream.describe(task)) for task in range(10)] == pytest.approx(list(range(0, 360, 36)))
+        assert math.degrees(stream.describe(3, 0.5)) == pytest.approx(3.5 * 36)
+
+    def test_no_angle_leaves_an_image_as_it_is(self) -> None:
+        images = torch.randint(256, (1, 3, 16), generator=rng()).to(torch.uint8)
+        stream = self.make(0)
+        torch.testing.assert_close(stream.apply(images, stream.describe(0)[None]), images.float(), atol=1e-3, rtol=0)
+
+    def test_a_quarter_turn_is_counter_clockwise(self) -> None:
+        image = torch.arange(16.0)
+        stream = Rotating((1, 4, 4), num_tasks=4)
+        turned = stream.apply(image[None, None], stream.describe(1)[None]).view(4, 4)
+        torch.testing.assert_close(turned, torch.rot90(image.view(4, 4)), atol=1e-3, rtol=0)
+
+    @pytest.mark.parametrize("shape", [(1, 7, 7), (3, 6, 6), (1, 5, 8)])
+    def test_any_angle_is_scipy_s_bilinear_rotation(self, shape: tuple[int, int, int]) -> None:
+        channels, height, width = shape
+        image = torch.rand(shape, generator=rng())
+        stream = Rotating(shape, num_tasks=10)
+        for task in (1, 4, 8):
+            angle = stream.describe(task, 0.3)
+            turned = stream.apply(image.view(1, 1, -1), angle[None]).view(shape)
+            cos, sin = math.cos(angle), math.sin(angle)
+            # scipy's matrix goes from output to input coordinates, (row, column).
+            matrix = np.array([[cos, sin], [-sin, cos]])
+            centre = np.array([(height - 1) / 2, (width - 1) / 2])
+            for c in range(channels):
+                expected = affine_transform(
+                    image[c].numpy(), matrix, centre - matrix @ centre, order=1, mode="grid-constant"
+                )
+                torch.testing.assert_close(turned[c], torch.from_numpy(expected), atol=1e-4, rtol=0)
+
+
+class TestSplit(StreamContract):
+    def make(self, seed: int) -> Stream:
+        config = TrialConfig(dataset="digits", stream="split", classes_per_task=2, num_tasks=5, seed=seed)
+        return Split.for_trial(replace(config, shuffle_classes=True))
+
+    def test_tasks_have_disjoint_classes_in_order_unless_shuffled(self) -> None:
+        config = TrialConfig(dataset="digits", stream="split", classes_per_task=3, num_tasks=3)
+        stream = Split.for_trial(config)
+        assert [stream.classes(task).tolist() for task in range(3)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+        shuffled = torch.cat([self.make(1).describe(task) for task in range(5)])
+        assert sorted(shuffled.tolist()) == list(range(10))
+
+    def test_a_task_s_samples_are_those_of_its_classes(self) -> None:
+        labels = load_dataset("digits").test_labels
+        stream, every = self.make(0), torch.arange(len(labels))
+        found = [task_samples(stream, task, labels, every) for task in range(5)]
+        assert torch.equal(torch.cat(found).sort().values, every)
+        for task, samples in enumerate(found):
+            assert set(labels[samples].tolist()) == set(stream.classes(task).tolist())
+
+
+class TestIncremental(StreamContract):
+    is_random = False
+
+    def make(self, seed: int) -> Stream:
+        return Incremental.for_trial(TrialConfig(dataset="cifar-10-100", stream="incremental", num_tasks=5, seed=seed))
+
+    def test_cifar_10_comes_first_then_cifar_100_from_its_tenth_class_on(self) -> None:
+        classes = [self.make(0).classes(task).tolist() for task in range(5)]
+        assert classes[0] == list(range(10))
+        for task in range(1, 5):
+            assert classes[task] == list(range(10 + 10 * task, 20 + 10 * task))  # CIFAR-100's label, plus 10
+        last = Incremental.for_trial(TrialConfig(dataset="cifar-10-100", stream="incremental", num_tasks=10))
+        assert max(last.classes(9).tolist()) == DATASETS["cifar-10-100"].num_classes - 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"classes_per_task": 2}, "does not apply to stream='permuting'"),
+        ({"shuffle_classes": True}, "does not apply to stream='permuting'"),
+        ({"stream": "split"}, "needs classes_per_task"),
+        ({"stream": "split", "classes_per_task": 5, "num_tasks": 3}, "need 15 classes; dataset='digits' has 10"),
+        ({"stream": "incremental", "num_tasks": 2}, "made of dataset='cifar-10-100'"),
+        ({"stream": "rotating", "classes_per_task": 2}, "does not apply to stream='rotating'"),
+        ({"stream": "rotating", "permute_first": True}, "does not apply to stream='rotating'"),
+    ],
+)
+def test_what_a_stream_cannot_do_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrialConfig(**{"dataset": "digits", **settings})

@@ -1,0 +1,112 @@
+"""The superposed convolution: many tasks' kernels in one tensor; and batch norm without memory."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from psp_core.contexts import Context
+from psp_core.randomness import generator
+
+# B batch, C input channels, H x W image, I inputs of one filter (C * kh * kw), O output channels, K tasks
+
+
+class SuperposedConv2d(nn.Module):
+    """y_n = (w_n * c(k)) conv x for each output channel n, with a context c(k) of its own for each of K tasks.
+
+    The context has the shape of one filter, is shared by all output channels and multiplies the
+    kernel, not the feature map. That is a superposed linear layer on every patch of the image: the
+    weight lies as (I, O), and task k's kernel is what `Context.retrieve` gives of it.
+
+    Shapes: (B, C, H, W) to (B, O, H', W'). Zeros pad kernel_size // 2 at each side, so with an odd
+    kernel H' = ceil(H / stride). There is no bias: batch norm, which follows, would remove it.
+
+    Initial weights are Kaiming normal, fan out: N(0, 2 / (O kh kw)).
+
+    Args:
+        in_channels: C, at least 1.
+        out_channels: O, at least 1.
+        kernel_size: kh = kw.
+        context: how the tasks are kept apart, of real numbers. Rotations have I x I numbers for each task.
+        num_tasks: K, how many contexts to draw.
+        stride: of the convolution.
+        seed: of the weights and the contexts, which are drawn independently of each other.
+        index: the layer's place in its network; layers of one seed differ by it.
+        device: where the contexts are made and kept; the weights are on the CPU until moved.
+
+    Raises:
+        ValueError: the context is complex.
+
+    Source: paper A's formula for convolutions (papers.md, A2), which has it for elementwise contexts; other real ones
+    follow from the linear layer. Initialisation as in the authors' code (A7).
+    """
+
+    contexts: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        context: Context,
+        num_tasks: int,
+        *,
+        stride: int = 1,
+        seed: int,
+        index: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
+        """Draw the weights and the contexts."""
+        super().__init__()
+        if context.is_complex:
+            raise ValueError(
+                f"convolutions need a context of real numbers; context={context.name!r} is complex. "
+                "Use 'binary', or model='mlp'."
+            )
+        self.context, self.num_tasks, self.stride = context, num_tasks, stride
+        self.filter_shape = (in_channels, kernel_size, kernel_size)
+        kernel = kaiming_normal(out_channels, self.filter_shape, generator(seed, "weights", index))
+        self.weight = nn.Parameter(kernel.flatten(1).mT.contiguous())
+        contexts = context.sample(num_tasks, len(self.weight), generator(seed, "contexts", index), device)
+        self.register_buffer("contexts", contexts)
+
+    def forward(self, x: Tensor, task: int) -> Tensor:
+        """The layer's output for a batch of task `task`.
+
+        Raises:
+            IndexError: `task` is not in 0..K-1.
+        """
+        return F.conv2d(x, self.kernel(task), stride=self.stride, padding=self.filter_shape[-1] // 2)
+
+    def kernel(self, task: int) -> Tensor:
+        """Task `task`'s kernel, shape (O, C, kh, kw).
+
+        Raises:
+            IndexError: `task` is not in 0..K-1.
+        """
+        if not 0 <= task < self.num_tasks:
+            raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the contexts of this layer.")
+        return self.context.retrieve(self.weight, self.contexts[task]).mT.reshape(-1, *self.filter_shape)
+
+    def extra_repr(self) -> str:
+        """Sizes and context, for printing."""
+        shape = f"{self.filter_shape[0]}, {self.weight.shape[1]}, kernel_size={self.filter_shape[1]}"
+        return f"{shape}, stride={self.stride}, context={self.context.name}, num_tasks={self.num_tasks}"
+
+
+def kaiming_normal(out_channels: int, filter_shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
+    """A kernel from N(0, 2 / (O kh kw)), shape (O, C, kh, kw)."""
+    return nn.init.kaiming_normal_(torch.empty(out_channels, *filter_shape), mode="fan_out", generator=rng)
+
+
+def static_batch_norm(x: Tensor) -> Tensor:
+    """(x - mean) / sqrt(variance + 1e-5), of each channel over this batch and its pixels: (B, C, H, W) to the same.
+
+    No affine parameters and no running statistics: a batch's own statistics serve at test time too, so
+    no task's statistics reach another task. An image's result then depends on its batch.
+
+    Raises:
+        ValueError: a channel has one number only, so that it has no variance.
+
+    Source: the authors' code for ResNets (papers.md, A7); the paper does not mention it.
+    """
+    return F.batch_norm(x, None, None, training=True)

@@ -1,0 +1,114 @@
+"""Data sets by name: their sizes, where their files are, and how they are loaded."""
+
+import contextlib
+import io
+import os
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from psp_core.datasets.base import Dataset, DataUnavailableError, Sizes
+from psp_core.datasets.digits import DIGITS, load_digits
+from psp_core.datasets.digits import SIZES as DIGITS_SIZES
+from psp_core.datasets.sources import SOURCES, Collection, Source
+from psp_core.messages import lookup, one_line
+
+__all__ = [
+    "DATASETS",
+    "SOURCES",
+    "DataUnavailableError",
+    "Dataset",
+    "Sizes",
+    "Source",
+    "data_root",
+    "ensure_dataset",
+    "load_dataset",
+]
+
+DATASETS: Final = {DIGITS: DIGITS_SIZES} | {name: source.sizes for name, source in SOURCES.items()}
+
+
+def data_root(root: str | os.PathLike[str] | None = None) -> Path:
+    """The folder that holds the data: the argument, else $PSP_DATA, else the user's cache."""
+    if chosen := root or os.environ.get("PSP_DATA"):
+        return Path(chosen).expanduser().absolute()
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "psp"
+
+
+def ensure_dataset(name: str, root: str | os.PathLike[str] | None = None) -> None:
+    """Make sure that a data set's files are on this machine, downloading them where they are not.
+
+    Any number of processes may call this at once: one downloads, under a lock and beside the
+    final place, and every finished file is moved in by a rename.
+
+    Raises:
+        ValueError: the name is not known.
+        DataUnavailableError: the files are missing and the download failed; says which and where.
+    """
+    if name == DIGITS:
+        return
+    source = lookup("dataset", name, SOURCES)
+    folder = data_root(root)
+    try:
+        for collection in source.collections:
+            if collection.missing(folder):
+                _download(collection, folder)
+    except Exception as error:  # torchvision and urllib raise many kinds; all mean: not to be had
+        wanted = ", ".join(str(path) for path in source.missing(folder))
+        raise DataUnavailableError(
+            f"dataset={name!r} needs files that are missing: {wanted}; downloading them failed "
+            f"({type(error).__name__}: {one_line(error)}). Point --data or PSP_DATA at a folder that has them "
+            "in torchvision's layout, run once with a network, or use dataset 'digits', which needs no files."
+        ) from error
+
+
+def _download(collection: Collection, root: Path) -> None:
+    from filelock import FileLock
+
+    root.mkdir(parents=True, exist_ok=True)
+    with FileLock(root / f".{collection.torchvision_class}.lock"):
+        if not collection.missing(root):
+            return  # another process was first
+        staging = Path(tempfile.mkdtemp(dir=root, prefix=".download-"))
+        try:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                collection.download(staging)
+            final = root / collection.folder
+            final.mkdir(parents=True, exist_ok=True)
+            for name in collection.files:  # and not the archives that they came in
+                (staging / collection.folder / name).replace(final / name)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Dataset:
+    """A data set by name, read once for each process.
+
+    Raises:
+        ValueError: the name is not known.
+        DataUnavailableError: the files are missing (see `ensure_dataset`) or damaged; says which.
+    """
+    ensure_dataset(name, root)
+    return load_digits() if name == DIGITS else _load(name, data_root(root))
+
+
+@lru_cache(maxsize=2)  # the largest is 370 MB
+def _load(name: str, root: Path) -> Dataset:
+    source = SOURCES[name]
+    train_images, train_labels = source.read(root, train=True)
+    test_images, test_labels = source.read(root, train=False)
+    return Dataset(
+        name=name,
+        shape=source.sizes.shape,
+        num_classes=source.sizes.num_classes,
+        scale=255.0,
+        mean=source.mean,
+        std=source.std,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )

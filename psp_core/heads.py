@@ -1,0 +1,67 @@
+"""Output layers of their own for each task: the multihead baseline."""
+
+import torch
+from torch import Tensor, nn
+
+from psp_core.layers import xavier_normal
+from psp_core.randomness import generator
+
+# B batch, I inputs, O outputs, K tasks
+
+
+class TaskHeads(nn.Module):
+    """y = W(k) x + b(k): a plain linear layer for each of K tasks, without a context.
+
+    Shapes: (B, I) to (B, O). Weights are Xavier normal, N(0, 2 / (I + O)), and biases zero at first;
+    task k's do not depend on K.
+
+    They are buffers with the tasks first, `weight` (K, I, O) and `bias` (K, O), as contexts are:
+    training copies the current task's row to where the step reads it, and puts it back at the end of
+    the task. As parameters, all K heads would pass through the optimiser at every step, and its
+    memory would move those of tasks that are over.
+
+    Args:
+        in_features: I, at least 1.
+        out_features: O, at least 1.
+        num_tasks: K, how many heads to draw.
+        seed: of the weights.
+        index: the layer's place in its network.
+        device: where the heads are kept.
+
+    Source: "multihead" of paper A's iCIFAR experiment (papers.md, A5); initialisation as in its code (A7).
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        num_tasks: int,
+        *,
+        seed: int,
+        index: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
+        """Draw the weights."""
+        super().__init__()
+        self.num_tasks = num_tasks
+        rngs = [generator(seed, "heads", index, task) for task in range(num_tasks)]
+        weights = torch.stack([xavier_normal(in_features, out_features, rng) for rng in rngs])
+        self.register_buffer("weight", weights.to(device))
+        self.register_buffer("bias", torch.zeros(num_tasks, out_features, device=device))
+
+    def forward(self, x: Tensor, task: int) -> Tensor:
+        """Logits of a batch of task `task`.
+
+        Raises:
+            IndexError: `task` is not in 0..K-1.
+        """
+        if not 0 <= task < self.num_tasks:
+            raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the heads of this layer.")
+        return x @ self.weight[task] + self.bias[task]
+
+    def extra_repr(self) -> str:
+        """Sizes, for printing."""
+        return f"{self.weight.shape[1]}, {self.weight.shape[2]}, num_tasks={self.num_tasks}"

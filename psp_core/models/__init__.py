@@ -1,0 +1,22 @@
+"""Models by name: one line for each file of this package."""
+
+from typing import Final
+
+from psp_core.models.base import HEADS, Architecture, LayerSize, SuperposedModel
+from psp_core.models.mlp import MLP, SuperposedMLP, mlp
+from psp_core.models.resnet import RESNET_18, ResNet18
+from psp_core.models.small_conv import SMALL_CONV, SmallConv
+
+MODELS: Final[dict[str, Architecture]] = {model.name: model for model in (MLP, SMALL_CONV, RESNET_18)}
+
+__all__ = [
+    "HEADS",
+    "MODELS",
+    "Architecture",
+    "LayerSize",
+    "ResNet18",
+    "SmallConv",
+    "SuperposedMLP",
+    "SuperposedModel",
+    "mlp",
+]

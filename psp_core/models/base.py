@@ -1,0 +1,172 @@
+"""What a model is: a network of superposed layers, and what is known of it before it is built."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import torch
+from torch import nn
+
+from psp_core.contexts import Context
+from psp_core.convolutions import SuperposedConv2d
+from psp_core.heads import TaskHeads
+from psp_core.layers import SuperposedLinear
+from psp_core.messages import did_you_mean
+
+# B batch, I inputs, O outputs, K tasks
+
+HEADS: Final = ("shared", "per-task")
+
+
+class SuperposedModel(nn.Module):
+    """A network in which contexts of one kind keep the tasks apart.
+
+    `forward(x, task)` takes real inputs (B, I), images as rows of pixels, and gives real logits (B, O).
+    Parameters are shared by all tasks. Buffers have the tasks first, (K, ...): contexts, and heads.
+
+    Attributes:
+        context: the contexts' kind.
+    """
+
+    def __init__(self, context: Context) -> None:
+        """Remember the contexts' kind."""
+        super().__init__()
+        self.context = context
+
+    def superposed_layers(self) -> list[SuperposedLinear | SuperposedConv2d]:
+        """The layers that have contexts, in the order of `Architecture.layer_sizes`."""
+        return [module for module in self.modules() if isinstance(module, SuperposedLinear | SuperposedConv2d)]
+
+    def bytes_per_task(self) -> int:
+        """Bytes of contexts that one more task costs the whole network; heads are not counted."""
+        return sum(self.context.bytes_per_task(len(layer.weight)) for layer in self.superposed_layers())
+
+    def bytes_once(self) -> int:
+        """Bytes of contexts that all tasks share."""
+        return sum(self.context.bytes_once(len(layer.weight)) for layer in self.superposed_layers())
+
+    def trained_buffers(self) -> set[str]:
+        """Names, as in `named_buffers()`, of the buffers that are trained whether contexts are or not: heads."""
+        heads = [(prefix, module) for prefix, module in self.named_modules() if isinstance(module, TaskHeads)]
+        return {name for prefix, module in heads for name, _ in module.named_buffers(prefix=prefix)}
+
+
+@dataclass(frozen=True)
+class LayerSize:
+    """A layer as arithmetic sees it: an (inputs x outputs) weight, applied at `positions` places.
+
+    Attributes:
+        inputs: of one place; in_channels * kh * kw for a convolution. A context has this size.
+        outputs: of one place.
+        positions: 1 for a linear layer, H' * W' (its output's pixels) for a convolution.
+        has_context: whether it is a superposed layer.
+        has_bias: whether it has `outputs` biases.
+    """
+
+    inputs: int
+    outputs: int
+    positions: int
+    has_context: bool
+    has_bias: bool
+
+
+class Build(Protocol):
+    """How a model is built of a trial's settings."""
+
+    def __call__(
+        self,
+        context: Context,
+        *,
+        width: int,
+        depth: int,
+        image_shape: tuple[int, int, int],
+        out_features: int,
+        num_tasks: int,
+        heads: str,
+        seed: int,
+        device: torch.device | None = None,
+    ) -> SuperposedModel:
+        """The network, its weights drawn.
+
+        Args:
+            context: how the tasks are kept apart.
+            width: see the model.
+            depth: see the model.
+            image_shape: of the inputs, (C, H, W); their product is I.
+            out_features: O, the logits.
+            num_tasks: K, how many contexts and heads to draw.
+            heads: `shared`, one last layer with contexts, or `per-task`, one for each task without.
+            seed: of weights, contexts and heads.
+            device: where contexts and heads are made and kept; the weights are on the CPU until moved.
+
+        Raises:
+            ValueError: settings that this model cannot have.
+        """
+
+
+class LayerSizes(Protocol):
+    """What layers a model has, known without building it."""
+
+    def __call__(
+        self, *, width: int, depth: int, image_shape: tuple[int, int, int], out_features: int
+    ) -> list[LayerSize]:
+        """The layers of the model with shared heads; with heads for each task the last one has no context.
+
+        Raises:
+            ValueError: settings that this model cannot have.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """A model, as the registry holds it.
+
+    Attributes:
+        name: as settings give it.
+        build: the network.
+        layer_sizes: its layers.
+        needs_real_context: whether it refuses complex contexts.
+        has_depth: whether its number of layers can be chosen.
+    """
+
+    name: str
+    build: Build
+    layer_sizes: LayerSizes
+    needs_real_context: bool
+    has_depth: bool = True
+
+
+def output_layer(
+    in_features: int,
+    out_features: int,
+    context: Context,
+    num_tasks: int,
+    *,
+    heads: str,
+    seed: int,
+    index: int,
+    device: torch.device | None,
+) -> SuperposedLinear | TaskHeads:
+    """A network's last layer.
+
+    Raises:
+        ValueError: `heads` is not known, or there are heads for each task and a complex context.
+    """
+    if heads not in HEADS:
+        raise ValueError(f"heads={heads!r} is not known; {did_you_mean(heads, HEADS)}")
+    if heads == "shared":
+        return SuperposedLinear(in_features, out_features, context, num_tasks, seed=seed, index=index, device=device)
+    if context.is_complex:
+        raise ValueError(
+            f"heads='per-task' needs a context of real numbers; context={context.name!r} is complex. "
+            "Use 'binary', or heads='shared'."
+        )
+    return TaskHeads(in_features, out_features, num_tasks, seed=seed, index=index, device=device)
+
+
+def conv_size(
+    in_channels: int, out_channels: int, kernel_size: int, sides: Sequence[int], *, has_context: bool = True
+) -> LayerSize:
+    """A convolution's size, given the sides of its output."""
+    height, width = sides
+    return LayerSize(in_channels * kernel_size**2, out_channels, height * width, has_context, has_bias=False)

@@ -1,0 +1,112 @@
+"""A small convolutional network, for CPUs."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from psp_core.contexts import Context
+from psp_core.convolutions import SuperposedConv2d, static_batch_norm
+from psp_core.heads import TaskHeads
+from psp_core.layers import SuperposedLinear
+from psp_core.models.base import Architecture, LayerSize, SuperposedModel, conv_size, output_layer
+
+# B batch, I inputs (pixels), O outputs
+
+NAME: Final = "small-conv"
+
+
+class SmallConv(SuperposedModel):
+    """3x3 convolutions with contexts, each followed by static batch norm, relu and pooling; a linear layer.
+
+    Pooling takes the largest of 2x2 pixels, as long as both sides are at least 4. The linear layer
+    reads the channels' means over what pixels are left. Inputs (B, I), logits (B, O).
+
+    Source: ours, as small as a network with convolutions can be; a context on every convolution as in
+    paper A's formula (papers.md, A2), batch norm as in the authors' ResNets (A7).
+    """
+
+    def __init__(
+        self,
+        convolutions: Sequence[SuperposedConv2d],
+        last: SuperposedLinear | TaskHeads,
+        context: Context,
+        image_shape: tuple[int, int, int],
+    ) -> None:
+        """Chain the layers."""
+        super().__init__(context)
+        self.image_shape = image_shape
+        self.convolutions = nn.ModuleList(convolutions)
+        self.last = last
+
+    def forward(self, x: Tensor, task: int) -> Tensor:
+        """Logits of a batch of task `task`, shapes (B, I) to (B, O)."""
+        h = x.reshape(-1, *self.image_shape)
+        for convolution in self.convolutions:
+            h = static_batch_norm(convolution(h, task)).relu()
+            if _is_pooled(h.shape[-2:]):
+                h = F.max_pool2d(h, 2)
+        logits: Tensor = self.last(h.mean(dim=(-2, -1)), task)
+        return logits
+
+
+def small_conv(
+    context: Context,
+    *,
+    width: int,
+    depth: int,
+    image_shape: tuple[int, int, int],
+    out_features: int,
+    num_tasks: int,
+    heads: str,
+    seed: int,
+    device: torch.device | None = None,
+) -> SmallConv:
+    """A network with `depth` convolutions, of width, 2 width, 4 width, ... channels.
+
+    Raises:
+        ValueError: `depth` is 0, or the context is complex.
+    """
+    channels = _channels(width, depth, image_shape)
+    convolutions = [
+        SuperposedConv2d(i, o, 3, context, num_tasks, seed=seed, index=index, device=device)
+        for index, (i, o) in enumerate(pairwise(channels))
+    ]
+    last = output_layer(
+        channels[-1], out_features, context, num_tasks, heads=heads, seed=seed, index=depth, device=device
+    )
+    return SmallConv(convolutions, last, context, image_shape)
+
+
+def layer_sizes(*, width: int, depth: int, image_shape: tuple[int, int, int], out_features: int) -> list[LayerSize]:
+    """The convolutions and the linear layer.
+
+    Raises:
+        ValueError: `depth` is 0.
+    """
+    channels, sizes = _channels(width, depth, image_shape), []
+    sides: Sequence[int] = image_shape[1:]
+    for i, o in pairwise(channels):
+        sizes.append(conv_size(i, o, 3, sides))
+        sides = [side // 2 for side in sides] if _is_pooled(sides) else sides
+    return [*sizes, LayerSize(channels[-1], out_features, 1, has_context=True, has_bias=True)]
+
+
+def _channels(width: int, depth: int, image_shape: tuple[int, int, int]) -> list[int]:
+    """Of the image and of each convolution's output."""
+    if depth < 1:
+        raise ValueError(
+            f"depth={depth} must be at least 1 for model={NAME!r}, which has so many convolutions; "
+            "give 1 or more, or use model='mlp' for a single linear layer."
+        )
+    return [image_shape[0], *(width * 2**layer for layer in range(depth))]
+
+
+def _is_pooled(sides: Sequence[int]) -> bool:
+    return min(sides) >= 4
+
+
+SMALL_CONV: Final = Architecture(name=NAME, build=small_conv, layer_sizes=layer_sizes, needs_real_context=True)

@@ -1,0 +1,186 @@
+"""Retrieval without training: how much noise K - 1 stored models leave on the one that is retrieved.
+
+K given linear models w(s) are stored in one weight vector, each under its own context, W = sum_s w(s) c(s)^-1.
+Retrieving model k gives w(k) and crosstalk: eps = sum_{s != k} w(s) c(s)^-1 c(k) x on an input x. Paper A's
+Propositions 1 and 2 say what its mean and its second moment are (papers.md, A6).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from psp_core.contexts import CONTEXTS, Context
+from psp_core.messages import lookup
+from psp_core.randomness import generator
+
+# K models, I inputs of each, O outputs of each, B inputs vectors, G groups of K models; 2 = real and imaginary part
+
+OUTPUTS: Final = 16
+BATCH: Final = 16
+"""Output neurons of each model and input vectors: so many more samples of the crosstalk from each draw of contexts."""
+
+ELEMENTWISE: Final = {"binary": 1.0, "complex": 1.0, "one-power": 1.0, "gaussian": 1.0, "ternary": 4 / 9}
+"""Contexts under which one other model's second moment is so many times sum_i |w_i|^2 |x_i|^2: that of c(s) c(k)."""
+
+SPREAD: Final = {"rotation", "signed-permutation", "structured-rotation", "structured-rotation-1"}
+"""Contexts under which it is |w|^2 |x|^2 / N, whatever the directions: every input meets every weight alike.
+
+The paper has it for rotations. For signs before and after one Hadamard transform it is as exact where N is a power
+of two: E (D H D' H D'')_ij^2 = sum_l H_il^2 H_lj^2 = 1/N. Other sizes are cut into blocks, for which it is close.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetrievalConfig:
+    """One measurement of crosstalk.
+
+    Args:
+        context: under what the models are stored.
+        width: N, the inputs of each model.
+        num_tasks: the most models that are stored together; 2, 4, 8, ... up to it are measured.
+        num_draws: how often all contexts are drawn anew; models and inputs stay.
+        alignment: eta, in [0, 1): the part of its largest possible response that a model has to an input,
+            |<w, x>| = eta |w| |x|, as a trained model responds to what it was trained on. All models
+            and inputs have the same direction in common.
+        support: the share of a layer's inputs that models and inputs use, in (0, 1]; zeros elsewhere, as
+            around the digits of MNIST.
+        seed: of the models, the inputs and the contexts.
+
+    Raises:
+        ValueError: a value breaks its rule.
+    """
+
+    context: str = "binary"
+    width: int = 1024
+    num_tasks: int = 64
+    num_draws: int = 8
+    alignment: float = 0.0
+    support: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every setting."""
+        context = lookup("context", self.context, CONTEXTS)
+        for name, least in (("width", 1), ("num_tasks", 2), ("num_draws", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}.")
+        if not 0 <= self.alignment < 1 or not 0 < self.support <= 1:
+            raise ValueError(f"alignment={self.alignment} must lie in [0, 1), and support={self.support} in (0, 1].")
+        if self.num_tasks & (self.num_tasks - 1):
+            raise ValueError(f"num_tasks={self.num_tasks} must be a power of two: 2, 4, 8, ... models are measured.")
+        most = context.max_tasks(self.width)
+        if most is not None and self.num_tasks > most:
+            raise ValueError(
+                f"context={self.context!r} has {most} different contexts for {self.width} inputs; "
+                f"num_tasks={self.num_tasks} need more: give fewer, or a larger width."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crosstalk:
+    """What was measured with K models stored together; lengths are relative to E |w|^2 |x|^2.
+
+    Attributes:
+        num_models: K.
+        mean: of eps over all samples, as a multiple of its own root mean square: 0 by Proposition 1.
+        second_moment: E |eps|^2; (K - 1) / N where energies spread evenly.
+        predicted: the same by Proposition 2; NaN where the paper has none for this context.
+        distortion: E |own model retrieved - own model|^2: 0 for orthogonal contexts, up to rounding.
+        num_samples: responses that were measured.
+    """
+
+    num_models: int
+    mean: float
+    second_moment: float
+    predicted: float
+    distortion: float
+    num_samples: int
+
+
+def crosstalk(config: RetrievalConfig, device: torch.device | None = None) -> Iterator[list[Crosstalk]]:
+    """Measure crosstalk; after each draw of contexts yields what all draws so far say, one entry for each K."""
+    context = CONTEXTS[config.context]
+    parts = (2,) if context.is_complex else ()
+    models = _vectors(config, "models", (config.num_tasks, OUTPUTS), parts).transpose(1, -1).to(device)
+    x = _vectors(config, "inputs", (BATCH,), parts).to(device)
+    numbers = [2**level for level in range(1, config.num_tasks.bit_length())]
+    totals = torch.zeros(len(numbers), len(_SUMS), dtype=torch.float64)
+    for draw in range(config.num_draws):
+        contexts = context.sample(config.num_tasks, config.width, generator(config.seed, "contexts", draw), device)
+        for row, num_models in enumerate(numbers):
+            groups = zip(models.split(num_models), contexts.split(num_models), strict=True)
+            totals[row] += sum(_sums(context, *group, x) for group in groups)
+        yield [
+            _summary(number, dict(zip(_SUMS, row.tolist(), strict=True)))
+            for number, row in zip(numbers, totals, strict=True)
+        ]
+
+
+def _vectors(config: RetrievalConfig, purpose: str, number: tuple[int, ...], parts: tuple[int, ...]) -> Tensor:
+    """Gaussian vectors (*number, *parts, N), with a direction in common with all others of the seed."""
+    common = torch.randn(*parts, config.width, generator=generator(config.seed, "common"))
+    own = torch.randn(*number, *parts, config.width, generator=generator(config.seed, purpose))
+    vectors = math.sqrt(config.alignment) * common + math.sqrt(1 - config.alignment) * own
+    used = torch.randperm(config.width, generator=generator(config.seed, "support"))
+    return vectors * (used < config.support * config.width)
+
+
+_SUMS: Final = ("mean", "second_moment", "predicted", "distortion", "scale", "number")
+
+
+def _sums(context: Context, models: Tensor, contexts: Tensor, x: Tensor) -> Tensor:
+    """What one group of K models adds: sums over its models, outputs and inputs, in the order of `_SUMS`."""
+    stored = context.store(models, contexts)
+    own = context.retrieve(stored, contexts)
+    retrieved = context.retrieve(stored.sum(0).expand_as(stored), contexts)
+    eps, distortion = _responses(retrieved - own, x), _responses(own - models, x)
+    energy_KIO, energy_BI = (_energy(models, 2), _energy(x, 1)) if context.is_complex else (models**2, x**2)
+    lengths = energy_KIO.sum(1)  # KO
+    scale = lengths.sum() * energy_BI.sum()
+    values = [
+        eps.real.sum(),
+        eps.abs().square().sum(),
+        _predicted(context, energy_KIO, energy_BI),
+        distortion.abs().square().sum(),
+        scale,
+        torch.tensor(float(eps.numel())),
+    ]
+    return torch.stack([value.double().cpu() for value in values])
+
+
+def _responses(weights: Tensor, x: Tensor) -> Tensor:
+    """Each model's outputs on each input, (K, B, O), complex where they are."""
+    if weights.dim() == 3:
+        return torch.einsum("bi,kio->kbo", x, weights)
+    return torch.einsum("bi,kio->kbo", torch.complex(*x.unbind(1)), torch.complex(*weights.unbind(2)))
+
+
+def _energy(x: Tensor, dim: int) -> Tensor:
+    return x.square().sum(dim)
+
+
+def _predicted(context: Context, energy_KIO: Tensor, energy_BI: Tensor) -> Tensor:
+    """Proposition 2, summed over models, inputs and outputs: what K - 1 others leave on each."""
+    others_KIO = energy_KIO.sum(0) - energy_KIO
+    if context.name in ELEMENTWISE:
+        return ELEMENTWISE[context.name] * torch.einsum("bi,kio->", energy_BI, others_KIO)
+    if context.name in SPREAD:
+        return others_KIO.sum() * energy_BI.sum() / energy_BI.shape[1]
+    return torch.tensor(float("nan"))
+
+
+def _summary(num_models: int, sums: dict[str, float]) -> Crosstalk:
+    root_mean_square = math.sqrt(sums["second_moment"] / sums["number"]) or math.nan
+    return Crosstalk(
+        num_models=num_models,
+        mean=sums["mean"] / sums["number"] / root_mean_square,
+        second_moment=sums["second_moment"] / sums["scale"],
+        predicted=sums["predicted"] / sums["scale"],
+        distortion=sums["distortion"] / sums["scale"],
+        num_samples=int(sums["number"]),
+    )

@@ -1,0 +1,141 @@
+"""Choosing a context as the stream goes on: by task, mixed with its neighbours, blended, multiplied."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from psp_core.contexts import CONTEXTS
+from psp_core.contexts.complex import Complex, complex_product, unit_phasors
+from psp_core.contexts.diagonal import Diagonal
+from psp_core.randomness import generator
+
+# C contexts in use, P positions; ... one context's shape
+
+Contexts = Callable[[Tensor, Tensor, torch.Generator], Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Which context is used at a position of the stream, made of the C contexts that were drawn.
+
+    Attributes:
+        name: as in a study.
+        contexts: from the drawn contexts (C, ...), positions (P,) in [0, C) and a generator, the used
+            ones (P, ...). A position counts contexts: 2.5 is the middle of what belongs to context 2.
+        is_continuous: the context changes at every step, not only where a whole position is reached.
+        is_nested: what is used at a position does not depend on C.
+        needs: what the contexts must be: any kind, `diagonal` (one number, or phasor, for each input),
+            or `complex`.
+    """
+
+    name: str
+    contexts: Contexts
+    is_continuous: bool = False
+    is_nested: bool = True
+    needs: str = "any"
+
+    def check(self, context: str) -> None:
+        """Refuse contexts that this schedule cannot combine.
+
+        Raises:
+            ValueError: names what it needs.
+        """
+        chosen = CONTEXTS[context]
+        kinds = {"any": object, "diagonal": Diagonal | Complex, "complex": Complex}
+        if not isinstance(chosen, kinds[self.needs]):
+            raise ValueError(
+                f"schedule={self.name!r} combines {self.needs} contexts; context={context!r} is not of that kind: "
+                f"use {'complex' if self.needs == 'complex' else 'binary or complex'!r}, or schedule 'task'."
+            )
+
+
+def reschedule(model: nn.Module, schedule: Schedule, positions_per_context: int, seed: int) -> None:
+    """Put in place of every layer's C contexts those that are used at C * positions_per_context positions.
+
+    Afterwards the network's `task` is the number of a position.
+    """
+    for layer in model.modules():
+        if isinstance(drawn := layer._buffers.get("contexts"), Tensor):
+            positions = torch.arange(len(drawn) * positions_per_context) / positions_per_context
+            layer.contexts = schedule.contexts(drawn, positions, generator(seed, "schedule"))
+            layer.num_tasks = len(positions)
+
+
+def _by_task(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    return contexts[positions.long()]
+
+
+def _local_mix(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """Phase ( phi(c-1) + phi(c) + phi(c+1) ) / 3, neighbours wrapping at C (paper A, Supp. eq. 12).
+
+    The authors' code wraps at the 50 contexts it has room for, so that the first mixes with one that is never used.
+    """
+    phases = _phases(contexts)
+    return unit_phasors(sum(phases[c] for c in _neighbours(positions, len(contexts))) / 3)
+
+
+def _local_product(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """c(c-1) c(c) c(c+1), neighbours wrapping at C."""
+    return reduce(_product_of(contexts), (contexts[c] for c in _neighbours(positions, len(contexts))))
+
+
+def _random(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """Any of the C, drawn once for each place: some are used for several tasks and some for none."""
+    chosen = torch.randint(len(contexts), (len(contexts),), generator=rng)
+    return contexts[chosen[positions.long()]]
+
+
+def _cosine(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """cos(pi f / 2) c(c) + sin(pi f / 2) c(c+1) at c + f: from one to the next, the mean square unchanged."""
+    here = positions.long()
+    quarter = (positions - here) * (torch.pi / 2)
+    shape = (-1, *[1] * (contexts.dim() - 1))
+    following = contexts[(here + 1) % len(contexts)]
+    return quarter.cos().view(shape) * contexts[here] + quarter.sin().view(shape) * following
+
+
+def _cumulative_product(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """c(0) c(1) ... c(c): each context takes the last one further (paper A, Supp. eq. 11)."""
+    product = _product_of(contexts)
+    products = [contexts[0]]
+    for context in contexts[1:]:
+        products.append(product(products[-1], context))
+    return torch.stack(products)[positions.long()]
+
+
+def _one_power(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """The first context to the power of 1 + position, which need not be whole, as in the released code."""
+    return unit_phasors(torch.einsum("p,...->p...", 1 + positions.double(), _phases(contexts)[0]))
+
+
+def _phases(contexts: Tensor) -> Tensor:
+    """The angles of phasors, in [-pi, pi]: shape (..., 2, I) to (..., I), in double precision."""
+    real, imaginary = contexts.double().unbind(-2)
+    return torch.atan2(imaginary, real)
+
+
+def _neighbours(positions: Tensor, num_contexts: int) -> list[Tensor]:
+    return [(positions.long() + offset) % num_contexts for offset in (-1, 0, 1)]
+
+
+def _product_of(contexts: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """The product of diagonal contexts: phasors have two dimensions each."""
+    return complex_product if contexts.dim() == 3 else torch.mul
+
+
+SCHEDULES: Final[dict[str, Schedule]] = {
+    schedule.name: schedule
+    for schedule in (
+        Schedule(name="task", contexts=_by_task),
+        Schedule(name="local-mix", contexts=_local_mix, is_nested=False, needs="complex"),
+        Schedule(name="local-product", contexts=_local_product, is_nested=False, needs="diagonal"),
+        Schedule(name="random", contexts=_random, is_nested=False),
+        Schedule(name="cosine", contexts=_cosine, is_continuous=True, is_nested=False, needs="diagonal"),
+        Schedule(name="cumulative-product", contexts=_cumulative_product, needs="diagonal"),
+        Schedule(name="one-power", contexts=_one_power, is_continuous=True, needs="complex"),
+    )
+}

@@ -1,0 +1,93 @@
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from psp_core.contexts import CONTEXTS
+from psp_core.convolutions import SuperposedConv2d, static_batch_norm
+from tests.contracts import rng
+
+REAL = ["none", "binary", "rotation"]
+
+
+def conv(context: str, kernel_size: int = 3, stride: int = 1, **settings: int) -> SuperposedConv2d:
+    return SuperposedConv2d(2, 4, kernel_size, CONTEXTS[context], 3, stride=stride, **{"seed": 1, **settings})
+
+
+def images() -> Tensor:
+    return torch.randn(5, 2, 8, 8, generator=rng())
+
+
+@pytest.mark.parametrize(("kernel_size", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (1, 2, 0), (5, 1, 2)])
+def test_signs_multiply_the_kernel(kernel_size: int, stride: int, padding: int) -> None:
+    layer = conv("binary", kernel_size, stride)
+    kernel = torch.empty(4, 2, kernel_size, kernel_size)
+    for n in range(4):
+        kernel[n] = (layer.weight[:, n] * layer.contexts[2]).detach().view(2, kernel_size, kernel_size)
+    torch.testing.assert_close(layer(images(), task=2), F.conv2d(images(), kernel, stride=stride, padding=padding))
+
+
+@pytest.mark.parametrize("context", REAL)
+def test_a_bound_kernel_answers_as_bound_patches_do(context: str) -> None:
+    """A convolution is a linear layer on every patch, of which `bind` knows what it does."""
+    layer = conv(context)
+    patches_BLI = F.unfold(images(), 3, padding=1).mT
+    bound = torch.stack([layer.context.bind(patches, layer.contexts[1]) for patches in patches_BLI])
+    expected = (bound @ layer.weight).mT.unflatten(-1, (8, 8))
+    torch.testing.assert_close(layer(images(), task=1), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("context", REAL)
+def test_one_stored_kernel_is_retrieved_exactly(context: str) -> None:
+    layer, plain = conv(context), torch.randn(4, 2, 3, 3, generator=rng(1))
+    with torch.no_grad():
+        layer.weight.copy_(layer.context.store(plain.flatten(1).mT, layer.contexts[0]))
+        torch.testing.assert_close(layer.kernel(0), plain)
+        torch.testing.assert_close(layer(images(), task=0), F.conv2d(images(), plain, padding=1), rtol=1e-4, atol=1e-5)
+
+
+def test_initial_kernels_are_kaiming_normal_by_fan_out() -> None:
+    """Var w = 2 / (O kh kw): the outputs count, not the inputs."""
+    layer = SuperposedConv2d(16, 64, 3, CONTEXTS["binary"], 1, seed=0)
+    assert layer.weight.shape == (16 * 9, 64)
+    torch.testing.assert_close(layer.weight.square().mean(), torch.tensor(2 / (64 * 9)), rtol=0.03, atol=0)
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+
+
+def test_contexts_have_one_filters_size() -> None:
+    assert conv("binary").contexts.shape == (3, 18)
+    assert conv("rotation", 1).contexts.shape == (3, 2, 2)
+    assert conv("none").contexts.shape == (3, 0)
+
+
+def test_layers_of_one_seed_differ_by_their_index() -> None:
+    first, second = conv("binary", index=0), conv("binary", index=1)
+    assert not torch.equal(first.weight, second.weight)
+    assert not torch.equal(first.contexts, second.contexts)
+    assert torch.equal(first.weight, conv("rotation", index=0).weight)
+
+
+@pytest.mark.parametrize("task", [-1, 3])
+def test_a_task_without_a_context_is_refused(task: int) -> None:
+    with pytest.raises(IndexError, match=rf"task={task} must lie in 0\.\.2"):
+        conv("binary")(images(), task=task)
+
+
+@pytest.mark.parametrize("context", ["complex", "one-power"])
+def test_complex_contexts_are_refused(context: str) -> None:
+    with pytest.raises(ValueError, match=rf"real numbers; context='{context}' is complex. Use 'binary'"):
+        conv(context)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_static_batch_norm_is_pytorchs_without_affine_and_statistics(training: bool) -> None:
+    """At every batch anew, whatever came before it."""
+    norm = nn.BatchNorm2d(2, affine=False, track_running_stats=False).train(training)
+    for x in (images(), 7 + 3 * images().flip(0), images()):
+        torch.testing.assert_close(static_batch_norm(x), norm(x))
+    torch.testing.assert_close(static_batch_norm(7 + 3 * images()), static_batch_norm(images()), rtol=1e-4, atol=1e-4)
+
+
+def test_static_batch_norm_needs_two_numbers_for_each_channel() -> None:
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        static_batch_norm(torch.ones(1, 2, 1, 1))
