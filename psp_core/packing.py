@@ -69,8 +69,9 @@ class Pack:
             for name, parameter in model.named_parameters():
                 self.parameters[name][e] = parameter.detach()
         self.device_type, self.dtype = device.type, dtype
-        plain = isinstance(models[0], SuperposedMLP) and not models[0].trained_buffers()
-        self._mlp = PackedMLP(models[0].context, dtype) if plain else None
+        first = models[0]
+        plain = isinstance(first, SuperposedMLP) and not first.trained_buffers()
+        self._mlp = PackedMLP(first.context, dtype) if isinstance(first, SuperposedMLP) and plain else None
         self._by_hand = plain and not learned
         self._skeleton = models[0].to("meta")
 
@@ -98,11 +99,11 @@ class Pack:
             The loss in nats, shape (E,).
         """
         if self._mlp and self._by_hand:
-            parameters, gradients = _layers(self.parameters), _layers(self.parameter_gradients)
-            return self._mlp.loss_and_gradients(parameters, list(self.contexts.values()), gradients, x_EBI, labels_EB)
+            layers, into = _layers(self.parameters), _layers(self.parameter_gradients)
+            return self._mlp.loss_and_gradients(layers, list(self.contexts.values()), into, x_EBI, labels_EB)
         gradients, loss_E = self._functional_gradients(x_EBI, labels_EB)
-        for name, into in (*self.parameter_gradients.items(), *self.learned_gradients.items()):
-            into.copy_(gradients[name])
+        for name, gradient in (*self.parameter_gradients.items(), *self.learned_gradients.items()):
+            gradient.copy_(gradients[name])
         return loss_E
 
     def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> tuple[Tensors, Tensor]:
@@ -112,7 +113,8 @@ class Pack:
         inputs = (self.parameters | self.learned, self.contexts, x_EBI, labels_EB)
         if len(self) == 1:  # autograd alone costs less
             return _autograd(loss, *inputs)
-        return vmap(grad_and_value(loss))(*inputs)  # type: ignore[no-any-return]
+        gradients, loss_E = vmap(grad_and_value(loss))(*inputs)
+        return gradients, loss_E
 
     def _call(self, tensors: Tensors, x_BI: Tensor) -> Tensor:
         """The logits of one member with these parameters and these rows of its buffers."""

@@ -6,16 +6,16 @@ Propositions 1 and 2 say what its mean and its second moment are (papers.md, A6)
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+import time
+from dataclasses import dataclass, fields
+from typing import Any, Final, get_type_hints
 
 import torch
 from torch import Tensor
 
 from psp_core.contexts import CONTEXTS, Context
-from psp_core.messages import lookup
 from psp_core.randomness import generator
+from psp_core.settings import Settings
 
 # K models, I inputs of each, O outputs of each, B inputs vectors, G groups of K models; 2 = real and imaginary part
 
@@ -63,22 +63,59 @@ class RetrievalConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check every setting."""
-        context = lookup("context", self.context, CONTEXTS)
-        for name, least in (("width", 1), ("num_tasks", 2), ("num_draws", 1), ("seed", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}.")
-        if not 0 <= self.alignment < 1 or not 0 < self.support <= 1:
-            raise ValueError(f"alignment={self.alignment} must lie in [0, 1), and support={self.support} in (0, 1].")
+        """Check every setting, then the combinations."""
+        for field in fields(self):
+            object.__setattr__(self, field.name, RETRIEVAL_SETTINGS.check(field.name, getattr(self, field.name)))
         if self.num_tasks & (self.num_tasks - 1):
             raise ValueError(f"num_tasks={self.num_tasks} must be a power of two: 2, 4, 8, ... models are measured.")
-        most = context.max_tasks(self.width)
+        most = CONTEXTS[self.context].max_tasks(self.width)
         if most is not None and self.num_tasks > most:
             raise ValueError(
                 f"context={self.context!r} has {most} different contexts for {self.width} inputs; "
                 f"num_tasks={self.num_tasks} need more: give fewer, or a larger width."
             )
+
+    @property
+    def method(self) -> str:
+        """What kind of trial this is."""
+        return "retrieval"
+
+    @property
+    def dataset(self) -> None:
+        """None is needed."""
+        return None
+
+    @property
+    def num_visits(self) -> int:
+        """Draws of all contexts: the pieces in which it is measured, as a network is trained in tasks."""
+        return self.num_draws
+
+    @property
+    def num_products(self) -> int:
+        """Multiplications in all, about: binding, responding, and drawing where that takes a decomposition."""
+        context = CONTEXTS[self.context]
+        of_context = context.num_products(self.width)
+        levels = self.num_tasks.bit_length() - 1
+        of_draw = levels * OUTPUTS * (3 * of_context + self.width * (BATCH + 10)) + 2 * self.width * of_context
+        return self.num_draws * self.num_tasks * of_draw
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that it needs: contexts, and models in several states."""
+        parts = 2 if CONTEXTS[self.context].is_complex else 1
+        contexts = math.prod(CONTEXTS[self.context].shape(self.width))
+        return 4 * self.num_tasks * (contexts + 8 * parts * self.width * OUTPUTS)
+
+
+RETRIEVAL_SETTINGS: Final = Settings(
+    kinds=get_type_hints(RetrievalConfig),
+    choices={"context": CONTEXTS},
+    least={"width": 1, "num_tasks": 2, "num_draws": 1, "seed": 0},
+    rules={
+        "alignment": (lambda value: 0 <= value < 1, "must lie in [0, 1)."),
+        "support": (lambda value: 0 < value <= 1, "must lie in (0, 1]; leave it out for all inputs."),
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,23 +139,71 @@ class Crosstalk:
     num_samples: int
 
 
-def crosstalk(config: RetrievalConfig, device: torch.device | None = None) -> Iterator[list[Crosstalk]]:
-    """Measure crosstalk; after each draw of contexts yields what all draws so far say, one entry for each K."""
-    context = CONTEXTS[config.context]
-    parts = (2,) if context.is_complex else ()
-    models = _vectors(config, "models", (config.num_tasks, OUTPUTS), parts).transpose(1, -1).to(device)
-    x = _vectors(config, "inputs", (BATCH,), parts).to(device)
-    numbers = [2**level for level in range(1, config.num_tasks.bit_length())]
-    totals = torch.zeros(len(numbers), len(_SUMS), dtype=torch.float64)
-    for draw in range(config.num_draws):
-        contexts = context.sample(config.num_tasks, config.width, generator(config.seed, "contexts", draw), device)
-        for row, num_models in enumerate(numbers):
-            groups = zip(models.split(num_models), contexts.split(num_models), strict=True)
-            totals[row] += sum(_sums(context, *group, x) for group in groups)
-        yield [
-            _summary(number, dict(zip(_SUMS, row.tolist(), strict=True)))
-            for number, row in zip(numbers, totals, strict=True)
-        ]
+@dataclass(frozen=True, kw_only=True)
+class RetrievalResult:
+    """What one trial measured: an entry for each number of models, and the seconds it took."""
+
+    config: RetrievalConfig
+    crosstalk: list[Crosstalk]
+    seconds: float
+
+
+class Retrieval:
+    """Measures crosstalk, one draw of all contexts after another.
+
+    Goes on as `PackTraining` does, so that a worker can run either; a draw is its task.
+
+    Args:
+        config: what to measure.
+        device: where.
+    """
+
+    def __init__(self, config: RetrievalConfig, device: torch.device) -> None:
+        """Draw the models and the inputs."""
+        self.config, self.configs = config, [config]
+        self.device = device
+        self.context = CONTEXTS[config.context]
+        parts = (2,) if self.context.is_complex else ()
+        self.models = _vectors(config, "models", (config.num_tasks, OUTPUTS), parts).transpose(1, -1).to(device)
+        self.inputs = _vectors(config, "inputs", (BATCH,), parts).to(device)
+        self.numbers = [2**level for level in range(1, config.num_tasks.bit_length())]
+        self.sums = torch.zeros(len(self.numbers), len(_SUMS), dtype=torch.float64)
+        self.tasks_seen = 0
+        self.seconds = 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether all draws were made."""
+        return self.tasks_seen == self.config.num_draws
+
+    @torch.no_grad()
+    def train_task(self) -> None:
+        """Draw all contexts once more and measure with them."""
+        start = time.perf_counter()
+        rng = generator(self.config.seed, "contexts", self.tasks_seen)
+        contexts = self.context.sample(self.config.num_tasks, self.config.width, rng, self.device)
+        for row, num_models in enumerate(self.numbers):
+            for models, own in zip(
+                torch.split(self.models, num_models), torch.split(contexts, num_models), strict=True
+            ):
+                self.sums[row] += _sums(self.context, models, own, self.inputs)
+        self.tasks_seen += 1
+        self.seconds += time.perf_counter() - start
+
+    def results(self) -> list[RetrievalResult]:
+        """What the draws so far say."""
+        named = [dict(zip(_SUMS, row, strict=True)) for row in self.sums.tolist()]
+        crosstalk = [_summary(number, sums) for number, sums in zip(self.numbers, named, strict=True)]
+        return [RetrievalResult(config=self.config, crosstalk=crosstalk, seconds=self.seconds)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it is, as tensors and plain values."""
+        return {"sums": self.sums, "tasks_seen": self.tasks_seen, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.sums.copy_(state["sums"])
+        self.tasks_seen, self.seconds = state["tasks_seen"], state["seconds"]
 
 
 def _vectors(config: RetrievalConfig, purpose: str, number: tuple[int, ...], parts: tuple[int, ...]) -> Tensor:

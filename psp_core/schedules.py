@@ -6,11 +6,12 @@ from functools import reduce
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from psp_core.contexts import CONTEXTS
 from psp_core.contexts.complex import Complex, complex_product, unit_phasors
 from psp_core.contexts.diagonal import Diagonal
+from psp_core.models import SuperposedModel
 from psp_core.randomness import generator
 
 # C contexts in use, P positions; ... one context's shape
@@ -53,16 +54,15 @@ class Schedule:
             )
 
 
-def reschedule(model: nn.Module, schedule: Schedule, positions_per_context: int, seed: int) -> None:
+def reschedule(model: SuperposedModel, schedule: Schedule, positions_per_context: int, seed: int) -> None:
     """Put in place of every layer's C contexts those that are used at C * positions_per_context positions.
 
     Afterwards the network's `task` is the number of a position.
     """
-    for layer in model.modules():
-        if isinstance(drawn := layer._buffers.get("contexts"), Tensor):
-            positions = torch.arange(len(drawn) * positions_per_context) / positions_per_context
-            layer.contexts = schedule.contexts(drawn, positions, generator(seed, "schedule"))
-            layer.num_tasks = len(positions)
+    for layer in model.superposed_layers():
+        positions = torch.arange(len(layer.contexts) * positions_per_context) / positions_per_context
+        layer.contexts = schedule.contexts(layer.contexts, positions, generator(seed, "schedule"))
+        layer.num_tasks = len(positions)
 
 
 def _by_task(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
@@ -75,7 +75,7 @@ def _local_mix(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Ten
     The authors' code wraps at the 50 contexts it has room for, so that the first mixes with one that is never used.
     """
     phases = _phases(contexts)
-    return unit_phasors(sum(phases[c] for c in _neighbours(positions, len(contexts))) / 3)
+    return unit_phasors(torch.stack([phases[c] for c in _neighbours(positions, len(contexts))]).mean(0))
 
 
 def _local_product(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:

@@ -1,19 +1,16 @@
 """One trial's configuration: every setting that can change its result."""
 
-import contextlib
 import math
-import types
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, get_args, get_type_hints
+from typing import Final, get_type_hints
 
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
-from psp_core.messages import did_you_mean, lookup
-from psp_core.models import MODELS, LayerSize
+from psp_core.models import HEADS, MODELS, LayerSize
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
+from psp_core.settings import Settings
 from psp_core.streams import STREAMS
 
 
@@ -90,7 +87,8 @@ class TrialConfig:
     def __post_init__(self) -> None:
         """Check every setting, then the combinations."""
         for field in fields(self):
-            object.__setattr__(self, field.name, check_setting(field.name, getattr(self, field.name)))
+            object.__setattr__(self, field.name, TRIAL_SETTINGS.check(field.name, getattr(self, field.name)))
+        object.__setattr__(self, "milestones", tuple(sorted({int(number) for number in self.milestones})))
         if self.permute_first and not STREAMS[self.stream].is_permuted:
             raise ValueError(f"permute_first=true does not apply to stream={self.stream!r}; leave it out.")
         STREAMS[self.stream].check(self)
@@ -227,91 +225,33 @@ class TrialConfig:
         return sorted({0, newest}) if self.eval_tasks == "ends" else [0]
 
 
-_CHOICES: Final[dict[str, Mapping[str, object]]] = {
-    "dataset": DATASETS,
-    "stream": STREAMS,
-    "model": MODELS,
-    "heads": {"shared": None, "per-task": None},
-    "schedule": SCHEDULES,
-    "context": CONTEXTS,
-    "optimiser": OPTIMISERS,
-    "eval_tasks": {"all": None, "ends": None, "first": None},
-    "precision": PRECISIONS,
-}
-_AT_LEAST: Final = {
-    "width": 1,
-    "depth": 0,
-    "num_tasks": 1,
-    "classes_per_task": 1,
-    "num_cycles": 1,
-    "contexts_per_task": 1,
-    "batch_size": 1,
-    "steps_per_task": 1,
-    "eval_samples": 1,
-    "seed": 0,
-}
-_KINDS: Final = get_type_hints(TrialConfig)
-SETTINGS: Final = tuple(_KINDS)
-
-
-def check_setting(key: str, value: Any) -> Any:  # noqa: ANN401  (a value from a YAML file)
-    """The value as the setting's type, or an error that names key, value, rule and remedy.
-
-    Numbers may come as text (YAML reads 1e-4 as a string).
-
-    Raises:
-        ValueError: unknown key, wrong type, or out of range.
-    """
-    if key not in _KINDS:
-        raise ValueError(f"{key!r} is not a setting; {did_you_mean(key, SETTINGS)}")
-    kind = _KINDS[key]
-    if isinstance(kind, types.UnionType):
-        if value is None:
-            return None
-        kind = get_args(kind)[0]
-    if key == "milestones":
-        return tuple(sorted({int(v) for v in value}))
-    value = _CONVERT[kind](key, value)
-    if key in _CHOICES:
-        lookup(key, value, _CHOICES[key])
-    if key in _AT_LEAST and value < _AT_LEAST[key]:
-        raise ValueError(f"{key}={value} must be at least {_AT_LEAST[key]}; give a larger whole number.")
-    if key in _AT_LEAST and value >= 2**31:
-        raise ValueError(f"{key}={value} must be below 2**31, which is how it is stored; give a smaller whole number.")
-    if key == "lr" and not (0 < value < math.inf):
-        raise ValueError(f"lr={value} must be a positive, finite number; the paper's is 1e-4.")
-    if key == "momentum" and not 0 <= value < 1:
-        raise ValueError(f"momentum={value} must lie in [0, 1); leave it out for none.")
-    return value
-
-
-def _to_int(key: str, value: object) -> int:
-    if isinstance(value, str):
-        with contextlib.suppress(ValueError):
-            value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{key}={value!r} must be a whole number; write it without quotes or decimals.")
-    return value
-
-
-def _to_float(key: str, value: object) -> float:
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with contextlib.suppress(ValueError, OverflowError):
-            return float(value)
-    raise ValueError(f"{key}={value!r} must be a number, such as 0.001.")
-
-
-def _to_bool(key: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{key}={value!r} must be true or false, without quotes.")
-    return value
-
-
-def _to_str(key: str, value: object) -> str:
-    if not isinstance(value, str):
-        hint = " (an empty value means no value: quote it if you meant a name)" if value is None else ""
-        raise ValueError(f"{key}={value!r} must be a name{hint}; {did_you_mean(value, _CHOICES[key])}")
-    return value
-
-
-_CONVERT: Final[dict[Any, Any]] = {int: _to_int, float: _to_float, bool: _to_bool, str: _to_str}
+TRIAL_SETTINGS: Final = Settings(
+    kinds=get_type_hints(TrialConfig),
+    choices={
+        "dataset": DATASETS,
+        "stream": STREAMS,
+        "model": MODELS,
+        "heads": dict.fromkeys(HEADS),
+        "schedule": SCHEDULES,
+        "context": CONTEXTS,
+        "optimiser": OPTIMISERS,
+        "eval_tasks": dict.fromkeys(("all", "ends", "first")),
+        "precision": PRECISIONS,
+    },
+    least={
+        "width": 1,
+        "depth": 0,
+        "num_tasks": 1,
+        "classes_per_task": 1,
+        "num_cycles": 1,
+        "contexts_per_task": 1,
+        "batch_size": 1,
+        "steps_per_task": 1,
+        "eval_samples": 1,
+        "seed": 0,
+    },
+    rules={
+        "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
+        "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
+    },
+)

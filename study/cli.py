@@ -206,16 +206,14 @@ def _open(study: str, out: str | None, assignments: list[str] | None) -> "tuple[
 
 
 def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
-    from psp_core.cost import member_bytes
     from psp_core.devices import compiler_missing
     from study.plan import duration
     from study.progress import clock, describe
 
     sizes = sorted({len(pack.trials) for pack in packs})
-    by_member = sorted(packs, key=lambda pack: member_bytes(pack.trials[0]))
+    by_member = sorted(packs, key=lambda pack: pack.member_bytes)
     small, large = (
-        f"{_mebibytes(member_bytes(pack.trials[0]))} ({describe(pack.trials, axes)})"
-        for pack in (by_member[0], by_member[-1])
+        f"{_mebibytes(pack.member_bytes)} ({describe(pack.trials, axes)})" for pack in (by_member[0], by_member[-1])
     )
     most = max(pack.bytes(workers.device) for pack in packs)
     steps = [(pack.num_steps, len(pack.trials)) for pack in packs]

@@ -19,7 +19,9 @@ from psp_core.cost import (
     shared_bytes,
     step_products,
 )
+from psp_core.retrieval import RetrievalConfig
 from psp_core.trial import TrialConfig
+from study.spec import Trial
 from study.workers import Workers, this_machine
 
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
@@ -40,9 +42,9 @@ _PARAM: Final = {"cpu": 4e-10, "cuda": 1e-11}
 
 @dataclass(frozen=True)
 class Pack:
-    """Trials of one shape that train together, on one device."""
+    """Trials of one shape that train together, on one device; of retrieval, one trial."""
 
-    trials: tuple[TrialConfig, ...]
+    trials: tuple[Trial, ...]
 
     @cached_property
     def id(self) -> str:
@@ -51,16 +53,27 @@ class Pack:
 
     @property
     def num_steps(self) -> int:
-        """Optimiser steps, each of which moves every member."""
-        return self.trials[0].num_steps
+        """Optimiser steps, each of which moves every member; none where nothing is trained."""
+        trial = self.trials[0]
+        return 0 if isinstance(trial, RetrievalConfig) else trial.num_steps
+
+    @property
+    def member_bytes(self) -> int:
+        """Memory that each of its trials needs, estimated."""
+        trial = self.trials[0]
+        return trial.num_bytes if isinstance(trial, RetrievalConfig) else member_bytes(trial)
 
     def bytes(self, device: str) -> int:
         """Memory that it needs there, estimated."""
-        return shared_bytes(self.trials[0], device) + len(self.trials) * member_bytes(self.trials[0])
+        trial = self.trials[0]
+        shared = 0 if isinstance(trial, RetrievalConfig) else shared_bytes(trial, device)
+        return shared + len(self.trials) * self.member_bytes
 
     def seconds(self, device: str) -> float:
         """Estimated time on one worker, measuring included; good to a factor of two or so."""
         trial = self.trials[0]
+        if isinstance(trial, RetrievalConfig):
+            return _STEP[device] * trial.num_draws + _PRODUCT[device] * trial.num_products
         of_sample = _PRODUCT[device] * step_products(trial) + _ACTIVATION[device] * num_activations(trial)
         of_step = trial.batch_size * of_sample + _PARAM[device] * num_params(trial)
         of_tests = num_tests(trial) * _PRODUCT[device] * retrieved_products(trial)
@@ -72,7 +85,7 @@ class Pack:
         return Pack(self.trials[:middle]), Pack(self.trials[middle:])
 
 
-def trial_id(trial: TrialConfig) -> str:
+def trial_id(trial: Trial) -> str:
     """The trial's identity in every store: 16 hex digits.
 
     A hash of the canonical configuration and the schema version: the same in every process and on
@@ -80,32 +93,36 @@ def trial_id(trial: TrialConfig) -> str:
     that a setting added later does not orphan the trials measured before it.
     """
     chosen = {f.name: value for f in fields(trial) if (value := getattr(trial, f.name)) != f.default}
-    return _digest({"schema": SCHEMA_VERSION, **chosen})
+    kind = {"kind": "retrieval"} if isinstance(trial, RetrievalConfig) else {}
+    return _digest({"schema": SCHEMA_VERSION, **kind, **chosen})
 
 
-def merge(trials: Iterable[TrialConfig]) -> list[TrialConfig]:
+def merge(trials: Iterable[Trial]) -> list[Trial]:
     """One trial for all that differ only in num_tasks, in the order of their first appearance.
 
-    Training K tasks passes through every smaller number, in streams whose tasks do not depend on it; where the study measures less than
-    everything at each boundary, the smaller numbers become milestones at which all is measured.
+    Training K tasks passes through every smaller number, in streams whose tasks do not depend on it; where
+    the study measures less than everything at each boundary, the smaller numbers become milestones at
+    which all is measured.
     """
-    num_tasks: defaultdict[TrialConfig, set[int]] = defaultdict(set)
+    num_tasks: defaultdict[Trial, set[int]] = defaultdict(set)
     for trial in trials:
-        key = replace(trial, num_tasks=1, milestones=()) if trial.is_nested else trial
-        num_tasks[key] |= {trial.num_tasks, *trial.milestones}
+        if isinstance(trial, TrialConfig) and trial.is_nested:
+            num_tasks[replace(trial, num_tasks=1, milestones=())] |= {trial.num_tasks, *trial.milestones}
+        else:
+            num_tasks[trial] = {trial.num_tasks}
     return [_merged(trial, seen) for trial, seen in num_tasks.items()]
 
 
-def _merged(trial: TrialConfig, num_tasks: set[int]) -> TrialConfig:
+def _merged(trial: Trial, num_tasks: set[int]) -> Trial:
+    if num_tasks == {trial.num_tasks} or isinstance(trial, RetrievalConfig):
+        return trial
     last = max(num_tasks)
     always_whole = trial.eval_tasks == "all" and trial.eval_samples is None
     milestones = () if always_whole else tuple(sorted(num_tasks - {last}))
     return replace(trial, num_tasks=last, milestones=milestones)
 
 
-def make_packs(
-    trials: Iterable[TrialConfig], workers: Workers | None = None, max_members: int | None = None
-) -> list[Pack]:
+def make_packs(trials: Iterable[Trial], workers: Workers | None = None, max_members: int | None = None) -> list[Pack]:
     """Group trials by shape into packs, the longest first.
 
     Args:
@@ -116,9 +133,14 @@ def make_packs(
     """
     workers = workers or this_machine()
     by_shape: defaultdict[TrialConfig, list[TrialConfig]] = defaultdict(list)
+    packs = []
     for trial in trials:
-        by_shape[trial.shape].append(trial)
-    packs = [pack for group in by_shape.values() for pack in _chunks(group, _most_members(group, workers, max_members))]
+        if isinstance(trial, RetrievalConfig):
+            packs.append(Pack((trial,)))
+        else:
+            by_shape[trial.shape].append(trial)
+    for group in by_shape.values():
+        packs += _chunks(group, _most_members(group, workers, max_members))
     return _balanced(packs, workers)
 
 
@@ -142,7 +164,8 @@ def _most_members(group: Sequence[TrialConfig], workers: Workers, max_members: i
     in_memory = (MEMORY_USED * workers.memory - shared_bytes(trial, workers.device)) // member_bytes(trial)
     bounds = [MAX_MEMBERS[workers.device], max_members or len(group), in_memory]
     if workers.device == "cpu":
-        bounds.append(MAX_PRODUCTS // step_products(trial))
+        convolves = any(layer.positions > 1 for layer in trial.layers)  # several at once take longer than one by one
+        bounds.append(1 if convolves else MAX_PRODUCTS // step_products(trial))
     return max(1, int(min(bounds)))
 
 

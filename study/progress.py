@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from psp_core.trial import TrialConfig
 from study.plan import Pack
+from study.spec import Trial
 
 
 class Tally:
@@ -153,7 +153,7 @@ class Display:
         )
 
 
-def describe(trials: Sequence[TrialConfig], axes: Sequence[str]) -> str:
+def describe(trials: Sequence[Trial], axes: Sequence[str]) -> str:
     """The settings that vary over a study, with these trials' values."""
     values = {axis: list(dict.fromkeys(getattr(trial, axis) for trial in trials)) for axis in axes}
     named = [f"{axis}={','.join(map(str, chosen))}" for axis, chosen in values.items()]

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 
 from psp_core.datasets import Dataset, load_dataset
-from psp_core.trial import TrialConfig
 from study import __version__
 from study.lease import FILE as LEASE_FILE
 from study.lease import Lease
 from study.plan import Pack, make_packs, merge, trial_id, without
 from study.progress import Display, Tally, clock
-from study.spec import StudyError, StudySpec
+from study.spec import StudyError, StudySpec, Trial
 from study.store import Finished, TrialStore
 from study.worker import Job
 from study.workers import Limits
@@ -34,7 +33,7 @@ MANY_FILES: Final = 1000  # a store of more is put together when a run ends
 class Standing:
     """A study beside a store: every planned trial and what the store says of it."""
 
-    trials: list[TrialConfig]
+    trials: list[Trial]
     finished: dict[str, Finished]
     damaged: list[str]
 
@@ -42,7 +41,7 @@ class Standing:
         """Planned trials that ended with one of these statuses; None: of which nothing is stored."""
         return sum(self.status(trial) in statuses for trial in self.trials)
 
-    def status(self, trial: TrialConfig) -> str | None:
+    def status(self, trial: Trial) -> str | None:
         """What the store says of a planned trial; None where it says nothing."""
         found = self.finished.get(trial_id(trial))
         return found.status if found else None
@@ -182,7 +181,7 @@ def _check_shared(store: TrialStore, engine: "Engine", lease: Lease) -> None:
 
 def _datasets(spec: StudySpec, data: Path | None) -> dict[str, Dataset]:
     try:
-        return {name: load_dataset(name, data) for name in {trial.dataset for trial in spec.trials()}}
+        return {name: load_dataset(name, data) for name in {trial.dataset for trial in spec.trials()} if name}
     except ValueError as error:
         raise StudyError(str(error)) from None
 

@@ -12,10 +12,13 @@ from typing import Any, Final, Self
 import yaml
 
 from psp_core.messages import did_you_mean, one_line
-from psp_core.trial import TrialConfig, check_setting
+from psp_core.retrieval import RETRIEVAL_SETTINGS, RetrievalConfig
+from psp_core.trial import TRIAL_SETTINGS, TrialConfig
 
-KEYS: Final = ("name", "about", "variants", "axes", "seeds", "settings")
+KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings")
 PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
+KINDS: Final = {"training": (TrialConfig, TRIAL_SETTINGS), "retrieval": (RetrievalConfig, RETRIEVAL_SETTINGS)}
+Trial = TrialConfig | RetrievalConfig
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
 
@@ -30,14 +33,17 @@ class StudySpec:
     Attributes:
         name: lower-case letters, digits and hyphens.
         about: one line for `psp list`.
+        kind: what a trial is: `training` of a network, or `retrieval` of given models (`psp_core.retrieval`).
         variants: settings that vary together, such as a context and how it is chosen; each is a mapping.
         axes: the settings that vary alone, each with its values.
         seeds: one trial for each variant, combination of the axes' values, and seed.
-        settings: what all trials share; every other setting has `TrialConfig`'s default.
+        settings: what all trials share; every other setting has the default of `TrialConfig`, or
+            of `RetrievalConfig`.
     """
 
     name: str
     about: str
+    kind: str
     variants: list[dict[str, Any]]
     axes: dict[str, list[Any]]
     seeds: list[int]
@@ -60,9 +66,13 @@ class StudySpec:
         name = content.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
-        axes = {key: _values("axes", key, values) for key, values in _mapping(content, "axes").items()}
-        settings = {key: _value("settings", key, value) for key, value in _mapping(content, "settings").items()}
-        variants = _variants(content)
+        kind = content.get("kind", "training")
+        if kind not in KINDS:
+            raise StudyError(f"kind={kind!r} is not known; {did_you_mean(kind, KINDS)}")
+        check = _Check(kind)
+        axes = {key: check.values("axes", key, values) for key, values in _mapping(content, "axes").items()}
+        settings = {key: check.value("settings", key, value) for key, value in _mapping(content, "settings").items()}
+        variants = check.variants(content)
         for key in axes.keys() & settings.keys():
             raise StudyError(f"{key!r} stands in axes and in settings; a setting either varies or is shared: keep one.")
         for key in {key for variant in variants for key in variant} & axes.keys():
@@ -70,9 +80,10 @@ class StudySpec:
         spec = cls(
             name=name,
             about=str(content.get("about") or ""),
+            kind=kind,
             variants=variants,
             axes=axes,
-            seeds=_values("", "seed", content.get("seeds", [0])),
+            seeds=check.values("", "seed", content.get("seeds", [0])),
             settings=settings,
         )
         spec.trials()  # combinations too are checked before anything runs
@@ -85,20 +96,20 @@ class StudySpec:
             StudyError: an assignment is not of that form, or its values are wrong.
         """
         axes, settings, seeds = dict(self.axes), dict(self.settings), self.seeds
-        variants = self.variants
+        variants, check = self.variants, _Check(self.kind)
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             if not equals or not text.strip():
                 raise StudyError(f"--set {assignment!r} must read key=value or key=value1,value2.")
             values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
-                chosen = _values("--set", key, values)
+                chosen = check.values("--set", key, values)
                 variants = [variant for variant in variants if variant.get(key) in chosen]
                 if not variants:
                     raise StudyError(f"--set {assignment}: no variant of the study has that; see its file.")
                 continue
             if key in ("seed", "seeds"):
-                seeds = _values("--set", "seed", values)
+                seeds = check.values("--set", "seed", values)
             elif len(values) > 1:
                 settings.pop(key, None)
                 axes[key] = values
@@ -109,6 +120,7 @@ class StudySpec:
             {
                 "name": self.name,
                 "about": self.about,
+                "kind": self.kind,
                 "variants": variants,
                 "axes": axes,
                 "seeds": seeds,
@@ -125,17 +137,18 @@ class StudySpec:
         """The study as a study file holds it."""
         return {key: getattr(self, key) for key in KEYS}
 
-    def trials(self) -> list[TrialConfig]:
+    def trials(self) -> list[Trial]:
         """Every trial of the study: the product of the variants, the axes and the seeds.
 
         Raises:
             StudyError: a combination is impossible.
         """
-        trials = []
+        config, _ = KINDS[self.kind]
+        trials: list[Trial] = []
         for variant, *values in product(self.variants or [{}], *self.axes.values(), self.seeds):
             chosen = variant | dict(zip((*self.axes, "seed"), values, strict=True))
             try:
-                trials.append(TrialConfig(**{**self.settings, **chosen}))
+                trials.append(config(**{**self.settings, **chosen}))
             except ValueError as error:
                 raise StudyError(f"study {self.name!r}, trial {chosen}: {error}") from None
         return trials
@@ -198,33 +211,37 @@ def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return value
 
 
-def _variants(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    variants = content.get("variants") or []
-    if not isinstance(variants, list) or not all(isinstance(variant, Mapping) and variant for variant in variants):
-        raise StudyError(f"variants={variants!r} must be a list of mappings of settings to values.")
-    checked = [{key: _value("variants", key, value) for key, value in variant.items()} for variant in variants]
-    for variant in checked:
-        if checked.count(variant) > 1:
-            raise StudyError(f"variants lists {variant!r} twice; list each once.")
-    return checked
+class _Check:
+    """Checks values of a study of one kind."""
 
+    def __init__(self, kind: str) -> None:
+        _, self.settings = KINDS[kind]
 
-def _values(where: str, key: str, values: object) -> list[Any]:
-    if not isinstance(values, list) or not values:
-        raise StudyError(f"{where} {key}={values!r} must be a list of at least one value, such as [1, 2].".strip())
-    checked = [_value(where, key, value) for value in values]
-    for value in checked:
-        if checked.count(value) > 1:
-            raise StudyError(f"{where} {key} lists {value!r} twice; list each value once.".strip())
-    return checked
+    def variants(self, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+        variants = content.get("variants") or []
+        if not isinstance(variants, list) or not all(isinstance(variant, Mapping) and variant for variant in variants):
+            raise StudyError(f"variants={variants!r} must be a list of mappings of settings to values.")
+        checked = [{key: self.value("variants", key, value) for key, value in variant.items()} for variant in variants]
+        for variant in checked:
+            if checked.count(variant) > 1:
+                raise StudyError(f"variants lists {variant!r} twice; list each once.")
+        return checked
 
+    def values(self, where: str, key: str, values: object) -> list[Any]:
+        if not isinstance(values, list) or not values:
+            raise StudyError(f"{where} {key}={values!r} must be a list of at least one value, such as [1, 2].".strip())
+        checked = [self.value(where, key, value) for value in values]
+        for value in checked:
+            if checked.count(value) > 1:
+                raise StudyError(f"{where} {key} lists {value!r} twice; list each value once.".strip())
+        return checked
 
-def _value(where: str, key: str, value: object) -> Any:  # noqa: ANN401  (a value from a YAML file)
-    if key == "milestones":
-        raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
-    if key == "seed" and where in ("axes", "settings", "variants"):
-        raise StudyError("seed is not set in axes, settings or variants: list the seeds under the key 'seeds'.")
-    try:
-        return check_setting(key, value)
-    except ValueError as error:
-        raise StudyError(f"{where}: {error}".removeprefix(": ")) from None
+    def value(self, where: str, key: str, value: object) -> Any:  # noqa: ANN401  (a value from a YAML file)
+        if key == "milestones":
+            raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
+        if key == "seed" and where in ("axes", "settings", "variants"):
+            raise StudyError(f"seed is not set in {where}: list the seeds under the key 'seeds'.")
+        try:
+            return self.settings.check(key, value)
+        except ValueError as error:
+            raise StudyError(f"{where}: {error}".removeprefix(": ")) from None

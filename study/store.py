@@ -3,6 +3,7 @@
 OUT/study.yaml            the study as it was run, and what ran it
 OUT/trials/PACK.parquet   one row per trial; written last, so that it marks the pack as done
 OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
+OUT/crosstalk/PACK.parquet   one row per (trial, num_models), of retrieval
 OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
 OUT/driver.json           while a run writes here
 """
@@ -57,6 +58,9 @@ TRIALS: Final = pa.schema(
         ("eval_tasks", pa.string()),
         ("eval_samples", pa.int32()),  # null: the whole test set
         ("milestones", pa.list_(pa.int32())),
+        ("num_draws", pa.int32()),  # of retrieval, as the next two
+        ("alignment", pa.float64()),
+        ("support", pa.float64()),
         ("num_params", pa.int64()),  # real numbers that are trained
         ("context_bytes_per_task", pa.int64()),
         ("total_bytes", pa.int64()),  # weights, and the contexts of all tasks
@@ -77,6 +81,18 @@ EVALS: Final = pa.schema(
         ("step", pa.int64()),  # optimiser steps taken by then
     ]
 )
+CROSSTALK: Final = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("num_models", pa.int32()),  # 2, 4, ... K stored together
+        ("mean", pa.float64()),  # of the crosstalk, over its root mean square
+        ("second_moment", pa.float64()),  # of the crosstalk, over E |w|^2 |x|^2; likewise the next two
+        ("predicted", pa.float64()),  # by the paper's Proposition 2; NaN where it has none
+        ("distortion", pa.float64()),  # of the retrieved model itself
+        ("num_samples", pa.int64()),
+    ]
+)
+MEASURED: Final = {"evals": EVALS, "crosstalk": CROSSTALK}
 STATUSES: Final = ("ok", "diverged", "failed")
 CHECKPOINT: Final = ".pt"
 STALE_SECONDS: Final = 600.0
@@ -169,9 +185,14 @@ class TrialStore:
 
     # Packs
 
-    def write_pack(self, pack_id: str, trials: Sequence[Row], evals: Sequence[Row]) -> None:
+    def write_pack(
+        self, pack_id: str, trials: Sequence[Row], evals: Sequence[Row], crosstalk: Sequence[Row] = ()
+    ) -> None:
         """Store a finished pack, its trials last."""
-        for folder, rows, schema in (("evals", evals, EVALS), ("trials", trials, TRIALS)):
+        tables = [("evals", evals, EVALS), ("trials", trials, TRIALS)]
+        if crosstalk:
+            tables.insert(0, ("crosstalk", crosstalk, CROSSTALK))
+        for folder, rows, schema in tables:
             sink = pa.BufferOutputStream()
             pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
             self.files.write(f"{folder}/{pack_id}.parquet", sink.getvalue())
@@ -211,8 +232,9 @@ class TrialStore:
             raise StudyError(" ".join(damaged))
         before = self.files.names("trials", ".parquet")
         whole = set(self.files.names("evals", ".parquet"))
-        for name in whole.difference(before):  # of a pack whose trials were never written, or stand elsewhere
-            self.files.delete(f"evals/{name}")
+        for folder in MEASURED:  # of a pack whose trials were never written, or stand elsewhere
+            for name in set(self.files.names(folder, ".parquet")).difference(before):
+                self.files.delete(f"{folder}/{name}")
         loose = [name for name in before if name in whole and not name.startswith(COMPACT)]
         for start in range(0, len(loose), FILES_IN_ONE):
             self._merge(loose[start : start + FILES_IN_ONE])
@@ -222,18 +244,22 @@ class TrialStore:
         if len(names) < 2:
             return
         merged = f"{COMPACT}{hashlib.blake2b(''.join(names).encode(), digest_size=8).hexdigest()}.parquet"
-        for folder, schema in (("evals", EVALS), ("trials", TRIALS)):
-            sink = pa.BufferOutputStream()
-            with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
-                for start in range(0, len(names), ROW_GROUP_FILES):
-                    tables = [
-                        self._table(f"{folder}/{name}", schema) for name in names[start : start + ROW_GROUP_FILES]
-                    ]
-                    writer.write_table(pa.concat_tables(tables))
-            self.files.write(f"{folder}/{merged}", sink.getvalue())
-        for folder in ("trials", "evals"):  # evals without trials are not there: the other order could lose them
-            for name in names:
+        of_retrieval = set(self.files.names("crosstalk"))
+        there = {folder: names for folder in MEASURED} | {"crosstalk": [n for n in names if n in of_retrieval]}
+        for folder, schema in (*MEASURED.items(), ("trials", TRIALS)):
+            if there.get(folder, names):
+                self._write_together(folder, schema, there.get(folder, names), merged)
+        for folder in ("trials", *MEASURED):  # measurements without trials are not there: another order could lose them
+            for name in there.get(folder, names):
                 self.files.delete(f"{folder}/{name}")
+
+    def _write_together(self, folder: str, schema: pa.Schema, names: Sequence[str], merged: str) -> None:
+        sink = pa.BufferOutputStream()
+        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            for start in range(0, len(names), ROW_GROUP_FILES):
+                some = names[start : start + ROW_GROUP_FILES]
+                writer.write_table(pa.concat_tables([self._table(f"{folder}/{name}", schema) for name in some]))
+        self.files.write(f"{folder}/{merged}", sink.getvalue())
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         """A file as this version's schema has it: a column that it does not know is empty."""

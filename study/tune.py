@@ -66,9 +66,9 @@ class PackTrainable(tune.Trainable):
         """Take the next pack in the same process."""
         job = self.jobs[new_config["pack"]]
         name = job.pack.trials[0].dataset
-        if name not in self.on_device:
+        if name and name not in self.on_device:
             self.on_device[name] = self.datasets[name].to(self.device)
-        self.run = PackRun(job, self.on_device[name], self.device.type)
+        self.run = PackRun(job, self.on_device[name] if name else None, self.device.type)
         return True
 
     def step(self) -> dict[str, Any]:

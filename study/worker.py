@@ -13,10 +13,12 @@ import torch
 
 from psp_core.datasets import Dataset
 from psp_core.messages import one_line
+from psp_core.retrieval import Retrieval, RetrievalConfig, RetrievalResult
 from psp_core.training import PackTraining, TrialResult
 from psp_core.trial import TrialConfig
 from study.files import StorageError
 from study.plan import Pack, trial_id
+from study.spec import Trial
 from study.store import Row, TrialStore
 
 # E members, K tasks
@@ -52,15 +54,15 @@ class PackRun:
     makes the process useless for other packs, a lost CUDA device, is raised.
     """
 
-    def __init__(self, job: Job, dataset: Dataset, device: str = "cpu") -> None:
-        """Remember the job; the first step does the rest."""
+    def __init__(self, job: Job, dataset: Dataset | None, device: str = "cpu") -> None:
+        """Remember the job, and the data set that it needs, if any; the first step does the rest."""
         self.job = job
         self.dataset = dataset
         self.store = TrialStore(job.store)
         self.device = torch.device(device)
         self.left = [job.pack]  # the pack, or what is left of its pieces: the first is being trained
-        self.training: PackTraining | None = None
-        self.results: list[TrialResult] = []
+        self.training: PackTraining | Retrieval | None = None
+        self.results: list[TrialResult | RetrievalResult] = []
         self.pieces_done: list[str] = []
         self.last_checkpoint = self.last_note = time.monotonic()
 
@@ -106,23 +108,30 @@ class PackRun:
         if not self.left:
             self._store([])
 
-    def _begin(self) -> PackTraining:
+    def _begin(self) -> PackTraining | Retrieval:
         """The pack as it was when its newest readable checkpoint was written, or at its beginning."""
         for content in self.store.checkpoints(self.left[0].id):
-            training = PackTraining(self.left[0].trials, self.dataset, self.device)
+            training = self._new()
             try:
                 training.load_state_dict(torch.load(io.BytesIO(content), map_location=self.device, weights_only=True))
             except Exception:  # damaged, or of another version: whatever it is, it is not this pack's state
                 continue
             return training
-        return PackTraining(self.left[0].trials, self.dataset, self.device)
+        return self._new()
 
-    def _checkpoint(self, training: PackTraining) -> None:
+    def _new(self) -> PackTraining | Retrieval:
+        first, *_ = self.left[0].trials
+        if isinstance(first, RetrievalConfig):
+            return Retrieval(first, self.device)
+        assert self.dataset
+        return PackTraining([t for t in self.left[0].trials if isinstance(t, TrialConfig)], self.dataset, self.device)
+
+    def _checkpoint(self, training: PackTraining | Retrieval) -> None:
         """Keep the state, if it is time for it; a storage that refuses costs the checkpoint, not the training."""
         if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_seconds:
             self._write_checkpoint(training)
 
-    def _write_checkpoint(self, training: PackTraining) -> None:
+    def _write_checkpoint(self, training: PackTraining | Retrieval) -> None:
         content = io.BytesIO()
         torch.save(training.state_dict(), content)
         with contextlib.suppress(StorageError):
@@ -136,9 +145,16 @@ class PackRun:
         return self._report(failed=True)
 
     def _store(self, failures: list[Row]) -> None:
-        rows = [_trial_row(self.job, result, _device_name(self.device)) for result in self.results]
-        evals = [row for result in self.results for row in _eval_rows(result)]
-        self.store.write_pack(self.job.pack.id, rows + failures, evals)
+        device = _device_name(self.device)
+        rows, evals, crosstalk = list[Row](), list[Row](), list[Row]()
+        for result in self.results:
+            if isinstance(result, RetrievalResult):
+                rows.append(_row(self.job, result.config, status="ok", device=device, seconds=result.seconds))
+                crosstalk += [{"trial_id": trial_id(result.config), **asdict(row)} for row in result.crosstalk]
+            else:
+                rows.append(_trial_row(self.job, result, device))
+                evals += _eval_rows(result)
+        self.store.write_pack(self.job.pack.id, rows + failures, evals, crosstalk)
         for pack_id in {self.job.pack.id, *self.pieces_done}:
             self.store.forget_progress(pack_id)
 
@@ -147,12 +163,13 @@ class PackRun:
         tasks = num_tasks * len(self.results)
         if self.training:
             tasks += self.training.tasks_seen * len(self.training.configs)
+        trained = [result for result in self.results if isinstance(result, TrialResult)]
         return {
             "fraction": tasks / (num_tasks * len(self.job.pack.trials)),
             "done": not self.left,
             "failed": failed,
-            "diverged": sum(result.diverged_at is not None for result in self.results),
-            "accuracy": max((a for result in self.results if (a := result.final_accuracy) == a), default=math.nan),
+            "diverged": sum(result.diverged_at is not None for result in trained),
+            "accuracy": max((a for result in trained if (a := result.final_accuracy) == a), default=math.nan),
         }
 
     def pause(self) -> None:
@@ -175,7 +192,7 @@ def record_failure(job: Job, error: str) -> None:
     store.forget_progress(job.pack.id)
 
 
-def _failures(job: Job, trials: Iterable[TrialConfig], error: str) -> list[Row]:
+def _failures(job: Job, trials: Iterable[Trial], error: str) -> list[Row]:
     return [_row(job, trial, status="failed", error=error) for trial in trials]
 
 
@@ -199,7 +216,7 @@ def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
     )
 
 
-def _row(job: Job, trial: TrialConfig, **outcome: object) -> Row:
+def _row(job: Job, trial: Trial, **outcome: object) -> Row:
     settings: Mapping[str, object] = asdict(trial)
     return {
         "trial_id": trial_id(trial),

@@ -29,7 +29,8 @@ class StructuredRotation(Context):
     where few products dominate. With several blocks the second moment is sum_b |w_b|^2 |x_b|^2 / I_b, with
     w_b and x_b the parts that reach block b of the last transform. T = 1 leaves what lies in a small block
     there (up to I / I_b times Haar's, for vectors within one small block); from T = 2 on every part has
-    been spread over its first block and permuted, and the sum is close to Haar's.
+    been spread over its first block and permuted, and the sum is close to Haar's: for a single one of 784
+    inputs, where the difference is largest, 0.4% above it on average and 11% at most.
 
     Orthogonal; ceil((T + 1) I / 8) bytes per task, nothing shared. Binding an input takes O(I log I)
     multiplications: each block is a Kronecker product of small Hadamard matrices, and each of these is
@@ -108,11 +109,11 @@ def blocks(size: int) -> list[int]:
 def kronecker_factors(block: int) -> list[int]:
     """Powers of two, nearly equal, with the product `block`: as few as there are with none above 16, or 32 itself.
 
-    Of all ways to cut blocks of 64 to 512 these were the fastest on a CPU, the larger factor first.
+    Of all ways to cut blocks of 64 to 512 these were the fastest on a CPU.
     """
     bits = block.bit_length() - 1
     num_factors = 1 if bits == 5 else -(-bits // 4)
-    return [1 << (bits + i) // num_factors for i in reversed(range(num_factors))]
+    return [1 << (bits + i) // num_factors for i in range(num_factors)]
 
 
 def block_permutation(size: int, index: int) -> Tensor:
@@ -162,9 +163,12 @@ def _transform(x: Tensor, blocks_of_factors: list[list[Tensor]]) -> Tensor:
 
 
 def _kronecker_product(factors: list[Tensor], x: Tensor) -> Tensor:
-    """(F_1 x F_2 x ...) x, with x the Kronecker product, shape (..., n_1 n_2 ..., B) to the same."""
-    shape, done = x.shape, 1
-    for factor in factors:
-        x = factor @ x.reshape(*shape[:-2], done, len(factor), -1)
-        done *= len(factor)
+    """(F_1 x F_2 x ...) x, with x the Kronecker product, shape (..., n_1 n_2 ..., B) to the same.
+
+    The last factor comes first: what it multiplies may lie transposed in memory, and need not be copied.
+    """
+    shape, before = x.shape, x.shape[-2]
+    for factor in reversed(factors):
+        before //= len(factor)
+        x = factor @ x.reshape(*shape[:-2], before, len(factor), -1)
     return x.reshape(shape)

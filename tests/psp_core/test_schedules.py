@@ -1,0 +1,115 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from psp_core.contexts import CONTEXTS, get_context
+from psp_core.models import mlp
+from psp_core.schedules import SCHEDULES, reschedule
+from psp_core.trial import TrialConfig
+from tests.contracts import rng
+
+SIZE, NUM = 12, 5
+
+
+def drawn(context: str, num_contexts: int = NUM) -> Tensor:
+    return CONTEXTS[context].sample(num_contexts, SIZE, rng())
+
+
+def used(name: str, context: str, positions: list[float]) -> Tensor:
+    return SCHEDULES[name].contexts(drawn(context), torch.tensor(positions), rng(1))
+
+
+def phasors(contexts: Tensor) -> Tensor:
+    return torch.complex(*contexts.unbind(-2))
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_contexts_keep_their_shape_and_are_those_of_whole_positions_in_between_unless_continuous(name: str) -> None:
+    schedule = SCHEDULES[name]
+    found = used(name, "complex", [0, 0.5, 1, 1.75])
+    assert found.shape == (4, *CONTEXTS["complex"].shape(SIZE))
+    assert torch.equal(found[0], found[1]) != schedule.is_continuous
+    assert torch.equal(found[2], found[3]) != schedule.is_continuous
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_nested_schedules_do_not_depend_on_how_many_contexts_there_are(name: str) -> None:
+    schedule, positions = SCHEDULES[name], torch.tensor([0.0, 1.0, 4.5])
+    few, many = (schedule.contexts(drawn("complex", number), positions, rng(1)) for number in (NUM, NUM + 3))
+    assert torch.equal(few, many) == schedule.is_nested
+
+
+def test_by_task_is_what_was_drawn() -> None:
+    assert torch.equal(used("task", "rotation", [0, 1, 2, 3, 4]), drawn("rotation"))
+
+
+def test_local_mix_has_the_mean_phase_of_its_neighbours_and_wraps_at_the_number_in_use() -> None:
+    phases = phasors(drawn("complex")).angle()
+    mixed = phasors(used("local-mix", "complex", [0, 1, 2, 3, 4]))
+    for c in range(NUM):
+        mean = (phases[c - 1] + phases[c] + phases[(c + 1) % NUM]) / 3
+        torch.testing.assert_close(mixed[c], torch.exp(1j * mean), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("context", ["binary", "complex"])
+def test_products(context: str) -> None:
+    contexts = drawn(context)
+    values = phasors(contexts) if context == "complex" else contexts
+    local, cumulative = (used(name, context, [0, 1, 2, 3, 4]) for name in ("local-product", "cumulative-product"))
+    if context == "complex":
+        local, cumulative = phasors(local), phasors(cumulative)
+    for c in range(NUM):
+        torch.testing.assert_close(local[c], values[c - 1] * values[c] * values[(c + 1) % NUM])
+        torch.testing.assert_close(cumulative[c], values[: c + 1].prod(0))
+
+
+def test_cosine_goes_from_one_context_to_the_next_and_keeps_the_mean_square() -> None:
+    contexts = CONTEXTS["complex"].sample(2, 20_000, rng())
+    start, half, end = SCHEDULES["cosine"].contexts(contexts, torch.tensor([0.0, 0.5, 1 - 1e-6]), rng())
+    torch.testing.assert_close(start, contexts[0])
+    torch.testing.assert_close(end, contexts[1], atol=1e-4, rtol=0)
+    torch.testing.assert_close(half, (contexts[0] + contexts[1]) * math.sqrt(0.5))
+    assert half.square().sum(0).mean().item() == pytest.approx(1, abs=0.03)
+
+
+def test_random_takes_any_of_them_the_same_for_every_layer() -> None:
+    first, again = (used("random", "binary", [0, 1, 2, 3, 4]) for _ in range(2))
+    assert torch.equal(first, again)
+    contexts = drawn("binary")
+    assert all((contexts == row).all(1).any() for row in first)
+
+
+def test_one_power_drifts_as_the_position_does() -> None:
+    first = phasors(drawn("complex"))[0].angle()
+    found = phasors(used("one-power", "complex", [0, 0.5, 3]))
+    for power, context in zip((1, 1.5, 4), found, strict=True):
+        torch.testing.assert_close(context, torch.exp(1j * power * first), atol=1e-5, rtol=0)
+
+
+def test_a_network_s_task_becomes_the_number_of_a_position() -> None:
+    net = mlp(8, 1, get_context("complex"), in_features=SIZE, out_features=3, num_tasks=NUM, seed=0)
+    before = [layer.contexts.clone() for layer in net.layers]
+    reschedule(net, SCHEDULES["cosine"], 4, seed=0)
+    for layer, contexts in zip(net.layers, before, strict=True):
+        assert len(layer.contexts) == NUM * 4
+        torch.testing.assert_close(layer.contexts[::4], contexts)
+    assert net(torch.randn(2, SIZE, generator=rng()), task=NUM * 4 - 1).shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"schedule": "local-mix"}, "combines complex contexts; context='binary'"),
+        ({"schedule": "cosine", "context": "rotation"}, "combines diagonal contexts; context='rotation'"),
+        ({"schedule": "random", "context": "none"}, "do not apply to context='none'"),
+        ({"contexts_per_task": 3}, "must divide steps_per_task=1000"),
+        ({"contexts_per_task": 4, "heads": "per-task"}, "needs one context for each task"),
+        ({"schedule": "random", "learned_contexts": True}, "needs one context for each task"),
+        ({"schedule": "randon"}, "did you mean 'random'"),
+    ],
+)
+def test_what_cannot_be_combined_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrialConfig(**settings)

@@ -1,0 +1,156 @@
+"""Whole trials on every kind of stream and network, beside plain loops over the module."""
+
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from psp_core import TrialConfig, load_dataset, train
+from psp_core.cost import num_params, num_tests
+from psp_core.streams import STREAMS
+from psp_core.training import PackTraining, _batch_order, _model
+
+BASE = TrialConfig(dataset="digits", width=8, num_tasks=2, steps_per_task=12, batch_size=32, lr=0.003)
+ROTATING = replace(BASE, stream="rotating", num_tasks=3, num_cycles=2, context="complex")
+SPLIT = replace(BASE, stream="split", num_tasks=3, classes_per_task=3, context="binary")
+KINDS = {
+    "rotating": ROTATING,
+    "fast": replace(ROTATING, contexts_per_task=4),
+    "mixed": replace(ROTATING, contexts_per_task=4, schedule="local-mix"),
+    "blended": replace(ROTATING, schedule="cosine", context="binary"),
+    "split": SPLIT,
+    "shuffled": replace(SPLIT, shuffle_classes=True),
+    "heads": replace(SPLIT, heads="per-task", context="none"),
+    "small-conv": replace(SPLIT, model="small-conv"),
+    "small-conv-heads": replace(SPLIT, model="small-conv", heads="per-task"),
+    "resnet-18": replace(SPLIT, model="resnet-18", width=2, num_tasks=2, steps_per_task=6, lr=0.0003),
+    "deep": replace(BASE, depth=10),
+    "complex without contexts": replace(BASE, context="plain-complex"),
+}
+CPU = torch.device("cpu")
+
+
+def by_hand(config: TrialConfig) -> torch.Tensor:
+    """The same trial as anyone would write it: torch.optim over an ordinary module."""
+    data, stream = load_dataset("digits"), STREAMS[config.stream].for_trial(config)
+    model = _model(config, CPU)
+    heads = [buffer.requires_grad_() for name, buffer in model.named_buffers() if name in model.trained_buffers()]
+    optimiser = torch.optim.RMSprop([*model.parameters(), *heads], lr=config.lr)
+
+    def samples(task: int, labels: torch.Tensor) -> torch.Tensor:
+        classes = stream.classes(task)
+        wanted = range(10) if classes is None else classes.tolist()
+        return torch.tensor([i for i, label in enumerate(labels.tolist()) if label in wanted])
+
+    def batch(images: torch.Tensor, labels: torch.Tensor, task: int, part: float) -> tuple[torch.Tensor, torch.Tensor]:
+        x = data.normalise(stream.apply(images[None], stream.describe(task, part)[None]))[0]
+        classes = stream.classes(task)
+        return x, labels if classes is None else torch.tensor([classes.tolist().index(c) for c in labels.tolist()])
+
+    R = torch.full((config.num_visits, config.num_tasks), float("nan"), dtype=torch.float64)
+    steps, rows = config.steps_per_task, config.rows_per_task
+    for visit in range(config.num_visits):
+        task = visit % config.num_tasks
+        of_task = samples(task, data.train_labels)
+        for step, places in enumerate(_batch_order(config, len(of_task), visit)):
+            chosen = of_task[places]
+            x, labels = batch(data.train_images[chosen], data.train_labels[chosen], task, step / steps)
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(x, task=task * rows + step * rows // steps), labels).backward()
+            optimiser.step()
+        for j in config.tasks_to_measure(visit + 1):
+            chosen = samples(j, data.test_labels)
+            x, labels = batch(data.test_images[chosen], data.test_labels[chosen], j, 0.0)
+            R[visit, j] = (model(x, task=j * rows).argmax(dim=1) == labels).double().mean()
+    return R
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_R_is_what_a_plain_loop_gives(kind: str) -> None:
+    config = KINDS[kind]
+    ours = train([config])[0].accuracy
+    R = by_hand(config)
+    assert torch.equal(ours.isnan(), R.isnan())
+    torch.testing.assert_close(ours, R, atol=0.03, rtol=0, equal_nan=True)  # a few of some hundred test images
+    assert (ours - R).nan_to_num().abs().mean() < 0.005
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_equals_alone(kind: str) -> None:
+    base = KINDS[kind]
+    configs = [replace(base, seed=seed, lr=base.lr * factor) for seed, factor in [(0, 1), (1, 0.3), (1, 0.6)]]
+    configs = [replace(config, num_cycles=1, num_tasks=min(config.num_tasks, 2)) for config in configs]
+    for packed, config in zip(train(configs), configs, strict=True):
+        alone = train([config])[0].accuracy
+        torch.testing.assert_close(packed.accuracy, alone, atol=0.05, rtol=0, equal_nan=True)
+        assert (packed.accuracy - alone).nan_to_num().abs().mean() < 0.03
+
+
+@pytest.mark.parametrize("kind", ["fast", "shuffled", "small-conv-heads"])
+def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
+    configs = [replace(KINDS[kind], seed=seed) for seed in range(2)]
+    whole, first, second = (PackTraining(configs, load_dataset("digits"), CPU) for _ in range(3))
+    while not whole.done:
+        whole.train_task()
+    first.train_task()
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    while not second.done:
+        second.train_task()
+    for mine, theirs in zip(whole.results(), second.results(), strict=True):
+        assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
+        assert torch.equal(mine.num_samples, theirs.num_samples)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_a_trial_costs_is_known_before(kind: str) -> None:
+    config = KINDS[kind]
+    training = PackTraining([config], load_dataset("digits"), CPU)
+    assert num_params(config) == training.num_params
+    while not training.done:
+        training.train_task()
+    number = training.results()[0].num_samples.sum().item()
+    assert num_tests(config) == pytest.approx(number, rel=0.05)  # classes differ a little in size
+
+
+def test_a_head_is_trained_in_its_own_task_only_and_counts_as_the_task_s() -> None:
+    training = PackTraining([KINDS["heads"]], load_dataset("digits"), CPU)
+    name = "layers.2.weight"
+    drawn = training.pack.all_contexts[0][name].clone()
+    training.train_task()
+    after_first = training.pack.all_contexts[0][name].clone()
+    training.train_task()
+    assert not torch.equal(after_first[0], drawn[0])
+    assert torch.equal(after_first[1:], drawn[1:])
+    assert torch.equal(training.pack.all_contexts[0][name][0], after_first[0])
+    assert training.context_bytes_per_task == 4 * (8 * 3 + 3)
+
+
+@pytest.mark.parametrize("eval_tasks", ["all", "ends", "first"])
+def test_a_stream_with_cycles_is_measured_on_the_tasks_it_has_seen(eval_tasks: str) -> None:
+    config = replace(ROTATING, eval_tasks=eval_tasks, steps_per_task=1)
+    found = train([config])[0].accuracy.isfinite().long().tolist()
+    every = [[1, 0, 0], [1, 1, 0], [1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1]]
+    ends = [[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
+    first = [[1, 0, 0]] * 5 + [[1, 1, 1]]
+    assert found == {"all": every, "ends": ends, "first": first}[eval_tasks]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model": "resnet-18", "depth": 3}, "depth=3 does not apply to model='resnet-18'"),
+        ({"model": "small-conv", "depth": 0}, "needs at least one convolution"),
+        ({"model": "small-conv", "context": "complex"}, "needs a real one"),
+        ({"heads": "per-task", "context": "complex"}, "needs a real one"),
+        ({"heads": "two"}, "heads='two' is not known"),
+        ({"context": "hadamard", "width": 8, "num_tasks": 9}, "has 8 different contexts for a layer of 8 inputs"),
+    ],
+)
+def test_impossible_networks_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrialConfig(**{"dataset": "digits", **settings})
