@@ -32,6 +32,7 @@ INTERRUPTED = 130
 Study = Annotated[str, typer.Argument(help="A shipped study's name, or a path to a YAML file.")]
 Out = Annotated[str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Put values in place of the study's: key=v1,v2.")]
+Small = Annotated[bool, typer.Option("--small", help="The study's reduced form, which shows the effect in minutes.")]
 MaxMembers = Annotated[
     int | None, typer.Option(min=1, help="At most so many trials in a pack. [default: what the device allows]")
 ]
@@ -47,7 +48,8 @@ def list_studies() -> None:
 
     for name in shipped_studies():
         spec = load_study(name)
-        typer.echo(f"{name:24} {len(merge(spec.trials())):4} trials  {spec.about}")
+        small = f" (--small: {len(merge(spec.reduced().trials()))})" if spec.small else ""
+        typer.echo(f"{name:28} {len(merge(spec.trials())):4} trials{small:14} {spec.about}")
 
 
 @app.command()
@@ -55,6 +57,7 @@ def plan(
     study: Study,
     out: OutOption = None,
     assignments: Set = None,
+    small: Small = False,
     max_members: MaxMembers = None,
     packs_per_gpu: PacksPerGpu = 1,
 ) -> None:
@@ -64,7 +67,7 @@ def plan(
     from study.spec import StudyError
     from study.workers import this_machine
 
-    spec, store = _open(study, out, assignments)
+    spec, store = _open(study, out, assignments, small)
     now = standing(spec, store)
     workers = this_machine(packs_per_gpu)
     packs = without(make_packs(now.trials, workers, max_members), now.done())
@@ -81,6 +84,7 @@ def run(
     study: Study,
     out: OutOption = None,
     assignments: Set = None,
+    small: Small = False,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as 'auto'.")] = None,
     data: Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")] = None,
     max_members: MaxMembers = None,
@@ -102,7 +106,7 @@ def run(
     from study.spec import StudyError
 
     console = Console()
-    spec, store = _open(study, out, assignments)
+    spec, store = _open(study, out, assignments, small)
     options = RunOptions(
         data=data,
         address=address,
@@ -174,11 +178,20 @@ def plot(
 
 
 @app.command()
-def compare(out: Out) -> None:
-    """Print the stored trials beside the paper's published values, as a Markdown table."""
+def compare(
+    out: Out,
+    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
+) -> None:
+    """Print the stored trials beside the papers' published values, as Markdown tables, and draw them."""
     from analysis.compare import compare_store
+    from analysis.compare_plot import draw_comparisons
+    from analysis.plot import check_format
 
-    typer.echo(compare_store(out))
+    check_format(format)
+    comparisons = compare_store(out)
+    typer.echo("\n\n".join(comparison.table() for comparison in comparisons))
+    for line in draw_comparisons(comparisons, out, format):  # what is printed may go into a page
+        typer.echo(without_secrets(line), err=True)
 
 
 def main() -> None:
@@ -197,11 +210,12 @@ def main() -> None:
         sys.exit(BAD_INPUT)
 
 
-def _open(study: str, out: str | None, assignments: list[str] | None) -> "tuple[StudySpec, TrialStore]":
+def _open(study: str, out: str | None, assignments: list[str] | None, small: bool) -> "tuple[StudySpec, TrialStore]":
     from study.spec import load_study
     from study.store import TrialStore
 
-    spec = load_study(study).with_values(assignments or [])
+    spec = load_study(study)
+    spec = (spec.reduced() if small else spec).with_values(assignments or [])
     return spec, TrialStore(out or f"results/{spec.name}")
 
 

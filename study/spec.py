@@ -15,7 +15,8 @@ from psp_core.messages import did_you_mean, one_line
 from psp_core.retrieval import RETRIEVAL_SETTINGS, RetrievalConfig
 from psp_core.trial import TRIAL_SETTINGS, TrialConfig
 
-KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings")
+KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "small")
+SMALL_KEYS: Final = ("variants", "axes", "seeds", "settings")
 PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
 KINDS: Final = {"training": (TrialConfig, TRIAL_SETTINGS), "retrieval": (RetrievalConfig, RETRIEVAL_SETTINGS)}
 Trial = TrialConfig | RetrievalConfig
@@ -39,6 +40,7 @@ class StudySpec:
         seeds: one trial for each variant, combination of the axes' values, and seed.
         settings: what all trials share; every other setting has the default of `TrialConfig`, or
             of `RetrievalConfig`.
+        small: what the reduced form of the study says instead, under the same keys; see `reduced`.
     """
 
     name: str
@@ -48,6 +50,7 @@ class StudySpec:
     axes: dict[str, list[Any]]
     seeds: list[int]
     settings: dict[str, Any]
+    small: dict[str, Any]
 
     @classmethod
     def from_mapping(cls, content: object) -> Self:
@@ -85,9 +88,39 @@ class StudySpec:
             axes=axes,
             seeds=check.values("", "seed", content.get("seeds", [0])),
             settings=settings,
+            small=dict(_mapping(content, "small")),
         )
         spec.trials()  # combinations too are checked before anything runs
+        if spec.small:
+            spec.reduced()
         return spec
+
+    def reduced(self) -> Self:
+        """The same study in its reduced form, which shows the effect in minutes: `NAME-small`.
+
+        Its axes and settings stand in place of the study's of the same name, its variants and seeds in
+        place of all.
+
+        Raises:
+            StudyError: the study has none, or it is not valid.
+        """
+        if not self.small:
+            raise StudyError(f"study {self.name!r} has no small form; reduce it with --set, or give its file 'small:'.")
+        for key in self.small:
+            if key not in SMALL_KEYS:
+                raise StudyError(f"small: {key!r} is not a key of it; {did_you_mean(key, SMALL_KEYS)}")
+        axes, settings = _mapping(self.small, "axes"), _mapping(self.small, "settings")
+        content = {
+            **self.to_mapping(),
+            "name": f"{self.name}-small",
+            "about": f"{self.about} Reduced.".lstrip(),
+            "axes": {key: values for key, values in {**self.axes, **axes}.items() if key not in settings},
+            "settings": {key: value for key, value in {**self.settings, **settings}.items() if key not in axes},
+            "variants": self.small.get("variants", self.variants),
+            "seeds": self.small.get("seeds", self.seeds),
+            "small": {},
+        }
+        return type(self).from_mapping(content)
 
     def with_values(self, assignments: list[str]) -> "StudySpec":
         """The study with `key=v1,v2` put in place of what it says, as `--set` does.
@@ -125,6 +158,7 @@ class StudySpec:
                 "axes": axes,
                 "seeds": seeds,
                 "settings": settings,
+                "small": self.small,
             }
         )
 

@@ -56,6 +56,14 @@ def test_a_study_survives_its_own_file() -> None:
         ({"settings": {"lr": 10**400}}, "lr=1000+ must be a number"),
         ({"settings": {"depth": 0}}, "width=4 does not apply at depth=0"),
         ({"settings": {"context": None}}, "context=None must be a name"),
+        ({"kind": "trainig"}, r"kind='trainig' is not known; did you mean 'training'\?"),
+        ({"kind": "retrieval", "axes": {}}, "'dataset' is not a setting"),
+        ({"variants": {"context": "none"}}, "must be a list of mappings"),
+        ({"variants": [{"momentum": 0.5}, {"momentum": 0.5}]}, "twice; list each once"),
+        ({"variants": [{"width": 8}]}, "'width' stands in variants and in axes"),
+        ({"variants": [{"schedule": "local-mix"}], "axes": {}}, "trial .*combines complex contexts"),
+        ({"small": {"name": "x"}}, "small: 'name' is not a key of it"),
+        ({"small": {"axes": {"width": [0]}}}, "width=0 must be at least 1"),
     ],
 )
 def test_bad_input_is_answered_with_key_value_rule_and_remedy(changes: dict[str, object], message: str) -> None:
@@ -151,3 +159,50 @@ almost_studies = st.fixed_dictionaries(
 def test_whatever_a_file_holds_it_is_a_study_or_an_error_that_says_why(content: object) -> None:
     with contextlib.suppress(StudyError):
         assert StudySpec.from_mapping(content).trials()
+
+
+def test_variants_vary_together_and_stand_before_settings() -> None:
+    variants = [{"context": "none"}, {"context": "complex", "schedule": "local-mix"}, {"lr": 0.5}]
+    spec = small_study(variants=variants, axes={"width": [4, 8]})
+    trials = spec.trials()
+    assert len(trials) == 3 * 2 * 2
+    assert {(t.context, t.schedule, t.lr) for t in trials} == {
+        ("none", "task", 0.01),
+        ("complex", "local-mix", 0.01),
+        ("binary", "task", 0.5),
+    }
+    assert spec.varying == ["context", "schedule", "lr", "width"]
+    assert StudySpec.from_mapping(yaml.safe_load(yaml.safe_dump(spec.to_mapping()))) == spec
+
+
+def test_set_chooses_among_variants() -> None:
+    variants = [{"context": "none"}, {"context": "complex"}, {"context": "complex", "contexts_per_task": 5}]
+    spec = small_study(variants=variants, axes={"width": [4]}, seeds=[0])
+    assert [trial.contexts_per_task for trial in spec.with_values(["context=complex"]).trials()] == [1, 5]
+    with pytest.raises(StudyError, match="no variant of the study has that"):
+        spec.with_values(["context=rotation"])
+
+
+def test_a_small_form_stands_in_place_of_what_it_names() -> None:
+    spec = small_study(small={"axes": {"num_tasks": [2]}, "settings": {"width": 2}, "seeds": [7]})
+    small = spec.reduced()
+    assert small.name == "small-small"
+    assert {(t.width, t.num_tasks, t.seed) for t in small.trials()} == {(2, 2, 7)}
+    assert {t.context for t in small.trials()} == {"none", "binary"}
+    assert not small.small
+    assert {t.width for t in spec.trials()} == {4, 8}
+    with pytest.raises(StudyError, match="has no small form"):
+        small.reduced()
+
+
+def test_every_shipped_study_but_the_quickstart_has_a_small_form() -> None:
+    specs = [load_study(name) for name in shipped_studies()]
+    assert [spec.name for spec in specs if not spec.small] == ["quickstart"]
+
+
+def test_a_retrieval_study_has_trials_of_its_own() -> None:
+    spec = StudySpec.from_mapping({"name": "r", "kind": "retrieval", "axes": {"width": [64, "128"]}, "seeds": [0, 1]})
+    assert {(trial.method, trial.width, trial.seed) for trial in spec.trials()} == {
+        ("retrieval", width, seed) for width in (64, 128) for seed in (0, 1)
+    }
+    assert merge(spec.trials()) == spec.trials()

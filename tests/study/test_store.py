@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from analysis.store import read_store
 from psp_core.datasets import load_dataset
+from psp_core.retrieval import RetrievalConfig
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 from study import cli
@@ -33,7 +34,8 @@ EVAL = {"trial_id": "a", "tasks_seen": 1, "task": 0, "accuracy": 0.5, "loss": 1.
 
 
 def test_every_setting_has_a_column() -> None:
-    assert {field.name for field in fields(TrialConfig)} <= set(TRIALS.names)
+    for config in (TrialConfig, RetrievalConfig):
+        assert {field.name for field in fields(config)} <= set(TRIALS.names)
 
 
 def test_a_pack_round_trips_with_its_types(tmp_path: Path) -> None:

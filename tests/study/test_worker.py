@@ -7,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from psp_core.datasets import load_dataset
+from psp_core.retrieval import RetrievalConfig
 from study.files import StorageError
-from study.plan import make_packs, merge
+from study.plan import Pack, make_packs, merge, trial_id
 from study.store import TrialStore
 from study.worker import Job, PackRun
 from study.workers import this_machine
@@ -127,3 +128,22 @@ def test_a_checkpoint_that_cannot_be_kept_costs_the_training_nothing(
 
 def _refuse(self: object, name: str, content: object) -> None:
     raise OSError("507 Insufficient Storage")
+
+
+def test_retrieval_is_stored_in_a_table_of_its_own_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    trial = RetrievalConfig(context="complex", width=32, num_tasks=8, num_draws=3)
+    quiet, loud = (
+        Job(study="r", pack=Pack((trial,)), store=str(tmp_path / name), checkpoint_seconds=0)
+        for name in ("quiet", "loud")
+    )
+    finish(PackRun(quiet, None))
+    PackRun(loud, None).step()
+    assert len(checkpoints(tmp_path / "loud")) == 1
+    assert len(finish(PackRun(loud, None))) == 2
+    tables = [pq.read_table(tmp_path / name / "crosstalk").to_pylist() for name in ("quiet", "loud")]
+    assert tables[0] == tables[1]
+    assert [(row["trial_id"], row["num_models"]) for row in tables[0]] == [(trial_id(trial), k) for k in (2, 4, 8)]
+    (stored,) = pq.read_table(tmp_path / "loud" / "trials").to_pylist()
+    assert (stored["method"], stored["status"], stored["num_draws"]) == ("retrieval", "ok", 3)
+    assert evals(tmp_path / "loud") == []
+    assert not checkpoints(tmp_path / "loud")
