@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks import engine, growth, measuring, plain_loop, steps, throughput
+from benchmarks import binding, convolutions, engine, growth, measuring, plain_loop, steps, throughput
 from psp_core.messages import lookup
 
 BENCHMARKS = {
@@ -20,6 +20,8 @@ BENCHMARKS = {
     "engine": engine,
     "growth": growth,
     "measuring": measuring,
+    "convolutions": convolutions,
+    "binding": binding,
 }
 
 

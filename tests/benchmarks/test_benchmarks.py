@@ -50,8 +50,20 @@ def test_functions_take_turns_and_each_is_called() -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_and_stores_its_tables(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks", "steps", "growth", "--quick", "--out", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "steps",
+        "growth",
+        "convolutions",
+        "binding",
+        "--quick",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, cwd=ROOT)
     assert "(a) A training step against the floor" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"steps.md", "steps.csv", "growth.md", "growth.csv"}
+    names = ("steps", "growth", "convolutions", "binding")
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("md", "csv")}
     assert torch.__version__ in (tmp_path / "steps.md").read_text()
