@@ -137,7 +137,8 @@ class StudySpec:
             values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
                 chosen = check.values("--set", key, values)
-                variants = [variant for variant in variants if variant.get(key) in chosen]
+                otherwise = settings.get(key, getattr(KINDS[self.kind][0], key))  # what a variant has that is silent
+                variants = [variant for variant in variants if variant.get(key, otherwise) in chosen]
                 if not variants:
                     raise StudyError(f"--set {assignment}: no variant of the study has that; see its file.")
                 continue

@@ -179,6 +179,8 @@ def test_set_chooses_among_variants() -> None:
     variants = [{"context": "none"}, {"context": "complex"}, {"context": "complex", "contexts_per_task": 5}]
     spec = small_study(variants=variants, axes={"width": [4]}, seeds=[0])
     assert [trial.contexts_per_task for trial in spec.with_values(["context=complex"]).trials()] == [1, 5]
+    slow = spec.with_values(["contexts_per_task=1"]).trials()  # the default counts where a variant is silent
+    assert [(trial.context, trial.contexts_per_task) for trial in slow] == [("none", 1), ("complex", 1)]
     with pytest.raises(StudyError, match="no variant of the study has that"):
         spec.with_values(["context=rotation"])
 
