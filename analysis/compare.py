@@ -1,102 +1,196 @@
-"""The stored trials beside the papers' published values, as a Markdown table."""
+"""The stored trials beside the papers' published values: what to compare, and as Markdown tables."""
 
+import re
 from collections.abc import Iterator
-from importlib import resources
-from typing import Final
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from analysis.published import QUANTITIES, SOURCES, Source, published
 from analysis.store import StoreError, read_store
-from analysis.tables import first_task, over_seeds
-
-# What the papers' runs share and their tables do not list (papers' text and the authors' code).
-PAPER_SETTINGS: Final = {
-    "steps_per_task": 1000,
-    "batch_size": 128,
-    "optimiser": "rmsprop",
-    "momentum": 0.0,
-    "lr": 1e-4,
-    "permute_first": False,
-}
-SETUP: Final = ["dataset", "stream", "depth", "width", "context"]
+from analysis.tables import over_seeds
 
 
-def compare_store(out: str) -> str:
-    """A table for each published figure that the store's trials can be put beside.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One quantity of one published figure, and the trials that can be put beside it.
 
-    Accuracies in per cent: the paper's, ours (mean over seeds, with its 95% interval where there
-    are two seeds or more), and the difference. Only trials with the paper's settings count.
+    Attributes:
+        paper: its rows of `published()`.
+        ours: columns TRIAL, tasks_seen, step (optimiser steps), accuracy (a fraction); of the paper's
+            contexts and widths, and measured at one of its steps at least.
+        depth: hidden layers of ours.
+        learned: whether the contexts of ours were trained.
+    """
+
+    paper: pd.DataFrame
+    ours: pd.DataFrame
+    depth: int
+    learned: bool
+
+    @property
+    def name(self) -> str:
+        """The published figure's."""
+        return str(self.paper["source"].iloc[0])
+
+    @property
+    def source(self) -> Source:
+        """What is known of the published figure."""
+        return SOURCES[self.name]
+
+    @property
+    def quantity(self) -> str:
+        """What is compared."""
+        return str(self.paper["quantity"].iloc[0])
+
+    @property
+    def is_as_deep(self) -> bool:
+        """Whether ours have as many hidden layers as the paper's; true where those do not vary."""
+        depth = self.paper["depth"].iloc[0]
+        return bool(np.isnan(depth) or depth == self.depth)
+
+    @property
+    def layers(self) -> str:
+        """How many hidden layers ours have."""
+        return f"{self.depth} hidden layer{'s' if self.depth != 1 else ''}"
+
+    @property
+    def slug(self) -> str:
+        """A name for files."""
+        depth = "" if self.is_as_deep else f"-depth-{self.depth}"
+        trained = "-trained-contexts" if self.learned else ""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower().replace("'", "")).strip("-") + trained + depth
+
+    @property
+    def steps(self) -> list[int]:
+        """The optimiser steps at which there are published values."""
+        return sorted(self.paper["step"].unique())
+
+    @property
+    def step_unit(self) -> int:
+        """How many optimiser steps the tables and figures count as one: those of a task, where that says more."""
+        per_task = self.source.steps_per_task
+        whole = self.source.settings["num_cycles"] == 1 and not any(step % per_task for step in self.steps)
+        return per_task if whole else 1
+
+    @property
+    def seeds(self) -> str:
+        """How many of ours there are for each width and context."""
+        number = self.ours.groupby(["width", "context"])["seed"].nunique()
+        if number.min() < number.max():
+            return f"{number.min()} to {number.max()} seeds"
+        return "1 seed" if number.max() == 1 else f"{number.max()} seeds"
+
+    def paper_at(self, width: int) -> pd.DataFrame:
+        """The published values for this width that ours have the contexts of."""
+        contexts = self.ours.loc[self.ours["width"] == width, "context"].unique()
+        rows = self.paper[self.paper["width"].isna() | (self.paper["width"] == width)]
+        return rows[rows["context"].isin(contexts)]
+
+    def table(self) -> str:
+        """Accuracies in per cent: the paper's, ours (mean over seeds with its 95% interval), and the difference."""
+        counted = "so many tasks" if self.step_unit > 1 else "so many steps"
+        depth = "" if self.is_as_deep else f", {self.layers}"
+        heads = [f"{step // self.step_unit:,}" for step in self.steps]
+        return "\n".join(
+            [
+                f"### {self.name}: {self.quantity} (%) after training {counted}{depth}",
+                "",
+                " ".join(self._notes()),
+                "",
+                "| width | context | | " + " | ".join(heads) + " |",
+                "|---|---|---|" + "---|" * len(heads),
+                *self._lines(),
+            ]
+        )
+
+    def _notes(self) -> Iterator[str]:
+        setup = self.paper.iloc[0]
+        yield (
+            f"{setup['stream']} {setup['dataset']}, {self._setup_layers()}; the paper's values: "
+            f"{'; '.join(self.paper['certainty'].unique())}; ours: {self.seeds}"
+            + (", contexts trained during their task" if self.learned else "")
+            + (", mean ± half of the 95% interval." if self.seeds != "1 seed" else ".")
+        )
+        if self.source.note:
+            yield self.source.note
+
+    def _setup_layers(self) -> str:
+        setup = self.paper.iloc[0]
+        if np.isnan(setup["depth"]):
+            return str(setup["model"])
+        return self.layers + ("" if self.is_as_deep else f" here; {self.source.layers}")
+
+    def _lines(self) -> Iterator[str]:
+        ours = over_seeds(self.ours, ["width", "context", "step"], "accuracy")
+        for width in sorted(self.ours["width"].unique()):
+            for context, paper in self.paper_at(width).groupby("context", sort=False):
+                curve = ours[(ours["width"] == width) & (ours["context"] == context)].set_index("step")
+                cells = _cells(paper.set_index("step").reindex(self.steps), curve.reindex(self.steps))
+                yield from (f"| {width} | {context} | {who} | " + " | ".join(row) + " |" for who, row in cells)
+
+
+def _cells(paper: pd.DataFrame, ours: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
+    """The cells of the paper's row, ours and their difference; ours alone where the paper's values are not known."""
+    known = paper["value"].notna().any()
+    if known:
+        columns = (paper[column] for column in ("value", "low", "high", "certainty"))
+        yield "paper", [_paper_cell(*cell) for cell in zip(*columns, strict=True)]
+    halves = (ours["high"] - ours["low"]) / 2
+    yield "ours", [_cell(mean, ".1f", half) for mean, half in zip(ours["mean"], halves, strict=True)]
+    if known:
+        yield "difference", [_cell(difference, "+.1f") for difference in ours["mean"] - paper["value"]]
+
+
+def _paper_cell(value: float, low: float, high: float, certainty: str) -> str:
+    about = "~" if str(certainty).startswith("~") else ""
+    band = "" if np.isnan(low) else f" ({100 * low:.1f}-{100 * high:.1f})"
+    return "-" if np.isnan(value) else about + _cell(value, ".1f") + band
+
+
+def _cell(value: float, form: str, half: float = np.nan) -> str:
+    band = "" if np.isnan(half) else f" ± {100 * half:.1f}"
+    return "-" if np.isnan(value) else format(100 * value, form) + band
+
+
+def compare_store(out: str) -> list[Comparison]:
+    """Everything published that the store's trials can be put beside.
+
+    Only trials with the paper's settings count, but for the number of hidden layers, on which paper and
+    code differ: other numbers are compared apart, and so are contexts that were trained.
 
     Raises:
         StoreError: no store at that place, or none of its trials has a published counterpart.
     """
     evals = read_store(out).evals
-    tables = [] if evals.empty else list(_all_tables(evals))
-    if not tables:
+    found = [] if evals.empty else list(_comparisons(evals))
+    if not found:
         raise StoreError(f"out={out!r} holds no trial with settings that a published value is known for.")
-    return "\n\n".join(tables)
+    return found
 
 
-def _all_tables(evals: pd.DataFrame) -> Iterator[str]:
-    for setting, value in PAPER_SETTINGS.items():
-        evals = evals[evals[setting] == value]
-    for source, rows in published().groupby("source"):
-        for _, trials in evals.groupby("learned_contexts"):  # never mixed: they are different methods
-            yield from _tables(str(source), rows, trials)
+def _comparisons(evals: pd.DataFrame) -> Iterator[Comparison]:
+    trials = evals[~evals["trial_id"].duplicated() & (evals["precision"] != "bfloat16")]
+    trials = trials.astype({column: object for column in trials if trials[column].dtype == "category"})
+    for (source, quantity), paper in published().groupby(["source", "quantity"], sort=False):
+        comparable = _like_the_papers(trials, paper)
+        for _, group in comparable.groupby(["learned_contexts", "is_other_depth", "depth"]):
+            ours = QUANTITIES[str(quantity)](evals[evals["trial_id"].isin(group["trial_id"])])
+            # The same trial measured in two ways counts once.
+            ours = ours.drop_duplicates(["context", "width", "seed", "tasks_seen"])
+            ours = ours.assign(step=ours["tasks_seen"] * SOURCES[str(source)].steps_per_task)
+            compared = ours[ours["step"].isin(paper["step"])][["context", "width"]].drop_duplicates()
+            ours = ours.merge(compared, on=["context", "width"])
+            if not ours.empty:
+                depth, learned = int(group["depth"].iloc[0]), bool(group["learned_contexts"].iloc[0])
+                yield Comparison(paper=paper, ours=ours, depth=depth, learned=learned)
 
 
-def published() -> pd.DataFrame:
-    """Every published value we know: setup, number of tasks seen, value (a fraction), how sure."""
-    with resources.files("analysis").joinpath("published.csv").open() as file:
-        return pd.read_csv(file)
-
-
-def _tables(source: str, rows: pd.DataFrame, evals: pd.DataFrame) -> Iterator[str]:
-    ours = evals.merge(rows[SETUP].drop_duplicates(), on=SETUP)
-    if ours.empty:
-        return
-    # The same trial measured in two ways counts once.
-    trained = ", contexts trained during their task" if ours["learned_contexts"].any() else ""
-    ours = first_task(ours).drop_duplicates(["context", "width", "seed", "tasks_seen"])
-    seen = sorted(rows["tasks_seen"].unique())
-    setup = rows.iloc[0]
-    seeds = ours["seed"].nunique()
-    yield "\n".join(
-        [
-            f"### {source}: {setup['quantity']} (%) after training so many tasks",
-            "",
-            f"{setup['stream']} {setup['dataset']}, {setup['depth']} hidden layers; the paper's values: "
-            f"{setup['certainty']}; ours: {seeds} seed{'s' if seeds > 1 else ''}{trained}"
-            + (", mean ± half of the 95% interval." if seeds > 1 else "."),
-            "",
-            "| width | context | | " + " | ".join(str(n) for n in seen) + " |",
-            "|---|---|---|" + "---|" * len(seen),
-            *_lines(rows, ours, seen),
-        ]
-    )
-
-
-def _lines(rows: pd.DataFrame, ours: pd.DataFrame, seen: list[int]) -> Iterator[str]:
-    summary = over_seeds(ours, ["width", "context", "tasks_seen"], "accuracy")
-    for (width, context), paper in rows.groupby(["width", "context"], sort=False):
-        curve = summary[(summary["width"] == width) & (summary["context"] == context)]
-        if curve.empty:
-            continue
-        curve = 100 * curve.set_index("tasks_seen")[["mean", "low", "high"]].reindex(seen)
-        theirs = 100 * paper.set_index("tasks_seen")["value"].reindex(seen)
-        half = (curve["high"] - curve["low"]) / 2
-        cells = {
-            "paper": [_cell(value, ".1f") for value in theirs],
-            "ours": [
-                _cell(mean, ".1f") + ("" if np.isnan(band) else f" ± {band:.1f}")
-                for mean, band in zip(curve["mean"], half, strict=True)
-            ],
-            "difference": [_cell(value, "+.1f") for value in curve["mean"] - theirs],
-        }
-        for label, row in cells.items():
-            yield f"| {width} | {context} | {label} | " + " | ".join(row) + " |"
-
-
-def _cell(value: float, form: str) -> str:
-    return "-" if np.isnan(value) else format(value, form)
+def _like_the_papers(trials: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
+    """The trials with the settings of a published figure, and whether they have another depth."""
+    for setting, value in SOURCES[str(paper["source"].iloc[0])].settings.items():
+        trials = trials[trials[setting] == value]
+    setup = ["dataset", "stream", "model", "context", *(["width"] if paper["width"].notna().all() else [])]
+    trials = trials.merge(paper[setup].drop_duplicates(), on=setup)
+    return trials.assign(is_other_depth=trials["depth"] != paper["depth"].iloc[0])

@@ -8,8 +8,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
+from matplotlib.figure import Figure
 
-from analysis.figures import FIGURES, UnsupportedError
+from analysis.figures import FIGURES, UnsupportedError, crosstalk
 from analysis.store import STRATUM, StoreError, open_folder, read_store
 from analysis.tables import Measured
 
@@ -27,35 +28,78 @@ def plot_store(out: str, format: str = "png") -> Iterator[str]:
         StoreError: unknown format, or no store at that place; at the end, and after everything that
             can be drawn is drawn, where a file of the store is damaged.
     """
-    if format not in FORMATS:
-        raise StoreError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
+    check_format(format)
     store = read_store(out)
     yield from (f"note: {note}" for note in store.left_out)
-    if store.evals.empty:
+    if store.evals.empty and store.crosstalk.empty:
         raise StoreError(f"out={out!r} holds no measured trial yet; see psp status.")
-    fs, root = open_folder(out)
-    try:
-        fs.create_dir(f"{root}/figures", recursive=True)
-    except OSError as error:
-        raise StoreError(f"out={out!r} cannot be written: {error}. Copy the store to a place that can.") from None
-    mpl.use("Agg")
-    sns.set_theme(style="whitegrid", context="paper")
+    folder = FigureFolder(out, format)
+    if not store.crosstalk.empty:
+        for (alignment, support), rows in store.crosstalk.groupby(["alignment", "support"]):
+            name = f"crosstalk-support={support:g}" + (f"-alignment={alignment:g}" if alignment else "")
+            yield f"drew {folder.save(crosstalk.draw(rows), name)}"
     for suffix, evals in strata(store.evals):
-        measured = Measured(evals)
+        measured = Measured(evals, store.trials)
         for name, draw in FIGURES.items():
             try:
                 figure = draw(measured)
             except UnsupportedError as reason:
                 yield f"skipped {name}{suffix}: {reason}"
                 continue
-            content = io.BytesIO()
-            figure.savefig(content, format=format, dpi=150)
-            plt.close(figure)
-            with fs.open_output_stream(f"{root}/figures/{name}{suffix}.{format}") as stream:
-                stream.write(content.getvalue())
-            yield f"drew {out.rstrip('/')}/figures/{name}{suffix}.{format}"
+            yield f"drew {folder.save(figure, f'{name}{suffix}')}"
     if store.damaged:
         raise StoreError(" ".join(store.damaged))
+
+
+class FigureFolder:
+    """The figures folder of a store, made if it is not there.
+
+    Raises:
+        StoreError: no store at that place, or it cannot be written.
+    """
+
+    def __init__(self, out: str, format: str) -> None:
+        """Make the folder, and choose how figures look."""
+        self.out, self.format = out, format
+        self._fs, root = open_folder(out)
+        self._path = f"{root}/figures"
+        try:
+            self._fs.create_dir(self._path, recursive=True)
+        except OSError as error:
+            raise self._not_written(error) from None
+        mpl.use("Agg")
+        sns.set_theme(style="whitegrid", context="paper")
+
+    def save(self, figure: Figure, name: str) -> str:
+        """Write a figure and close it; gives its place as the user would name it.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        content = io.BytesIO()
+        figure.savefig(content, format=self.format, dpi=150)
+        plt.close(figure)
+        try:
+            with self._fs.open_output_stream(f"{self._path}/{name}.{self.format}") as stream:
+                stream.write(content.getvalue())
+        except OSError as error:
+            raise self._not_written(error) from None
+        return f"{self.out.rstrip('/')}/figures/{name}.{self.format}"
+
+    def _not_written(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"out={self.out!r} cannot be written: {' '.join(str(error).split())}. Copy the store to a place that can."
+        )
+
+
+def check_format(format: str) -> None:
+    """Refuse a format that figures are not drawn in.
+
+    Raises:
+        StoreError: names those that are.
+    """
+    if format not in FORMATS:
+        raise StoreError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
 
 
 def strata(evals: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -64,6 +108,8 @@ def strata(evals: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     Usually one, with an empty suffix. Trials that differ in a setting no figure shows (depth, say)
     are never averaged together: each value gets figures of its own.
     """
+    if evals.empty:
+        return
     varying = [column for column in STRATUM if evals[column].nunique(dropna=False) > 1]
     if not varying:
         yield "", evals

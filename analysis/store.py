@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-# Settings that tell one experiment from another. Trials of a figure share them all; width, context,
-# lr, seed and the number of tasks are what the figures themselves show.
+from analysis.labels import curve_labels, tell_numbers_of_tasks_apart, whole_stream_tasks
+
+# Settings that tell one experiment from another. Trials of a figure share them all; width, context (as
+# a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
 STRATUM: Final = [
     "dataset",
     "stream",
@@ -18,9 +20,7 @@ STRATUM: Final = [
     "classes_per_task",
     "shuffle_classes",
     "num_cycles",
-    "heads",
-    "contexts_per_task",
-    "schedule",
+    "stream_tasks",
     "learned_contexts",
     "precision",
     "model",
@@ -47,6 +47,7 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
 }
 
 
+RETRIEVAL: Final = ["context", "width", "alignment", "support", "seed"]  # what tells retrieval trials apart
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
 
 
@@ -62,12 +63,16 @@ class Store:
         trials: one row per trial, the columns of the store's contract.
         evals: one row per (trial, tasks_seen, task) with its accuracy, and beside it the settings that
             tell trials apart, names as categories; trials that diverged or failed are left out.
+            Here `context` is the label of the trial's curve (analysis/labels.py), and `stream_tasks` the
+            number of tasks where the stream as a whole depends on it, else 0.
+        crosstalk: one row per (trial, num_models) of retrieval studies, with the trial's settings beside it.
         damaged: a sentence for each file that could not be read.
         left_out: a sentence for each kind of trial that is not among the evals.
     """
 
     trials: pd.DataFrame
     evals: pd.DataFrame
+    crosstalk: pd.DataFrame
     damaged: list[str]
     left_out: list[str]
 
@@ -100,7 +105,9 @@ def read_store(out: str) -> Store:
     # A pack is there when its trials are; evals of another name were left behind by what was stopped.
     measured = [name for name in _parquet_files(fs, f"{root}/evals") if name in set(packs)]
     evals, more = _read_files(fs, f"{root}/evals", measured, out, EVALS)
-    damaged += more
+    measured = [name for name in _parquet_files(fs, f"{root}/crosstalk") if name in set(packs)]
+    crosstalk, of_retrieval = _read_files(fs, f"{root}/crosstalk", measured, out)
+    damaged += more + of_retrieval
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
     for column, before in ADDED_LATER.items():
@@ -112,7 +119,7 @@ def read_store(out: str) -> Store:
     trials["_failed"] = trials["status"] == "failed"
     repeated = trials.loc[trials["status"] == "ok", "trial_id"].duplicated().any()
     trials = trials.sort_values("_failed", kind="stable").drop_duplicates("trial_id").drop(columns="_failed")
-    ok = trials[trials["status"] == "ok"].sort_values("num_tasks")
+    ok = _labelled(trials[trials["status"] == "ok"].sort_values("num_tasks"))
     # Of trials that differ in their number of tasks alone, one is the beginning of the other.
     ok = ok.drop_duplicates([*STRATUM, "context", "width", "lr", "seed"], keep="last")
     left_out = [
@@ -121,7 +128,16 @@ def read_store(out: str) -> Store:
     ]
     if not evals.empty:
         evals = _beside(evals.drop_duplicates(["trial_id", "tasks_seen", "task"]) if repeated else evals, ok)
-    return Store(trials.reset_index(drop=True), evals, damaged, left_out)
+    if not crosstalk.empty:
+        settings = trials.loc[trials["status"] == "ok", ["trial_id", *RETRIEVAL]]
+        crosstalk = crosstalk.drop_duplicates(["trial_id", "num_models"]).merge(settings, on="trial_id")
+    return Store(trials.reset_index(drop=True), evals, crosstalk, damaged, left_out)
+
+
+def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials with `stream_tasks`, and with their curves' labels as their contexts."""
+    trials = trials.assign(stream_tasks=whole_stream_tasks(trials), context=curve_labels(trials))
+    return trials.assign(context=tell_numbers_of_tasks_apart(trials))
 
 
 def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:

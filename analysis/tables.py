@@ -1,6 +1,6 @@
 """Tidy frames of what the trials measured: mean accuracy, task 0, loss by lag, capacity."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
 
@@ -13,9 +13,15 @@ TRIAL: Final = ["trial_id", "context", "width", "lr", "seed"]  # what identifies
 
 @dataclass(frozen=True)
 class Measured:
-    """The evals of one experiment, and what several figures need of them, found once."""
+    """The evals of one experiment, and what several figures need of them, found once.
+
+    Attributes:
+        evals: as in `analysis.store.Store`.
+        trials: the same; what is not about accuracy is there, such as sizes in bytes.
+    """
 
     evals: pd.DataFrame
+    trials: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def best_lr(self) -> pd.DataFrame:
@@ -32,10 +38,24 @@ def trials_of(evals: pd.DataFrame) -> pd.DataFrame:
 def mean_accuracy(evals: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy over the tasks seen: columns TRIAL, tasks_seen, accuracy (a fraction).
 
-    Only where all tasks seen were measured: a mean over some of them is another quantity.
+    Only where all tasks seen were measured: a mean over some of them is another quantity. A stream with
+    cycles has num_tasks tasks, however often it goes through them.
     """
     rows = _means(evals, evals["tasks_seen"], evals["accuracy"])
-    return rows[rows["size"] == rows["tasks_seen"]].drop(columns="size").reset_index(drop=True)
+    num_tasks = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "num_tasks"]]
+    most = rows["trial_id"].map(num_tasks.astype({"trial_id": object}).set_index("trial_id")["num_tasks"])
+    complete = rows["size"] == np.minimum(rows["tasks_seen"], most)
+    return rows[complete].drop(columns="size").reset_index(drop=True)
+
+
+def newest_tasks(evals: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Mean accuracy over the `number` tasks seen last: columns TRIAL, tasks_seen, accuracy.
+
+    Only where they were all measured; of streams without cycles.
+    """
+    newest = evals[evals["task"] >= evals["tasks_seen"] - number]
+    rows = _means(newest, newest["tasks_seen"], newest["accuracy"])
+    return rows[rows["size"] == number].drop(columns="size").reset_index(drop=True)
 
 
 def first_task(evals: pd.DataFrame) -> pd.DataFrame:
@@ -44,10 +64,20 @@ def first_task(evals: pd.DataFrame) -> pd.DataFrame:
     return _means(first, first["tasks_seen"], first["accuracy"]).drop(columns="size")
 
 
+def first_task_lately(evals: pd.DataFrame, number: int) -> pd.DataFrame:
+    """Accuracy of task 0, mean of its last `number` measurements: columns TRIAL, tasks_seen, accuracy.
+
+    It is measured whenever a task was trained; there is no mean before the first `number` of them.
+    """
+    rows = first_task(evals).sort_values(["trial_id", "tasks_seen"])
+    lately = rows.groupby("trial_id")["accuracy"].rolling(number).mean().to_numpy()
+    return rows.assign(accuracy=lately).dropna(subset="accuracy").reset_index(drop=True)
+
+
 def interference(evals: pd.DataFrame) -> pd.DataFrame:
     """Accuracy lost after `lag` more tasks, R[j, j] - R[j + lag, j], mean over tasks j of a trial.
 
-    Columns TRIAL, lag (1..K-1), lost (a fraction).
+    Columns TRIAL, lag (1..K-1), lost (a fraction); of streams without cycles.
     """
     codes, names = pd.factorize(evals["trial_id"])
     task = evals["task"].to_numpy()
@@ -82,7 +112,8 @@ def capacity(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Each trial's capacity at `threshold` times its accuracy on a single task, R[0, 0].
 
     Columns TRIAL, capacity (tasks; 0 where none reaches the threshold), num_tasks (its upper bound).
-    Trials that did not measure all tasks after each one are left out: theirs is not known.
+    Trials that did not measure all tasks after each one are left out: theirs is not known. Of streams
+    without cycles.
     """
     curve = mean_accuracy(evals)
     rows = curve.groupby("trial_id")["tasks_seen"].transform("size")

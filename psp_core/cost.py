@@ -31,7 +31,7 @@ def num_activations(trial: "TrialConfig") -> int:
 def step_products(trial: "TrialConfig") -> int:
     """Multiplications of one sample in a training step: forwards, and backwards to weights and inputs.
 
-    A convolution's context meets its weights, once for a batch.
+    A convolution's context meets its weights, once for a batch: a sample has its share of that.
     """
     context, layers = CONTEXTS[trial.context], trial.layers
     weights = sum((3 if index else 2) * product for index, product in enumerate(_real_products(trial)))
@@ -40,7 +40,12 @@ def step_products(trial: "TrialConfig") -> int:
         for index, layer in enumerate(layers)
         if layer.has_context and layer.positions == 1
     ]
-    return weights + sum(bound)
+    kernels = [
+        2 * context.num_products(layer.inputs) * layer.outputs // trial.batch_size
+        for layer in layers
+        if layer.has_context and layer.positions > 1
+    ]
+    return weights + sum(bound) + sum(kernels)
 
 
 def retrieved_products(trial: "TrialConfig") -> int:

@@ -27,6 +27,8 @@ def evaluate(
     dataset: Dataset,
     samples_N: Tensor,
     tasks: Sequence[int],
+    *,
+    most: int | None = None,
     rows_per_task: int = 1,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each member's accuracy and loss on each task, and on how many samples.
@@ -39,8 +41,10 @@ def evaluate(
         pack: the members.
         streams: one for each member.
         dataset: on the pack's device; its test images are used.
-        samples_N: which of them; of these, a task that is about some classes takes its own.
+        samples_N: which of them, in the order in which they are taken; of these, a task that is about some
+            classes takes its own.
         tasks: any tasks of the streams.
+        most: how many each task takes; None for all.
         rows_per_task: how many contexts each task has; it is measured with the first.
 
     Returns:
@@ -48,13 +52,15 @@ def evaluate(
     """
     if not pack.is_retrievable or streams[0].classes(0) is not None:
         pairs = [
-            _evaluate_alone(pack, e, stream, dataset, samples_N, task, task * rows_per_task)
+            _evaluate_alone(pack, e, stream, dataset, chosen[:most], task, task * rows_per_task)
             for e, stream in enumerate(streams)
             for task in tasks
+            for chosen in [task_samples(stream, task, dataset.test_labels, samples_N)]
         ]
         accuracy, loss, number = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 3).unbind(2)
         return accuracy, loss, number
-    per_task = 4 * (pack.flat.numel() + pack.flat_contexts.numel())
+    samples_N = samples_N[:most]
+    per_task = 4 * (pack.flat.numel() + pack.flat_contexts.numel() + pack.flat_learned.numel())
     step = max(1, CHUNK_BYTES[pack.flat.device.type] // per_task)
     chunks = [
         _evaluate(pack, streams, dataset, samples_N, tasks[i : i + step], rows_per_task)
@@ -73,7 +79,6 @@ def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -
 def _evaluate_alone(
     pack: Pack, member: int, stream: Stream, dataset: Dataset, samples_N: Tensor, task: int, row: int
 ) -> tuple[float, float, int]:
-    samples_N = task_samples(stream, task, dataset.test_labels, samples_N)
     description_1 = stream.describe(task).to(samples_N.device)[None]
     correct, loss = 0.0, 0.0
     # Batches of about the same size on every device: where layers are normalised they matter to the result.

@@ -153,8 +153,8 @@ class Pack:
         return self._mlp.logits(retrieved, x_MBI)
 
     def finite(self) -> Tensor:
-        """Which members' parameters are all finite, shape (E,)."""
-        return self.flat.isfinite().all(dim=1)
+        """Of which members everything that is trained is finite, shape (E,)."""
+        return self.flat.isfinite().all(dim=1) & self.flat_learned.isfinite().all(dim=1)
 
 
 def _autograd(

@@ -29,6 +29,7 @@ class Schedule:
             ones (P, ...). A position counts contexts: 2.5 is the middle of what belongs to context 2.
         is_continuous: the context changes at every step, not only where a whole position is reached.
         is_nested: what is used at a position does not depend on C.
+        shares_one: only the first context is used, so that a task needs no more than its number.
         needs: what the contexts must be: any kind, `diagonal` (one number, or phasor, for each input),
             or `complex`.
     """
@@ -37,6 +38,7 @@ class Schedule:
     contexts: Contexts
     is_continuous: bool = False
     is_nested: bool = True
+    shares_one: bool = False
     needs: str = "any"
 
     def check(self, context: str) -> None:
@@ -60,9 +62,10 @@ def reschedule(model: SuperposedModel, schedule: Schedule, positions_per_context
     Afterwards the network's `task` is the number of a position.
     """
     for layer in model.superposed_layers():
-        positions = torch.arange(len(layer.contexts) * positions_per_context) / positions_per_context
+        number = len(layer.contexts) * positions_per_context
+        positions = torch.arange(number, device=layer.contexts.device) / positions_per_context
         layer.contexts = schedule.contexts(layer.contexts, positions, generator(seed, "schedule"))
-        layer.num_tasks = len(positions)
+        layer.num_tasks = number
 
 
 def _by_task(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
@@ -85,7 +88,7 @@ def _local_product(contexts: Tensor, positions: Tensor, rng: torch.Generator) ->
 
 def _random(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
     """Any of the C, drawn once for each place: some are used for several tasks and some for none."""
-    chosen = torch.randint(len(contexts), (len(contexts),), generator=rng)
+    chosen = torch.randint(len(contexts), (len(contexts),), generator=rng).to(contexts.device)
     return contexts[chosen[positions.long()]]
 
 
@@ -136,6 +139,6 @@ SCHEDULES: Final[dict[str, Schedule]] = {
         Schedule(name="random", contexts=_random, is_nested=False),
         Schedule(name="cosine", contexts=_cosine, is_continuous=True, is_nested=False, needs="diagonal"),
         Schedule(name="cumulative-product", contexts=_cumulative_product, needs="diagonal"),
-        Schedule(name="one-power", contexts=_one_power, is_continuous=True, needs="complex"),
+        Schedule(name="one-power", contexts=_one_power, is_continuous=True, shares_one=True, needs="complex"),
     )
 }

@@ -90,7 +90,9 @@ class PackTraining:
         buffers = dict(models[0].named_buffers())
         learned = set(buffers) if self.config.learned_contexts else models[0].trained_buffers()
         self.context_bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
-        if not self.config.learned_contexts:  # whose numbers are no longer signs or phases: each counts
+        if SCHEDULES[self.config.schedule].shares_one:
+            self.context_bytes_once += models[0].bytes_per_task()
+        elif not self.config.learned_contexts:  # whose numbers are no longer signs or phases: each counts
             self.context_bytes_per_task += self.config.contexts_per_task * models[0].bytes_per_task()
         self.pack = Pack(models, device, learned=learned, dtype=PRECISIONS[self.config.precision])
         self.optimisers = [self._optimiser(self.pack.flat, self.pack.flat_gradients)]
@@ -249,12 +251,18 @@ class PackTraining:
     def _measure(self) -> None:
         row = self.tasks_seen - 1
         whole = self.config.eval_samples is None or self.config.measures_all(self.tasks_seen)
-        num_test = len(self.dataset.test_labels)
-        samples_N = _test_samples(num_test, None if whole else self.config.eval_samples).to(self.device)
+        most = None if whole else self.config.eval_samples
+        samples_N = _test_samples(len(self.dataset.test_labels), in_order=most is None).to(self.device)
         tasks = self.config.tasks_to_measure(self.tasks_seen)
-        rows_per_task = self.config.rows_per_task
-        results = evaluate(self.pack, self.streams, self.dataset, samples_N, tasks, rows_per_task)
-        accuracy_ET, loss_ET, num_samples_ET = results
+        accuracy_ET, loss_ET, num_samples_ET = evaluate(
+            self.pack,
+            self.streams,
+            self.dataset,
+            samples_N,
+            tasks,
+            most=most,
+            rows_per_task=self.config.rows_per_task,
+        )
         for e, diverged_at in enumerate(self.diverged_at):
             if diverged_at is None:
                 self.accuracy_EVK[e, row, tasks] = accuracy_ET[e]
@@ -316,11 +324,9 @@ def _batch_order(config: TrialConfig, num_samples: int, visit: int) -> Tensor:
     return torch.cat(epochs)[:wanted].view(config.steps_per_task, config.batch_size)
 
 
-def _test_samples(num_test: int, wanted: int | None) -> Tensor:
-    """Which test samples to measure on: all of them, or the first of one fixed shuffle.
+def _test_samples(num_test: int, *, in_order: bool) -> Tensor:
+    """The test samples in the order in which they are taken: their own, or one fixed shuffle where some are enough.
 
     The shuffle matters: the first half of MNIST's test set is easier than the second.
     """
-    if wanted is None:
-        return torch.arange(num_test)
-    return torch.randperm(num_test, generator=generator(0, "test samples"))[:wanted]
+    return torch.arange(num_test) if in_order else torch.randperm(num_test, generator=generator(0, "test samples"))

@@ -124,6 +124,16 @@ class TrialConfig:
                 f"context={self.context!r} is complex; model={self.model!r} with heads={self.heads!r} needs a real "
                 "one: use 'binary', or model 'mlp' with shared heads."
             )
+        if self.batch_size == 1 and any(layer.positions == 1 for layer in self.layers[:-1] if self.model != "mlp"):
+            raise ValueError(
+                f"batch_size=1: model={self.model!r} normalises over a batch, and has one pixel left of "
+                f"dataset={self.dataset!r}; give more."
+            )
+        if self.heads == "per-task" and not any(layer.has_context for layer in self.layers) and self.context != "none":
+            raise ValueError(
+                f"context={self.context!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "
+                "use 'none', or give a depth."
+            )
         if self.heads == "per-task" and self.rows_per_task > 1:
             raise ValueError(
                 "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
@@ -163,9 +173,10 @@ class TrialConfig:
     @property
     def layers(self) -> list[LayerSize]:
         """The network's layers as its cost sees them."""
-        return MODELS[self.model].layer_sizes(
+        *others, last = MODELS[self.model].layer_sizes(
             width=self.width, depth=self.depth, image_shape=DATASETS[self.dataset].shape, out_features=self.num_outputs
         )
+        return [*others, replace(last, has_context=last.has_context and self.heads == "shared")]
 
     @property
     def num_outputs(self) -> int:

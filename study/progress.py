@@ -1,5 +1,6 @@
 """What the user sees while a study runs: a live line on a terminal, one line per event elsewhere."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -127,7 +128,8 @@ class Display:
         self.tally.progressed(pack, result)
         self._refresh()
         if result["done"]:
-            self._event(pack, "failed" if result["failed"] else f"accuracy {result['accuracy']:.3f}")
+            measured = f"accuracy {result['accuracy']:.3f}" if math.isfinite(result["accuracy"]) else "done"
+            self._event(pack, "failed" if result["failed"] else measured)
 
     def lost(self, pack: Pack) -> None:
         """Ray gave up on a pack."""

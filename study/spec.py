@@ -70,7 +70,7 @@ class StudySpec:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
         kind = content.get("kind", "training")
-        if kind not in KINDS:
+        if not isinstance(kind, str) or kind not in KINDS:
             raise StudyError(f"kind={kind!r} is not known; {did_you_mean(kind, KINDS)}")
         check = _Check(kind)
         axes = {key: check.values("axes", key, values) for key, values in _mapping(content, "axes").items()}
@@ -78,6 +78,8 @@ class StudySpec:
         variants = check.variants(content)
         for key in axes.keys() & settings.keys():
             raise StudyError(f"{key!r} stands in axes and in settings; a setting either varies or is shared: keep one.")
+        for key in set.intersection(*map(set, variants)) & settings.keys() if variants else ():
+            raise StudyError(f"{key!r} stands in settings and in every variant, which goes before: leave it out there.")
         for key in {key for variant in variants for key in variant} & axes.keys():
             raise StudyError(f"{key!r} stands in variants and in axes; it varies alone or with others: keep one.")
         spec = cls(
@@ -137,9 +139,11 @@ class StudySpec:
             values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
                 chosen = check.values("--set", key, values)
-                variants = [variant for variant in variants if variant.get(key) in chosen]
-                if not variants:
-                    raise StudyError(f"--set {assignment}: no variant of the study has that; see its file.")
+                otherwise = settings.get(key, getattr(KINDS[self.kind][0], key))  # what a variant has that is silent
+                variants = [variant for variant in variants if variant.get(key, otherwise) in chosen]
+                for value in chosen:
+                    if all(variant.get(key, otherwise) != value for variant in variants):
+                        raise StudyError(f"--set {assignment}: no variant of the study has {value!r}; see its file.")
                 continue
             if key in ("seed", "seeds"):
                 seeds = check.values("--set", "seed", values)
@@ -151,14 +155,12 @@ class StudySpec:
                 settings[key] = values[0]
         return type(self).from_mapping(
             {
-                "name": self.name,
-                "about": self.about,
-                "kind": self.kind,
+                **self.to_mapping(),
                 "variants": variants,
                 "axes": axes,
                 "seeds": seeds,
                 "settings": settings,
-                "small": self.small,
+                "small": {},  # of the study as it was written
             }
         )
 

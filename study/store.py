@@ -205,8 +205,9 @@ class TrialStore:
         found: dict[str, Finished] = {}
         damaged: list[str] = []
         evals = self.files.names("evals", ".parquet")  # written first: without its evals a pack is not there
-        for name in evals:
-            self._try_to_read(f"evals/{name}", pq.read_metadata, damaged)
+        for folder in MEASURED:
+            for name in self.files.names(folder, ".parquet"):
+                self._try_to_read(f"{folder}/{name}", pq.read_metadata, damaged)
         for name in set(evals).intersection(self.files.names("trials", ".parquet")):
             rows = self._try_to_read(f"trials/{name}", _read_outcomes, damaged) or []
             for row in rows:

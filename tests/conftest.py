@@ -65,7 +65,8 @@ def run_here(
     store.claim(spec, {})
     for pack in make_packs(merge(spec.trials()), workers, max_members):
         job = Job(study=spec.name, pack=pack, store=store.uri)
-        run = PackRun(job, load_dataset(pack.trials[0].dataset))
+        name = pack.trials[0].dataset
+        run = PackRun(job, load_dataset(name) if name else None)
         while not run.step()["done"]:
             pass
     return store

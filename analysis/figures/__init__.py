@@ -5,7 +5,16 @@ from typing import Final
 
 from matplotlib.figure import Figure
 
-from analysis.figures import capacity, capacity_by_width, first_task, heatmap, interference, learning_rate
+from analysis.figures import (
+    around_the_circle,
+    capacity,
+    capacity_by_width,
+    context_bytes,
+    first_task,
+    heatmap,
+    interference,
+    learning_rate,
+)
 from analysis.figures.base import UnsupportedError
 from analysis.tables import Measured
 
@@ -16,6 +25,8 @@ FIGURES: Final[dict[str, Callable[[Measured], Figure]]] = {
     "interference": interference.draw,
     "heatmap": heatmap.draw,
     "learning-rate": learning_rate.draw,
+    "around-the-circle": around_the_circle.draw,
+    "bytes": context_bytes.draw,
 }
 
 __all__ = ["FIGURES", "UnsupportedError"]

@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish, refuse_cycles
 from analysis.tables import Measured, mean_accuracy
 
 
@@ -10,8 +10,9 @@ def draw(measured: Measured) -> Figure:
     """One panel for each width, one curve for each context.
 
     Raises:
-        UnsupportedError: no trial measured more than one number of tasks in full.
+        UnsupportedError: no trial measured more than one number of tasks in full, or a stream has cycles.
     """
+    refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     frame = mean_accuracy(measured.best_lr)
     if frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs all tasks measured after at least two numbers of tasks (eval_tasks: all)")

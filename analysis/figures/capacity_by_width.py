@@ -5,7 +5,7 @@ from typing import Final
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from analysis.figures.base import Axis, UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish, refuse_cycles
 from analysis.tables import Measured, capacity
 
 THRESHOLD: Final = 0.9
@@ -15,8 +15,10 @@ def draw(measured: Measured) -> Figure:
     """One curve for each context, over widths.
 
     Raises:
-        UnsupportedError: fewer than two widths whose trials measured everything at each boundary.
+        UnsupportedError: fewer than two widths whose trials measured everything at each boundary, or a
+            stream has cycles.
     """
+    refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     frame = capacity(measured.best_lr, THRESHOLD)
     if frame["width"].nunique() < 2:
         raise UnsupportedError("needs at least two widths, all tasks measured after each one (eval_tasks: all)")

@@ -1,21 +1,31 @@
-"""Accuracy of task 0 as later tasks are trained: the curve of the paper's Figs. 2 and 3."""
+"""Accuracy of task 0 as later tasks are trained: the curve of the paper's Figs. 2 to 6."""
 
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, count_steps, curves, finish
 from analysis.tables import Measured, first_task
 
 
 def draw(measured: Measured) -> Figure:
-    """One panel for each width, one curve for each context.
+    """One panel for each width, one curve for each context; of a stream with cycles over optimiser steps.
 
     Raises:
         UnsupportedError: only one task was trained.
     """
-    frame = first_task(measured.best_lr)
+    evals = measured.best_lr
+    frame = first_task(evals)
     if frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs at least two tasks")
-    y = Axis(column="accuracy", label="accuracy on task 0")
-    figure = curves(frame, Axis(column="tasks_seen", label="number of tasks trained"), y)
+    setup = evals.iloc[0]
+    what = "accuracy at 0 degrees" if setup["stream"] == "rotating" else "accuracy on task 0"
+    title = "Interference: what later tasks leave of the first"
+    x = Axis(column="tasks_seen", label="number of tasks trained")
+    if setup["num_cycles"] > 1:
+        frame = frame.assign(step=frame["tasks_seen"] * setup["steps_per_task"])
+        x = Axis(column="step", label="optimiser steps")
+        title = f"{what.capitalize()} over {setup['num_cycles']} cycles of {setup['num_tasks']} tasks"
+    figure = curves(frame, x, Axis(column="accuracy", label=what))
     figure.axes[0].set_ylim(0, 1)
-    return finish(figure, "Interference: what later tasks leave of the first", frame, measured.evals)
+    if x.column == "step":
+        count_steps(figure.axes[0])
+    return finish(figure, title, frame, measured.evals)

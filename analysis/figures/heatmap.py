@@ -5,7 +5,7 @@ from typing import Any
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from analysis.figures.base import UnsupportedError, new_figure, palette, seeds_and_lr
+from analysis.figures.base import UnsupportedError, new_figure, palette, refuse_cycles, seeds_and_lr
 from analysis.tables import Measured, mean_accuracy
 
 
@@ -13,8 +13,9 @@ def draw(measured: Measured) -> Figure:
     """One map for each context: rows are widths, columns numbers of tasks.
 
     Raises:
-        UnsupportedError: fewer than two widths, or fewer than two numbers of tasks.
+        UnsupportedError: fewer than two widths, or fewer than two numbers of tasks, or a stream has cycles.
     """
+    refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     frame = mean_accuracy(measured.best_lr)
     if frame["width"].nunique() < 2 or frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs at least two widths, measured after at least two numbers of tasks")

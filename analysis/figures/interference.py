@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, curves, finish
+from analysis.figures.base import Axis, UnsupportedError, curves, finish, refuse_cycles
 from analysis.tables import Measured, interference
 
 
@@ -10,8 +10,9 @@ def draw(measured: Measured) -> Figure:
     """One panel for each width, one curve for each context.
 
     Raises:
-        UnsupportedError: no task was measured again after a later one.
+        UnsupportedError: no task was measured again after a later one, or a stream has cycles.
     """
+    refuse_cycles(measured.evals, "a task that is trained again has no lag; see first-task")
     frame = interference(measured.best_lr)
     if frame.empty:
         raise UnsupportedError("needs a task that was measured again after a later one")

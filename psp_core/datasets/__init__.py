@@ -98,8 +98,11 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Datas
 @lru_cache(maxsize=2)  # the largest is 370 MB
 def _load(name: str, root: Path) -> Dataset:
     source = SOURCES[name]
-    train_images, train_labels = source.read(root, train=True)
-    test_images, test_labels = source.read(root, train=False)
+    try:
+        train_images, train_labels = source.read(root, train=True)
+        test_images, test_labels = source.read(root, train=False)
+    except DataUnavailableError as error:
+        raise DataUnavailableError(f"dataset={name!r}: {error}") from error
     return Dataset(
         name=name,
         shape=source.sizes.shape,

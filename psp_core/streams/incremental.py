@@ -28,12 +28,11 @@ class Incremental(Split):
         """Refuse other data sets, other numbers of classes, and more than ten tasks."""
         if config.dataset != DATASET:
             raise ValueError(f"stream='incremental' is made of dataset={DATASET!r}, not {config.dataset!r}; use it.")
-        if config.classes_per_task not in (None, 10):
+        if config.classes_per_task is not None or config.shuffle_classes:
             raise ValueError(
-                f"classes_per_task={config.classes_per_task}: the tasks of stream='incremental' have 10; leave it out."
+                "classes_per_task and shuffle_classes do not apply to stream='incremental', whose tasks have ten "
+                "classes each, in order; leave both out, or use 'split'."
             )
-        if config.shuffle_classes:
-            raise ValueError("shuffle_classes=true does not apply to stream='incremental'; leave it out.")
         if config.num_tasks > 10:
             raise ValueError(f"num_tasks={config.num_tasks}: stream='incremental' has 10 at most; give fewer.")
 

@@ -1,64 +1,340 @@
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
+import pandas as pd
 import pytest
 
-from analysis.compare import compare_store, published
+from analysis import compare_plot
+from analysis.compare import Comparison, compare_store
+from analysis.compare_plot import draw_comparisons
+from analysis.published import QUANTITIES, SOURCES, published
 from analysis.store import StoreError
+from psp_core.contexts import CONTEXTS
+from psp_core.schedules import SCHEDULES
+from study import cli
 from study.store import TrialStore
+
+mpl.use("Agg")
+
+PERMUTING = {
+    "status": "ok", "context": "binary", "stream": "permuting", "dataset": "mnist", "model": "mlp", "width": 512,
+    "depth": 2, "num_tasks": 5, "lr": 1e-4, "steps_per_task": 1000, "batch_size": 128, "optimiser": "rmsprop",
+    "momentum": 0.0, "permute_first": False,
+}  # fmt: skip
+ROTATING = {
+    **PERMUTING, "stream": "rotating", "dataset": "fashion-mnist", "width": 256, "depth": 3, "num_tasks": 10,
+    "num_cycles": 50, "steps_per_task": 100,
+}  # fmt: skip
+INCREMENTAL = {
+    **PERMUTING, "stream": "incremental", "dataset": "cifar-10-100", "model": "resnet-18", "width": 64,
+    "num_tasks": 5, "steps_per_task": 20_000, "lr": 1e-3,
+}  # fmt: skip
+
+Accuracy = Callable[[int, int], float | None]  # of task j after so many were trained; None where not measured
+
+
+def add_trials(
+    out: Path, settings: dict[str, object], accuracy: Accuracy, offsets: Sequence[float] = (0.0,), **changes: object
+) -> str:
+    """Store a trial for each offset, its seed, whose accuracies lie that much above `accuracy(tasks_seen, task)`."""
+    trial = {**settings, **changes}
+    name = "-".join(str(value) for value in trial.values())
+    trials = [{**trial, "trial_id": f"{name}-{seed}", "seed": seed} for seed in range(len(offsets))]
+    visits, num_tasks = (
+        int(str(trial["num_tasks"])) * int(str(trial.get("num_cycles", 1))),
+        int(str(trial["num_tasks"])),
+    )
+    evals = [
+        {"trial_id": row["trial_id"], "tasks_seen": seen, "task": task, "accuracy": value + offset}
+        for row, offset in zip(trials, offsets, strict=True)
+        for seen in range(1, visits + 1)
+        for task in range(min(seen, num_tasks))
+        if (value := accuracy(seen, task)) is not None
+    ]
+    TrialStore(str(out)).write_pack(f"pack-{len(list(out.glob('trials/*')))}", trials, evals)
+    return str(out)
+
+
+def tables(out: Path | str) -> list[list[str]]:
+    return [comparison.table().splitlines() for comparison in compare_store(str(out))]
+
+
+def rows(table: list[str]) -> dict[tuple[str, str, str], list[str]]:
+    """A table's cells by width, context and who measured."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table if line.startswith("|")][2:]
+    return {(width, context, who): numbers for width, context, who, *numbers in cells}
+
+
+def flat(seen: int, task: int) -> float | None:
+    return 0.96 if task == 0 else None
+
+
+# What is published
 
 
 def test_published_values_are_fractions_with_a_source() -> None:
     values = published()
-    assert values["value"].between(0, 1).all()
-    assert values["source"].notna().all()
-    assert not values.duplicated(["source", "width", "context", "tasks_seen"]).any()
-    end = values.query("source == 'PSP Fig. 3 left' and tasks_seen == 50").set_index("context")["value"]
-    assert end.to_dict() == {"rotation": 0.94, "one-power": 0.862, "complex": 0.79, "binary": 0.689, "none": 0.1}
+    known = values["value"].dropna()
+    assert known.between(0, 1).all()
+    assert len(known) == len(values) - 4  # the table in Fig. 3 right
+    assert set(values["source"]) == set(SOURCES)
+    assert set(values["quantity"]) == set(QUANTITIES)
+    assert values[["certainty", "stream", "dataset", "model", "step"]].notna().all(axis=None)
+    assert not values.duplicated(["source", "quantity", "width", "context", "step"]).any()
+    assert (values["low"].isna() | values["value"].between(values["low"], values["high"])).all()
 
 
-def paper_trial(seed: int, **changes: object) -> dict[str, object]:
-    return {
-        "trial_id": f"t{seed}", "status": "ok", "context": "binary", "stream": "permuting", "dataset": "mnist",
-        "width": 512, "depth": 2, "num_tasks": 5, "lr": 1e-4, "seed": seed, "steps_per_task": 1000, "batch_size": 128,
-        "optimiser": "rmsprop", "momentum": 0.0, "permute_first": False, **changes,
-    }  # fmt: skip
+@pytest.mark.parametrize(
+    ("source", "step", "expected"),
+    [
+        (
+            "PSP Fig. 3 left",
+            50_000,
+            {"rotation": 0.94, "one-power": 0.862, "complex": 0.79, "binary": 0.689, "none": 0.1},
+        ),
+        ("SupSup's authors on PSP", 100_000, {"rotation": 0.878}),
+        (
+            "PSP Figs. 4b and 5",
+            49_500,
+            {
+                "complex": 0.843,
+                "one-power": 0.848,
+                "binary": 0.831,
+                "rotation": 0.859,
+                "none": 0.522,
+                "complex, local-mix": 0.852,
+                "complex x100": 0.737,
+                "complex x100, local-mix": 0.761,
+            },
+        ),
+        ("PSP Fig. 6b", 40_500, {"binary": 0.794, "none, head per task": 0.438, "none": 0.114}),
+    ],
+)
+def test_published_values_are_those_of_the_sheet(source: str, step: int, expected: dict[str, float]) -> None:
+    found = published().query("source == @source and step == @step").set_index("context")["value"]
+    assert found.to_dict() == expected
 
 
-def store(out: Path, **changes: object) -> str:
-    evals = [
-        {"trial_id": f"t{seed}", "tasks_seen": seen, "task": 0, "accuracy": accuracy, "loss": 0.1, "num_samples": 1}
-        for seed, accuracy in enumerate([0.95, 0.97])
-        for seen in range(1, 6)
-    ]
-    TrialStore(str(out)).write_pack("p", [paper_trial(seed, **changes) for seed in range(2)], evals)
-    return str(out)
+# Permuting
 
 
 def test_ours_stand_below_the_papers_with_the_difference(tmp_path: Path) -> None:
-    lines = compare_store(store(tmp_path)).splitlines()
+    (lines,) = tables(add_trials(tmp_path, PERMUTING, flat, (-0.01, 0.01)))
     assert lines[0] == "### PSP Fig. 2: accuracy of task 0 (%) after training so many tasks"
+    assert lines[2].startswith("permuting mnist, 2 hidden layers; the paper's values: measured from the figure")
+    assert "ours: 2 seeds, mean ± half of the 95% interval." in lines[2]
     assert lines[-3] == "| 512 | binary | paper | 96.6 | 96.5 | 95.2 | 90.7 | 85.8 | 79.8 | 80.6 |"
     assert lines[-2] == "| 512 | binary | ours | 96.0 ± 12.7 | 96.0 ± 12.7 | - | - | - | - | - |"
     assert lines[-1] == "| 512 | binary | difference | -0.6 | -0.5 | - | - | - | - | - |"
 
 
+def test_the_papers_band_stands_beside_its_value(tmp_path: Path) -> None:
+    _, lines = tables(add_trials(tmp_path, PERMUTING, flat, width=256))
+    paper = rows(lines)["256", "binary", "paper"]
+    assert paper[-2:] == ["74.8", "68.9 (61.4-75.1)"]
+
+
 def test_fixed_and_trained_contexts_have_tables_of_their_own(tmp_path: Path) -> None:
-    store(tmp_path)
-    trained = paper_trial(0, learned_contexts=True, trial_id="trained")
-    row = {"trial_id": "trained", "tasks_seen": 1, "task": 0, "accuracy": 0.5, "loss": 0.1, "num_samples": 1}
-    TrialStore(str(tmp_path)).write_pack("q", [trained], [row])
-    fixed, trained_table = compare_store(str(tmp_path)).split("\n\n###")
-    assert "| 512 | binary | ours | 96.0 ± 12.7 |" in fixed
-    assert "contexts trained during their task" not in fixed
-    assert "ours: 1 seed, contexts trained during their task." in trained_table
-    assert "| 512 | binary | ours | 50.0 | - |" in trained_table
+    add_trials(tmp_path, PERMUTING, flat, (-0.01, 0.01))
+    add_trials(tmp_path, PERMUTING, lambda seen, task: 0.5 if seen == 1 else None, learned_contexts=True)
+    fixed, trained = tables(tmp_path)
+    assert rows(fixed)["512", "binary", "ours"][0] == "96.0 ± 12.7"
+    assert "contexts trained during their task" not in fixed[2]
+    assert "ours: 1 seed, contexts trained during their task." in trained[2]
+    assert rows(trained)["512", "binary", "ours"] == ["50.0", *"------"]
+
+
+def test_another_number_of_hidden_layers_has_a_table_of_its_own_that_says_so(tmp_path: Path) -> None:
+    add_trials(tmp_path, PERMUTING, lambda seen, task: 0.5, depth=3)
+    add_trials(tmp_path, PERMUTING, flat)
+    add_trials(tmp_path, PERMUTING, lambda seen, task: 0.4, depth=1)
+    as_deep, one, three = tables(tmp_path)
+    assert as_deep[0].endswith("so many tasks")
+    assert one[0].endswith("so many tasks, 1 hidden layer")
+    assert three[0].endswith("so many tasks, 3 hidden layers")
+    assert three[2].startswith("permuting mnist, 3 hidden layers here; the paper has 2, its code 3; the paper's values")
+    assert rows(as_deep)["512", "binary", "ours"][0] == "96.0"
+    assert rows(three)["512", "binary", "difference"][:2] == ["-46.6", "-46.5"]
+
+
+def test_the_last_ten_of_fifty_tasks_stand_alone_where_the_papers_value_is_not_known(tmp_path: Path) -> None:
+    def accuracy(seen: int, task: int) -> float | None:
+        return None if seen < 50 else (0.9 if task >= 40 else 0.2)
+
+    (lines,) = tables(add_trials(tmp_path, PERMUTING, accuracy, width=2000, num_tasks=50))
+    assert lines[0] == "### PSP Fig. 3 right: mean accuracy of the last ten tasks (%) after training so many tasks"
+    assert "\n".join(lines).count("not in our sheet") == 1
+    assert rows(lines) == {("2000", "binary", "ours"): ["90.0"]}
+
+
+def test_rotations_are_compared_with_their_second_authors_by_the_mean_over_all_tasks(tmp_path: Path) -> None:
+    add_trials(tmp_path, PERMUTING, lambda seen, task: 0.96, width=1024, context="rotation", num_tasks=10)
+    (lines,) = tables(tmp_path)
+    assert "SupSup's authors on PSP: mean accuracy over all tasks seen" in lines[0]
+    assert rows(lines) == {
+        ("1024", "rotation", "paper"): ["97.1", "94.8", "~87.8"],
+        ("1024", "rotation", "ours"): ["96.0", "-", "-"],
+        ("1024", "rotation", "difference"): ["-1.1", "-", "-"],
+    }
+
+
+# Rotating and incremental
+
+
+def turning(seen: int, task: int) -> float | None:
+    return 0.80 + seen / 10_000 if task == 0 else (0.7 if seen == 500 else None)
+
+
+def test_a_turning_stream_is_compared_at_0_degrees_by_steps_and_at_its_end(tmp_path: Path) -> None:
+    add_trials(tmp_path, ROTATING, turning, context="complex", contexts_per_task=100, schedule="local-mix")
+    curve, end = tables(tmp_path)
+    assert curve[0] == "### PSP Figs. 4b and 5: accuracy at 0 degrees (%) after training so many steps"
+    assert "| 500 | 5,000 | 10,000 | 20,000 | 30,000 | 40,000 | 49,500 | 50,000 |" in curve[4]
+    label = "complex x100, local-mix"
+    assert rows(curve) == {
+        ("256", label, "paper"): ["~43.6", "66.4", "70.3", "74.0", "75.9", "76.9", "76.1", "76.0"],
+        ("256", label, "ours"): ["80.0", "80.5", "81.0", "82.0", "83.0", "84.0", "85.0", "85.0"],
+        ("256", label, "difference"): ["+36.4", "+14.1", "+10.7", "+8.0", "+7.1", "+7.1", "+8.9", "+9.0"],
+    }
+    # Of visits 491 to 500, 0.80 + 0.04955.
+    assert "mean of the last 1000 steps" in end[0]
+    assert rows(end) == {
+        ("256", label, "paper"): ["76.8"],
+        ("256", label, "ours"): ["85.0"],
+        ("256", label, "difference"): ["+8.2"],
+    }
+
+
+def test_turning_with_two_hidden_layers_says_that_the_code_has_three(tmp_path: Path) -> None:
+    curve, _ = tables(add_trials(tmp_path, ROTATING, turning, depth=2))
+    assert curve[2].startswith("rotating fashion-mnist, 2 hidden layers here; the code has 3; the paper's values")
+
+
+def test_incremental_is_compared_where_it_is_measured(tmp_path: Path) -> None:
+    curve = {1: 0.85, 2: 0.50}
+    for changes in ({"context": "none"}, {"context": "none", "heads": "per-task"}):
+        add_trials(tmp_path, INCREMENTAL, lambda seen, task: curve.get(seen, 0.1), **changes)
+    (lines,) = tables(tmp_path)
+    assert lines[2].startswith("incremental cifar-10-100, resnet-18; the paper's values")
+    assert "are read 500 steps before" in lines[2]
+    found = rows(lines)
+    assert found["64", "none, head per task", "paper"] == ["83.3", "73.9", "55.6", "43.8"]
+    assert found["64", "none, head per task", "ours"] == ["85.0", "-", "50.0", "-"]
+    assert found["64", "none, head per task", "difference"] == ["+1.7", "-", "-5.6", "-"]
+    assert found["64", "none", "difference"] == ["+2.2", "-", "+41.0", "-"]
+
+
+# What does not count
 
 
 def test_a_store_without_a_finished_trial_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no trial with settings"):
-        compare_store(store(tmp_path, status="failed"))
+        tables(add_trials(tmp_path, PERMUTING, flat, status="failed"))
 
 
-def test_trials_with_other_settings_do_not_count(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no trial with settings"):
-        compare_store(store(tmp_path, batch_size=64))
+@pytest.mark.parametrize(
+    ("settings", "changes"),
+    [
+        (PERMUTING, {"batch_size": 64}),
+        (PERMUTING, {"permute_first": True}),
+        (PERMUTING, {"precision": "bfloat16"}),
+        (PERMUTING, {"context": "complex"}),
+        (PERMUTING, {"context": "binary", "contexts_per_task": 10}),
+        (ROTATING, {"num_cycles": 5}),
+        (ROTATING, {"num_tasks": 5}),
+        (ROTATING, {"dataset": "mnist"}),
+        (INCREMENTAL, {"steps_per_task": 200}),
+        (INCREMENTAL, {"width": 16}),
+        (INCREMENTAL, {"lr": 1e-4}),
+    ],
+)
+def test_trials_with_other_settings_do_not_count(
+    tmp_path: Path, settings: dict[str, object], changes: dict[str, object]
+) -> None:
+    with pytest.raises(StoreError, match="no trial with settings"):
+        tables(add_trials(tmp_path, settings, flat, **changes))
+
+
+# The figures
+
+
+def test_each_curve_is_drawn_over_the_papers_points(tmp_path: Path) -> None:
+    for width in (128, 512):
+        add_trials(tmp_path, PERMUTING, flat, (-0.01, 0.01), width=width)
+    lines = list(draw_comparisons(compare_store(str(tmp_path)), str(tmp_path)))
+    assert lines == [f"drew {tmp_path}/figures/compare-psp-fig-2.png"]
+    path = tmp_path / "figures" / "compare-psp-fig-2.png"
+    assert path.read_bytes().startswith(b"\x89PNG\r\n")
+    image = mpl.image.imread(path)
+    assert min(image.shape[:2]) > 300
+    assert image.std() > 0.01  # not blank
+
+
+def test_the_points_are_the_published_values_and_the_curves_are_ours(tmp_path: Path) -> None:
+    add_trials(tmp_path, PERMUTING, flat, (-0.01, 0.01))
+    (comparison,) = compare_store(str(tmp_path))
+    figure = compare_plot.draw(comparison)
+    (axes,) = figure.axes
+    ours, points = axes.get_lines()[0], axes.containers[0].lines[0]
+    assert ours.get_xdata().tolist() == [1, 2, 3, 4, 5]
+    assert ours.get_ydata().tolist() == pytest.approx([0.96] * 5)
+    assert points.get_xdata().tolist() == [1, 5, 10, 20, 30, 40, 50]
+    assert points.get_ydata().tolist() == [0.966, 0.965, 0.952, 0.907, 0.858, 0.798, 0.806]
+    assert points.get_color() == ours.get_color()
+    assert "2 seeds, 95% interval" in figure.get_suptitle()
+    assert axes.get_title() == "width 512"
+
+
+def test_tables_of_a_single_step_have_no_figure_and_others_a_file_each(tmp_path: Path) -> None:
+    add_trials(tmp_path, ROTATING, turning)
+    add_trials(tmp_path, ROTATING, turning, depth=2)
+    add_trials(tmp_path, ROTATING, turning, learned_contexts=True)
+    lines = draw_comparisons(compare_store(str(tmp_path)), str(tmp_path), "svg")
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "compare-psp-figs-4b-and-5.svg",
+        "compare-psp-figs-4b-and-5-depth-2.svg",
+        "compare-psp-figs-4b-and-5-trained-contexts.svg",
+    ]
+
+
+@pytest.mark.parametrize("obstacle", ["figures", "figures/compare-psp-fig-2.png"])
+def test_a_store_that_cannot_be_written_says_so_and_has_its_tables(tmp_path: Path, obstacle: str) -> None:
+    comparisons: list[Comparison] = compare_store(add_trials(tmp_path, PERMUTING, flat))
+    if obstacle == "figures":
+        (tmp_path / obstacle).write_text("")  # a file where the folder should be
+    else:
+        (tmp_path / obstacle).mkdir(parents=True)  # a folder where the file should be
+    (line,) = draw_comparisons(comparisons, str(tmp_path))
+    assert line.startswith(f"no figure: out='{tmp_path}' cannot be written: ")
+
+
+def test_the_command_prints_tables_alone_and_says_elsewhere_what_it_drew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = add_trials(tmp_path, PERMUTING, flat)
+    monkeypatch.setattr("sys.argv", ["psp", "compare", out, "--format", "pdf"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    assert ended.value.code == 0
+    assert printed.out == compare_store(out)[0].table() + "\n"
+    assert printed.err == f"drew {out}/figures/compare-psp-fig-2.pdf\n"
+    assert (tmp_path / "figures" / "compare-psp-fig-2.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_an_unknown_format_is_bad_input_before_anything_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["psp", "compare", add_trials(tmp_path, PERMUTING, flat), "--format", "bmp"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    printed = capsys.readouterr()
+    assert (ended.value.code, printed.out) == (2, "")
+    assert "format='bmp' is not known" in printed.err
+
+
+def test_published_contexts_have_names_that_psp_core_knows() -> None:
+    rows = pd.read_csv(Path(compare_plot.__file__).parent / "published.csv")
+    assert set(rows["context"]) <= set(CONTEXTS)
+    assert set(rows["schedule"]) <= set(SCHEDULES)

@@ -1,13 +1,18 @@
+import itertools
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
 import pytest
 
-from analysis.figures import FIGURES, UnsupportedError
+from analysis.figures import FIGURES, UnsupportedError, crosstalk
+from analysis.figures.base import VARIANTS, palette
 from analysis.plot import plot_store, strata
 from analysis.store import read_store
 from analysis.tables import Measured
+from psp_core.contexts import CONTEXTS
+from study.spec import StudySpec
+from tests.conftest import run_here
 
 mpl.use("Agg")
 
@@ -20,7 +25,7 @@ def evals(small_store: Path) -> pd.DataFrame:
 def test_every_supported_figure_is_a_whole_image(small_store: Path) -> None:
     lines = list(plot_store(str(small_store)))
     drawn = {name for name in FIGURES if any(f"figures/{name}.png" in line for line in lines)}
-    assert drawn == set(FIGURES) - {"learning-rate"}
+    assert drawn == set(FIGURES) - {"learning-rate", "around-the-circle", "bytes"}
     for name in drawn:
         image = mpl.image.imread(small_store / "figures" / f"{name}.png")
         assert min(image.shape[:2]) > 300
@@ -34,6 +39,21 @@ def test_a_capacity_figure_shows_each_width_and_context_and_names_its_bands(eval
         assert len(axes.get_lines()) >= 2  # none, binary
         assert len(axes.collections) == 2  # their bands
     assert "95% interval" in figure.get_suptitle()
+
+
+def test_every_context_has_a_colour_of_its_own_whatever_is_beside_it() -> None:
+    colours = palette([*CONTEXTS, "of-somebody-else"])
+    assert len(set(colours.values())) == len(CONTEXTS) + 1
+    assert palette(["binary", "gaussian"]) == {name: colours[name] for name in ("binary", "gaussian")}
+
+
+def test_thirty_curves_have_thirty_colours_and_those_of_the_paper_keep_theirs() -> None:
+    labels = [*CONTEXTS, *VARIANTS, *(f"binary x{count}" for count in range(2, 11))]
+    colours = palette(labels)
+    assert len(labels) == 30
+    for one, other in itertools.combinations(colours.values(), 2):
+        assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 0.05
+    assert palette(VARIANTS) == {label: colours[label] for label in VARIANTS}
 
 
 def test_one_seed_has_no_bands_and_says_so(evals: pd.DataFrame) -> None:
@@ -51,6 +71,8 @@ def test_one_seed_has_no_bands_and_says_so(evals: pd.DataFrame) -> None:
         ("capacity-by-width", "tasks_seen != 2", "eval_tasks: all"),
         ("heatmap", "width == 4", "at least two widths"),
         ("learning-rate", "width == 4", "at least two learning rates"),
+        ("around-the-circle", "width == 4", "rotating stream"),
+        ("bytes", "width == 4", "three contexts of different sizes"),
     ],
 )
 def test_a_figure_the_data_do_not_support_says_why(evals: pd.DataFrame, name: str, where: str, reason: str) -> None:
@@ -95,3 +117,24 @@ def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd
     both = pd.concat([evals, evals.assign(depth=5, trial_id=evals["trial_id"] + "x")])
     assert [suffix for suffix, _ in strata(both)] == ["-depth=2", "-depth=5"]
     assert [suffix for suffix, _ in strata(evals)] == [""]
+
+
+def test_crosstalk_is_drawn_beside_the_theory(tmp_path: Path) -> None:
+    axes = {"context": ["binary", "rotation", "mask"], "width": [16, 32], "support": [1.0, 0.25]}
+    spec = StudySpec.from_mapping(
+        {"name": "r", "kind": "retrieval", "axes": axes, "settings": {"num_tasks": 8, "num_draws": 1}}
+    )
+    run_here(spec, tmp_path / "out")
+    store = read_store(str(tmp_path / "out"))
+    assert len(store.crosstalk) == 3 * 2 * 2 * 3
+    assert list(plot_store(str(tmp_path / "out"))) == [
+        f"drew {tmp_path}/out/figures/crosstalk-support={support}.png" for support in ("0.25", "1")
+    ]
+    rows = store.crosstalk[store.crosstalk["support"] == 1]
+    figure = crosstalk.draw(rows)
+    assert [axes.get_title() for axes in figure.axes] == ["width 16", "width 32"]
+    of_binary = rows[(rows["context"] == "binary") & (rows["width"] == 16)]
+    points, line = figure.axes[0].get_lines()[:2]
+    assert list(points.get_ydata()) == of_binary["second_moment"].tolist()
+    assert list(line.get_ydata()) == of_binary["predicted"].tolist()
+    assert "all inputs in use" in figure.get_suptitle()

@@ -20,7 +20,7 @@ def evals_of(R: np.ndarray, **settings: object) -> pd.DataFrame:
         for j in range(len(R))
         if np.isfinite(R[i, j])
     ]
-    trial = {"trial_id": "a", "context": "binary", "width": 8, "lr": 0.1, "seed": 0, **settings}
+    trial = {"trial_id": "a", "context": "binary", "width": 8, "lr": 0.1, "seed": 0, "num_tasks": len(R), **settings}
     return pd.DataFrame([{**trial, **row} for row in rows])
 
 
@@ -45,6 +45,22 @@ def test_tables_agree_with_psp_core_metrics(R: np.ndarray) -> None:
 def test_a_row_measured_in_part_is_no_mean(R: np.ndarray) -> None:
     R[3, 1] = np.nan
     assert tables.mean_accuracy(evals_of(R))["tasks_seen"].tolist() == [1, 2, 3, 5, 6]
+
+
+def test_the_newest_tasks_have_a_mean_where_all_were_measured(R: np.ndarray) -> None:
+    R[4, 3] = np.nan
+    newest = tables.newest_tasks(evals_of(R), 2).set_index("tasks_seen")["accuracy"]
+    assert newest.index.tolist() == [2, 3, 4, 6]
+    np.testing.assert_allclose(newest, [R[i, i - 1 : i + 1].mean() for i in (1, 2, 3, 5)])
+
+
+def test_a_mean_over_the_last_measurements_of_task_0_begins_where_there_are_enough(R: np.ndarray) -> None:
+    two = pd.concat([evals_of(R, trial_id="b"), evals_of(1 - R, trial_id="a")])
+    lately = tables.first_task_lately(two, 4).set_index(["trial_id", "tasks_seen"])["accuracy"]
+    assert len(lately) == 6
+    for end in (4, 5, 6):
+        np.testing.assert_allclose(lately["b", end], R[end - 4 : end, 0].mean())
+        np.testing.assert_allclose(lately["a", end], 1 - R[end - 4 : end, 0].mean())
 
 
 def test_each_curve_takes_its_best_lr(R: np.ndarray) -> None:

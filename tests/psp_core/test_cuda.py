@@ -10,6 +10,7 @@ from psp_core.contexts import CONTEXTS
 from psp_core.devices import Repeater
 from psp_core.optimisers import OPTIMISERS
 from psp_core.training import PackTraining
+from tests.psp_core.test_training_streams import KINDS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -29,6 +30,13 @@ def test_the_device_changes_rounding_only(context: str, optimiser: str) -> None:
     configs = [replace(base, seed=seed, lr=lr) for seed, lr in enumerate([0.001, 0.002, 0.0005])]
     for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
         torch.testing.assert_close(there.accuracy, here.accuracy, atol=0.03, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_stream_and_network_runs_there(kind: str) -> None:
+    configs = [replace(KINDS[kind], seed=seed, precision="float32", lr=0.0003) for seed in range(2)]
+    for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
+        torch.testing.assert_close(there.accuracy, here.accuracy, atol=0.1, rtol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("learned", [False, True])

@@ -98,6 +98,13 @@ def test_a_network_s_task_becomes_the_number_of_a_position() -> None:
     assert net(torch.randn(2, SIZE, generator=rng()), task=NUM * 4 - 1).shape == (2, 3)
 
 
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_nothing_is_computed_elsewhere_than_where_the_contexts_are(name: str) -> None:
+    """On a device without numbers, what mixes devices raises as it would on a GPU."""
+    contexts, positions = drawn("complex").to("meta"), torch.arange(NUM, device="meta")
+    assert SCHEDULES[name].contexts(contexts, positions, rng()).device.type == "meta"
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -119,6 +119,10 @@ class TestIncremental(StreamContract):
         ({"stream": "split"}, "needs classes_per_task"),
         ({"stream": "split", "classes_per_task": 5, "num_tasks": 3}, "need 15 classes; dataset='digits' has 10"),
         ({"stream": "incremental", "num_tasks": 2}, "made of dataset='cifar-10-100'"),
+        (
+            {"dataset": "cifar-10-100", "stream": "incremental", "num_tasks": 2, "classes_per_task": 10},
+            "ten classes each",
+        ),
         ({"stream": "rotating", "classes_per_task": 2}, "does not apply to stream='rotating'"),
         ({"stream": "rotating", "permute_first": True}, "does not apply to stream='rotating'"),
     ],

@@ -130,6 +130,29 @@ def test_a_head_is_trained_in_its_own_task_only_and_counts_as_the_task_s() -> No
     assert training.context_bytes_per_task == 4 * (8 * 3 + 3)
 
 
+def test_a_head_that_is_no_longer_finite_is_noted_at_once() -> None:
+    """A last step that ends in infinite heads leaves finite losses behind."""
+    training = PackTraining([KINDS["heads"]], load_dataset("digits"), CPU)
+    training.pack.end = lambda task: training.pack.flat_learned.fill_(float("inf"))  # type: ignore[method-assign]
+    training.train_task()
+    assert training.diverged_at == [KINDS["heads"].steps_per_task - 1]
+
+
+def test_some_samples_are_taken_of_each_task_s_own() -> None:
+    config = replace(SPLIT, classes_per_task=1, num_tasks=10, eval_samples=3, steps_per_task=1)
+    result = train([config])[0]
+    assert result.num_samples[:9].max() == 3
+    assert result.num_samples[8, 8] == 3
+    assert num_tests(config) == pytest.approx(result.num_samples.sum().item(), rel=0.05)
+
+
+def test_powers_of_one_context_cost_what_one_context_costs() -> None:
+    config = replace(ROTATING, schedule="one-power")
+    training = PackTraining([config], load_dataset("digits"), CPU)
+    assert training.context_bytes_per_task == 0
+    assert training.context_bytes_once == 4 * (64 + 8 + 8)
+
+
 @pytest.mark.parametrize("eval_tasks", ["all", "ends", "first"])
 def test_a_stream_with_cycles_is_measured_on_the_tasks_it_has_seen(eval_tasks: str) -> None:
     config = replace(ROTATING, eval_tasks=eval_tasks, steps_per_task=1)
@@ -149,6 +172,8 @@ def test_a_stream_with_cycles_is_measured_on_the_tasks_it_has_seen(eval_tasks: s
         ({"heads": "per-task", "context": "complex"}, "needs a real one"),
         ({"heads": "two"}, "heads='two' is not known"),
         ({"context": "hadamard", "width": 8, "num_tasks": 9}, "has 8 different contexts for a layer of 8 inputs"),
+        ({"depth": 0, "heads": "per-task"}, "no layer has contexts"),
+        ({"model": "resnet-18", "width": 2, "batch_size": 1}, "normalises over a batch"),
     ],
 )
 def test_impossible_networks_are_refused(settings: dict[str, object], message: str) -> None:

@@ -61,6 +61,8 @@ def test_a_study_survives_its_own_file() -> None:
         ({"variants": {"context": "none"}}, "must be a list of mappings"),
         ({"variants": [{"momentum": 0.5}, {"momentum": 0.5}]}, "twice; list each once"),
         ({"variants": [{"width": 8}]}, "'width' stands in variants and in axes"),
+        ({"variants": [{"lr": 0.5}, {"lr": 0.1}]}, "'lr' stands in settings and in every variant"),
+        ({"kind": ["training"]}, r"kind=\['training'\] is not known"),
         ({"variants": [{"schedule": "local-mix"}], "axes": {}}, "trial .*combines complex contexts"),
         ({"small": {"name": "x"}}, "small: 'name' is not a key of it"),
         ({"small": {"axes": {"width": [0]}}}, "width=0 must be at least 1"),
@@ -179,8 +181,10 @@ def test_set_chooses_among_variants() -> None:
     variants = [{"context": "none"}, {"context": "complex"}, {"context": "complex", "contexts_per_task": 5}]
     spec = small_study(variants=variants, axes={"width": [4]}, seeds=[0])
     assert [trial.contexts_per_task for trial in spec.with_values(["context=complex"]).trials()] == [1, 5]
-    with pytest.raises(StudyError, match="no variant of the study has that"):
-        spec.with_values(["context=rotation"])
+    slow = spec.with_values(["contexts_per_task=1"]).trials()  # the default counts where a variant is silent
+    assert [(trial.context, trial.contexts_per_task) for trial in slow] == [("none", 1), ("complex", 1)]
+    with pytest.raises(StudyError, match="no variant of the study has 'rotation'"):
+        spec.with_values(["context=complex,rotation"])
 
 
 def test_a_small_form_stands_in_place_of_what_it_names() -> None:
@@ -191,6 +195,7 @@ def test_a_small_form_stands_in_place_of_what_it_names() -> None:
     assert {t.context for t in small.trials()} == {"none", "binary"}
     assert not small.small
     assert {t.width for t in spec.trials()} == {4, 8}
+    assert not spec.with_values(["width=4"]).small  # no longer the study that it is the small form of
     with pytest.raises(StudyError, match="has no small form"):
         small.reduced()
 

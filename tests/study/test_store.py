@@ -23,7 +23,7 @@ from psp_core.trial import TrialConfig
 from study import cli
 from study.files import Files
 from study.plan import make_packs, merge, trial_id
-from study.spec import StudyError
+from study.spec import StudyError, StudySpec
 from study.store import EVALS, STALE_SECONDS, TRIALS, TrialStore
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
@@ -269,6 +269,22 @@ def test_a_damaged_store_is_not_compacted(tmp_path: Path, small_store: Path) -> 
     with pytest.raises(StudyError, match=f"evals/{path.name} cannot be read"):
         TrialStore(str(tmp_path / "out")).compact()
     assert sorted(file.name for file in (tmp_path / "out").rglob("*.parquet")) == names
+
+
+def test_measurements_of_retrieval_are_compacted_and_checked_as_others(tmp_path: Path) -> None:
+    spec = StudySpec.from_mapping(
+        {"name": "r", "kind": "retrieval", "seeds": [0, 1], "settings": {"width": 8, "num_tasks": 4, "num_draws": 1}}
+    )
+    store = run_here(spec, tmp_path / "out")
+    before = read_store(str(tmp_path / "out")).crosstalk.sort_values(["trial_id", "num_models"])
+    assert len(before) == 2 * 2
+    assert store.compact() == (2, 1)
+    after = read_store(str(tmp_path / "out")).crosstalk.sort_values(["trial_id", "num_models"])
+    pd.testing.assert_frame_equal(before.reset_index(drop=True), after.reset_index(drop=True))
+    (path,) = (tmp_path / "out" / "crosstalk").iterdir()
+    path.write_bytes(b"junk")
+    with pytest.raises(StudyError, match=r"crosstalk/compact-.* cannot be read"):
+        store.compact()
 
 
 @pytest.mark.parametrize("stop_after", range(1, 8))

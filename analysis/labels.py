@@ -1,0 +1,41 @@
+"""What a trial's curve is called: its context, and what else of its contexts is not as usual."""
+
+from typing import Final
+
+import pandas as pd
+
+LABEL_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
+
+# Where a task depends on how many there are, or the contexts in use do: trials of fewer tasks are not the beginning.
+WHOLE_STREAMS: Final = {"rotating"}
+WHOLE_SCHEDULES: Final = {"local-mix", "local-product", "random", "cosine"}
+
+
+def curve_labels(trials: pd.DataFrame) -> list[str]:
+    """A label for each row: `complex`, `complex x100, local-mix`, `none, head per task`.
+
+    Args:
+        trials: columns LABEL_SETTINGS; two rows with the same label have the same four.
+    """
+    return [_label(*row) for row in trials[LABEL_SETTINGS].itertuples(index=False, name=None)]
+
+
+def _label(context: str, contexts_per_task: int, schedule: str, heads: str) -> str:
+    label = context if contexts_per_task == 1 else f"{context} x{contexts_per_task}"
+    if schedule != "task":
+        label += f", {schedule}"
+    return label if heads == "shared" else f"{label}, head {heads.replace('-', ' ')}"
+
+
+def whole_stream_tasks(trials: pd.DataFrame) -> pd.Series:
+    """The number of tasks, where the stream as a whole depends on it; else 0."""
+    whole = trials["stream"].isin(WHOLE_STREAMS) | (trials["num_cycles"] > 1)
+    return trials["num_tasks"].where(whole, 0)
+
+
+def tell_numbers_of_tasks_apart(trials: pd.DataFrame) -> pd.Series:
+    """The labels, with the number of tasks where a schedule depends on it and the trials have several."""
+    whole = trials["schedule"].isin(WHOLE_SCHEDULES) & (trials["stream_tasks"] == 0)
+    if trials.loc[whole, "num_tasks"].nunique() < 2:
+        return trials["context"]
+    return trials["context"].where(~whole, trials["context"] + ", " + trials["num_tasks"].astype(str) + " tasks")

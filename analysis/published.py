@@ -1,0 +1,88 @@
+"""What the papers published about trained networks: the values, and the settings behind them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+import pandas as pd
+
+from analysis.labels import curve_labels
+from analysis.tables import first_task, first_task_lately, mean_accuracy, newest_tasks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A published figure, as far as its values do not say it.
+
+    Attributes:
+        settings: what its runs share, from the paper's text and the authors' code; trials with other
+            values are another experiment.
+        layers: what is known of its number of hidden layers.
+        note: what a reader of its values has to know.
+    """
+
+    settings: Mapping[str, object]
+    layers: str = ""
+    note: str = ""
+
+    @property
+    def steps_per_task(self) -> int:
+        """Optimiser steps before the next task begins."""
+        steps = self.settings["steps_per_task"]
+        assert isinstance(steps, int)
+        return steps
+
+
+_RMSPROP: Final = {"optimiser": "rmsprop", "momentum": 0.0, "batch_size": 128}
+_PERMUTING: Final = {**_RMSPROP, "lr": 1e-4, "steps_per_task": 1000, "num_cycles": 1}
+_ROTATING: Final = {**_RMSPROP, "lr": 1e-4, "steps_per_task": 100, "num_tasks": 10, "num_cycles": 50}
+_INCREMENTAL: Final = {**_RMSPROP, "lr": 1e-3, "steps_per_task": 20_000, "num_cycles": 1}
+_PSP_LAYERS: Final = "the paper has 2, its code 3"
+_PSP_ENDS: Final = "The paper's first and last value are read at steps 900 and 49,900."
+
+SOURCES: Final[dict[str, Source]] = {
+    "PSP Fig. 2": Source(settings={**_PERMUTING, "permute_first": False}, layers=_PSP_LAYERS, note=_PSP_ENDS),
+    "PSP Fig. 3 left": Source(
+        settings={**_PERMUTING, "permute_first": False},
+        layers=_PSP_LAYERS,
+        note=f"{_PSP_ENDS} In brackets: the ends of the paper's band.",
+    ),
+    "PSP Fig. 3 right": Source(
+        settings={**_PERMUTING, "permute_first": False},
+        layers=_PSP_LAYERS,
+        note="The paper names no width; about 2000 units would fit.",
+    ),
+    # A multi-layer perceptron does not see whether task 0 is permuted too, as theirs is.
+    "SupSup's authors on PSP": Source(
+        settings=_PERMUTING, layers="theirs have 2", note="Theirs have no biases, and a new optimiser for each task."
+    ),
+    "PSP Figs. 4b and 5": Source(settings=_ROTATING, layers="the code has 3"),
+    "PSP Fig. 6b": Source(
+        settings=_INCREMENTAL,
+        note="The paper's values under 20,000 and 40,000 are read 500 steps before; ours are measured at the "
+        "ends of tasks.",
+    ),
+}
+
+# From the evals of trials, accuracies in columns TRIAL, tasks_seen, accuracy.
+QUANTITIES: Final[dict[str, Callable[[pd.DataFrame], pd.DataFrame]]] = {
+    "accuracy of task 0": first_task,
+    "mean accuracy of the last ten tasks": lambda evals: newest_tasks(evals, 10),
+    "mean accuracy over all tasks seen": mean_accuracy,
+    "accuracy at 0 degrees": first_task,
+    "accuracy at 0 degrees, mean of the last 1000 steps": lambda evals: first_task_lately(evals, 10),  # of 100 steps
+    "accuracy on CIFAR-10": first_task,
+}
+
+
+def published() -> pd.DataFrame:
+    """Every published value we know of, in the order of the papers.
+
+    Columns source, quantity, dataset, stream, model, depth (NaN where it does not apply), width (NaN
+    where no width is named), context (a curve's label) and the settings in it, step (optimiser steps),
+    value, low and high (fractions; NaN where not known), certainty (~: less certain than the others).
+    """
+    with resources.files("analysis").joinpath("published.csv").open() as file:
+        rows = pd.read_csv(file)
+    return rows.assign(context=curve_labels(rows))

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis.labels import WHOLE_SCHEDULES, WHOLE_STREAMS, curve_labels
+from analysis.plot import strata
+from analysis.store import STRATUM, read_store
+from analysis.tables import best_lr, mean_accuracy
+from psp_core.schedules import SCHEDULES
+from psp_core.streams import STREAMS
+from tests.conftest import run_here, small_study
+
+VARIANTS = {
+    "complex": {"context": "complex"},
+    "complex, local-mix": {"context": "complex", "schedule": "local-mix"},
+    "complex x5": {"context": "complex", "contexts_per_task": 5},
+    "complex x5, local-mix": {"context": "complex", "contexts_per_task": 5, "schedule": "local-mix"},
+    "none": {"context": "none"},
+    "none, head per task": {"context": "none", "heads": "per-task"},
+}
+
+
+def variants_store(out: Path, **settings: object) -> Path:
+    content = {**small_study().settings, "width": 4, **settings}
+    run_here(small_study(axes={}, variants=list(VARIANTS.values()), settings=content), out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return variants_store(tmp_path_factory.mktemp("stores") / "variants")
+
+
+@pytest.mark.parametrize(
+    ("settings", "label"),
+    [
+        (("complex", 1, "task", "shared"), "complex"),
+        (("complex", 1, "local-mix", "shared"), "complex, local-mix"),
+        (("complex", 100, "task", "shared"), "complex x100"),
+        (("complex", 100, "local-mix", "shared"), "complex x100, local-mix"),
+        (("none", 1, "task", "per-task"), "none, head per task"),
+    ],
+)
+def test_a_label_says_what_is_unusual_about_a_curves_contexts(settings: tuple[object, ...], label: str) -> None:
+    frame = pd.DataFrame([settings], columns=["context", "contexts_per_task", "schedule", "heads"])
+    assert curve_labels(frame) == [label]
+
+
+def test_trials_that_differ_in_heads_contexts_per_task_or_schedule_are_curves_of_one_figure(store: Path) -> None:
+    evals = read_store(str(store)).evals
+    assert set(evals["context"].unique()) == set(VARIANTS)
+    assert [suffix for suffix, _ in strata(evals)] == [""]
+    assert not {"heads", "contexts_per_task", "schedule"} & set(STRATUM)
+
+
+def test_nothing_averages_trials_with_different_labels(store: Path) -> None:
+    stored = read_store(str(store))
+    means = mean_accuracy(best_lr(stored.evals))
+    last = means[means["tasks_seen"] == 3].set_index("trial_id")["accuracy"]
+    assert len(last) == len(VARIANTS) * 2  # seeds
+    final = stored.trials.set_index("trial_id")["final_accuracy"]
+    assert last.to_dict() == pytest.approx(final.to_dict())
+
+
+def test_names_are_categories_beside_millions_of_measurements(store: Path) -> None:
+    assert read_store(str(store)).evals["context"].dtype == "category"
+
+
+def test_what_depends_on_the_number_of_tasks_is_known_here_as_in_psp_core() -> None:
+    assert {name for name, stream in STREAMS.items() if not stream.is_nested} == WHOLE_STREAMS
+    assert {name for name, schedule in SCHEDULES.items() if not schedule.is_nested} == WHOLE_SCHEDULES
+
+
+def test_fewer_tasks_are_another_trial_where_the_contexts_in_use_depend_on_them(tmp_path: Path) -> None:
+    for num_tasks in (2, 3):
+        variants_store(tmp_path / "out", num_tasks=num_tasks)
+    evals = read_store(str(tmp_path / "out")).evals
+    mixed = {f"{label}, {k} tasks" for label in ("complex, local-mix", "complex x5, local-mix") for k in (2, 3)}
+    assert set(evals["context"].unique()) == mixed | {label for label in VARIANTS if "local-mix" not in label}
+    assert evals.loc[evals["context"] == "complex", "num_tasks"].unique().tolist() == [3]
+
+
+def test_rotating_streams_of_different_numbers_of_tasks_have_figures_of_their_own(tmp_path: Path) -> None:
+    for num_tasks in (2, 4):
+        settings = {**small_study().settings, "stream": "rotating", "num_tasks": num_tasks}
+        run_here(small_study(settings=settings), tmp_path / "out")
+    groups = dict(strata(read_store(str(tmp_path / "out")).evals))
+    assert {suffix: group["num_tasks"].unique().tolist() for suffix, group in groups.items()} == {
+        "-stream_tasks=2": [2],
+        "-stream_tasks=4": [4],
+    }
