@@ -127,6 +127,7 @@ class Architecture:
         layer_sizes: its layers.
         needs_real_context: whether it refuses complex contexts.
         has_depth: whether its number of layers can be chosen.
+        has_width: whether their sizes can.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Architecture:
     layer_sizes: LayerSizes
     needs_real_context: bool
     has_depth: bool = True
+    has_width: bool = True
 
 
 def output_layer(

@@ -62,12 +62,39 @@ def mlp(
     Raises:
         ValueError: `heads="per-task"` with a complex context.
     """
-    sizes = [in_features, *[width] * depth]
+    return chain(
+        [in_features, *[width] * depth],
+        context,
+        out_features=out_features,
+        num_tasks=num_tasks,
+        seed=seed,
+        device=device,
+        heads=heads,
+    )
+
+
+def chain(
+    sizes: Sequence[int],
+    context: Context,
+    *,
+    out_features: int,
+    num_tasks: int,
+    seed: int,
+    device: torch.device | None,
+    heads: str,
+) -> SuperposedMLP:
+    """A superposed network whose input and hidden layers have these sizes.
+
+    Raises:
+        ValueError: `heads="per-task"` with a complex context.
+    """
     hidden = [
         SuperposedLinear(i, o, context, num_tasks, seed=seed, index=index, device=device)
         for index, (i, o) in enumerate(pairwise(sizes))
     ]
-    last = output_layer(sizes[-1], out_features, context, num_tasks, heads=heads, seed=seed, index=depth, device=device)
+    last = output_layer(
+        sizes[-1], out_features, context, num_tasks, heads=heads, seed=seed, index=len(hidden), device=device
+    )
     return SuperposedMLP([*hidden, last], context)
 
 
