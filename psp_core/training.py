@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from psp_core.contexts import get_context
-from psp_core.datasets import DATASETS, Dataset, load_dataset
+from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import PRECISIONS, Repeater, arithmetic
 from psp_core.evaluation import evaluate, task_samples
-from psp_core.models import MODELS, SuperposedModel
+from psp_core.models import MODELS, SuperposedModel, TaskParts
 from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.packing import Pack
 from psp_core.randomness import generator
@@ -296,17 +296,14 @@ def train(
 
 
 def _model(config: TrialConfig, device: torch.device) -> SuperposedModel:
-    model = MODELS[config.model].build(
-        get_context(config.context),
-        width=config.width,
-        depth=config.depth,
-        image_shape=DATASETS[config.dataset].shape,
-        out_features=config.num_outputs,
+    parts = TaskParts(
+        context=get_context(config.context),
         num_tasks=config.num_contexts,
-        heads=config.heads,
         seed=config.seed,
+        heads=config.heads,
         device=device,
     )
+    model = MODELS[config.model].build(config.network_size, parts)
     if config.schedule != "task":
         reschedule(model, SCHEDULES[config.schedule], config.rows_per_task // config.contexts_per_task, config.seed)
     return model
