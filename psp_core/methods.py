@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 
 from psp_core.contexts import get_context
-from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
-from psp_core.models import MODELS, SuperposedModel
+from psp_core.models import MODELS, SuperposedModel, TaskParts
 from psp_core.packed_mlp import Layer
 from psp_core.packing import Pack
 from psp_core.schedules import SCHEDULES, reschedule
@@ -91,17 +90,14 @@ def _models(configs: Sequence[TrialConfig], device: torch.device) -> list[Superp
 
 def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
     """The network of a trial, as an ordinary module."""
-    model = MODELS[config.model].build(
-        get_context(config.context),
-        width=config.width,
-        depth=config.depth,
-        image_shape=DATASETS[config.dataset].shape,
-        out_features=config.num_outputs,
+    parts = TaskParts(
+        context=get_context(config.context),
         num_tasks=config.num_contexts,
-        heads=config.heads,
         seed=config.seed,
+        heads=config.heads,
         device=device,
     )
+    model = MODELS[config.model].build(config.network_size, parts)
     if config.schedule != "task":
         reschedule(model, SCHEDULES[config.schedule], config.rows_per_task // config.contexts_per_task, config.seed)
     return model

@@ -7,7 +7,7 @@ from typing import Final, get_type_hints
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
-from psp_core.models import HEADS, MODELS, LayerSize
+from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
@@ -218,14 +218,19 @@ class TrialConfig:
                 )
 
     @property
-    def layers(self) -> list[LayerSize]:
-        """The network's layers as its cost sees them."""
-        *others, last = MODELS[self.model].layer_sizes(
+    def network_size(self) -> NetworkSize:
+        """How large the network is."""
+        return NetworkSize(
             width=self.width,
             depth=self.depth,
             image_shape=DATASETS[self.dataset].shape,
             out_features=self.num_outputs + self.superfluous,
         )
+
+    @property
+    def layers(self) -> list[LayerSize]:
+        """The network's layers as its cost sees them."""
+        *others, last = MODELS[self.model].layer_sizes(self.network_size)
         return [*others, replace(last, has_context=last.has_context and self.heads == "shared")]
 
     @property

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from psp_core.models.base import HEADS, Architecture, LayerSize, SuperposedModel
+from psp_core.models.base import HEADS, Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts
 from psp_core.models.lenet import LENET
 from psp_core.models.mlp import MLP, SuperposedMLP, mlp
 from psp_core.models.resnet import RESNET_18, ResNet18
@@ -15,9 +15,11 @@ __all__ = [
     "MODELS",
     "Architecture",
     "LayerSize",
+    "NetworkSize",
     "ResNet18",
     "SmallConv",
     "SuperposedMLP",
     "SuperposedModel",
+    "TaskParts",
     "mlp",
 ]

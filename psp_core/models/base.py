@@ -1,8 +1,8 @@
 """What a model is: a network of superposed layers, and what is known of it before it is built."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import torch
 from torch import nn
@@ -70,51 +70,83 @@ class LayerSize:
     has_bias: bool
 
 
-class Build(Protocol):
-    """How a model is built of a trial's settings."""
+@dataclass(frozen=True, kw_only=True)
+class NetworkSize:
+    """How large a network is.
 
-    def __call__(
-        self,
-        context: Context,
-        *,
-        width: int,
-        depth: int,
-        image_shape: tuple[int, int, int],
-        out_features: int,
-        num_tasks: int,
-        heads: str,
-        seed: int,
-        device: torch.device | None = None,
-    ) -> SuperposedModel:
-        """The network, its weights drawn.
+    Attributes:
+        width: see the model.
+        depth: see the model.
+        image_shape: of the inputs, (C, H, W); their product is I.
+        out_features: O, the logits.
+    """
 
-        Args:
-            context: how the tasks are kept apart.
-            width: see the model.
-            depth: see the model.
-            image_shape: of the inputs, (C, H, W); their product is I.
-            out_features: O, the logits.
-            num_tasks: K, how many contexts and heads to draw.
-            heads: `shared`, one last layer with contexts, or `per-task`, one for each task without.
-            seed: of weights, contexts and heads.
-            device: where contexts and heads are made and kept; the weights are on the CPU until moved.
+    width: int
+    depth: int
+    image_shape: tuple[int, int, int]
+    out_features: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskParts:
+    """What keeps a network's tasks apart, and how it is drawn.
+
+    Attributes:
+        context: the contexts' kind.
+        num_tasks: K, how many contexts and heads to draw.
+        heads: `shared`, one last layer with contexts, or `per-task`, one for each task without.
+        seed: of weights, contexts and heads.
+        device: where contexts and heads are made and kept; the weights are on the CPU until moved.
+    """
+
+    context: Context
+    num_tasks: int
+    seed: int
+    heads: str = "shared"
+    device: torch.device | None = None
+
+    def linear(self, in_features: int, out_features: int, index: int) -> SuperposedLinear:
+        """A linear layer, the network's `index`-th."""
+        return SuperposedLinear(
+            in_features, out_features, self.context, self.num_tasks, seed=self.seed, index=index, device=self.device
+        )
+
+    def conv(
+        self, in_channels: int, out_channels: int, kernel_size: int, index: int, stride: int = 1
+    ) -> SuperposedConv2d:
+        """A convolution, the network's `index`-th layer.
 
         Raises:
-            ValueError: settings that this model cannot have.
+            ValueError: the context is complex.
         """
+        return SuperposedConv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            self.context,
+            self.num_tasks,
+            stride=stride,
+            seed=self.seed,
+            index=index,
+            device=self.device,
+        )
 
-
-class LayerSizes(Protocol):
-    """What layers a model has, known without building it."""
-
-    def __call__(
-        self, *, width: int, depth: int, image_shape: tuple[int, int, int], out_features: int
-    ) -> list[LayerSize]:
-        """The layers of the model with shared heads; with heads for each task the last one has no context.
+    def output(self, in_features: int, out_features: int, index: int) -> SuperposedLinear | TaskHeads:
+        """The network's last layer.
 
         Raises:
-            ValueError: settings that this model cannot have.
+            ValueError: `heads` is not known, or there are heads for each task and a complex context.
         """
+        if self.heads not in HEADS:
+            raise ValueError(f"heads={self.heads!r} is not known; {did_you_mean(self.heads, HEADS)}")
+        if self.heads == "shared":
+            return self.linear(in_features, out_features, index)
+        if self.context.is_complex:
+            raise ValueError(
+                f"heads='per-task' needs a context of real numbers; context={self.context.name!r} is complex. "
+                "Use 'binary', or heads='shared'."
+            )
+        return TaskHeads(in_features, out_features, self.num_tasks, seed=self.seed, index=index, device=self.device)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,47 +155,19 @@ class Architecture:
 
     Attributes:
         name: as settings give it.
-        build: the network.
-        layer_sizes: its layers.
+        build: the network, its weights drawn; refuses settings that it cannot have with a ValueError.
+        layer_sizes: its layers, with shared heads; with heads for each task the last one has no context.
         needs_real_context: whether it refuses complex contexts.
         has_depth: whether its number of layers can be chosen.
         has_width: whether their sizes can.
     """
 
     name: str
-    build: Build
-    layer_sizes: LayerSizes
+    build: Callable[[NetworkSize, TaskParts], SuperposedModel]
+    layer_sizes: Callable[[NetworkSize], list[LayerSize]]
     needs_real_context: bool
     has_depth: bool = True
     has_width: bool = True
-
-
-def output_layer(
-    in_features: int,
-    out_features: int,
-    context: Context,
-    num_tasks: int,
-    *,
-    heads: str,
-    seed: int,
-    index: int,
-    device: torch.device | None,
-) -> SuperposedLinear | TaskHeads:
-    """A network's last layer.
-
-    Raises:
-        ValueError: `heads` is not known, or there are heads for each task and a complex context.
-    """
-    if heads not in HEADS:
-        raise ValueError(f"heads={heads!r} is not known; {did_you_mean(heads, HEADS)}")
-    if heads == "shared":
-        return SuperposedLinear(in_features, out_features, context, num_tasks, seed=seed, index=index, device=device)
-    if context.is_complex:
-        raise ValueError(
-            f"heads='per-task' needs a context of real numbers; context={context.name!r} is complex. "
-            "Use 'binary', or heads='shared'."
-        )
-    return TaskHeads(in_features, out_features, num_tasks, seed=seed, index=index, device=device)
 
 
 def conv_size(

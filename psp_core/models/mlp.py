@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from psp_core.contexts import Context
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
-from psp_core.models.base import Architecture, LayerSize, SuperposedModel, output_layer
+from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts
 
 # B batch, I inputs, O outputs; 2 = real and imaginary part
 
@@ -62,72 +62,27 @@ def mlp(
     Raises:
         ValueError: `heads="per-task"` with a complex context.
     """
-    return chain(
-        [in_features, *[width] * depth],
-        context,
-        out_features=out_features,
-        num_tasks=num_tasks,
-        seed=seed,
-        device=device,
-        heads=heads,
-    )
+    parts = TaskParts(context=context, num_tasks=num_tasks, seed=seed, heads=heads, device=device)
+    return chain([in_features, *[width] * depth], out_features, parts)
 
 
-def chain(
-    sizes: Sequence[int],
-    context: Context,
-    *,
-    out_features: int,
-    num_tasks: int,
-    seed: int,
-    device: torch.device | None,
-    heads: str,
-) -> SuperposedMLP:
+def chain(sizes: Sequence[int], out_features: int, parts: TaskParts) -> SuperposedMLP:
     """A superposed network whose input and hidden layers have these sizes.
 
     Raises:
-        ValueError: `heads="per-task"` with a complex context.
+        ValueError: heads for each task with a complex context.
     """
-    hidden = [
-        SuperposedLinear(i, o, context, num_tasks, seed=seed, index=index, device=device)
-        for index, (i, o) in enumerate(pairwise(sizes))
-    ]
-    last = output_layer(
-        sizes[-1], out_features, context, num_tasks, heads=heads, seed=seed, index=len(hidden), device=device
-    )
-    return SuperposedMLP([*hidden, last], context)
+    hidden = [parts.linear(i, o, index) for index, (i, o) in enumerate(pairwise(sizes))]
+    return SuperposedMLP([*hidden, parts.output(sizes[-1], out_features, len(hidden))], parts.context)
 
 
-def build(
-    context: Context,
-    *,
-    width: int,
-    depth: int,
-    image_shape: tuple[int, int, int],
-    out_features: int,
-    num_tasks: int,
-    heads: str,
-    seed: int,
-    device: torch.device | None = None,
-) -> SuperposedMLP:
-    """`mlp`, of a trial's settings."""
-    return mlp(
-        width,
-        depth,
-        context,
-        in_features=prod(image_shape),
-        out_features=out_features,
-        num_tasks=num_tasks,
-        seed=seed,
-        device=device,
-        heads=heads,
-    )
+def _build(size: NetworkSize, parts: TaskParts) -> SuperposedMLP:
+    return chain([prod(size.image_shape), *[size.width] * size.depth], size.out_features, parts)
 
 
-def layer_sizes(*, width: int, depth: int, image_shape: tuple[int, int, int], out_features: int) -> list[LayerSize]:
-    """Hidden layers and the last one."""
-    sizes = [prod(image_shape), *[width] * depth, out_features]
+def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
+    sizes = [prod(size.image_shape), *[size.width] * size.depth, size.out_features]
     return [LayerSize(i, o, 1, has_context=True, has_bias=True) for i, o in pairwise(sizes)]
 
 
-MLP: Final = Architecture(name="mlp", build=build, layer_sizes=layer_sizes, needs_real_context=False)
+MLP: Final = Architecture(name="mlp", build=_build, layer_sizes=_layer_sizes, needs_real_context=False)

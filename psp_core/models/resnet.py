@@ -4,14 +4,13 @@ from collections.abc import Callable
 from itertools import count
 from typing import Final, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
 from psp_core.contexts import Context
 from psp_core.convolutions import SuperposedConv2d, kaiming_normal, static_batch_norm
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
-from psp_core.models.base import Architecture, LayerSize, SuperposedModel, conv_size, output_layer
+from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts, conv_size
 from psp_core.randomness import generator
 
 # B batch, I inputs (pixels), O outputs, C channels
@@ -52,6 +51,8 @@ class BasicBlock(nn.Module):
 class ResNet18(SuperposedModel):
     """The CIFAR ResNet-18: a 3x3 stem, four stages of two basic blocks, channel means, a linear layer.
 
+    Its depth is given: `depth` does not apply.
+
     Inputs (B, I), logits (B, O). Stages have width, 2, 4 and 8 width channels (the paper: 64), and all
     but the first begin with stride 2. Contexts are on the 16 convolutions of the blocks, on their 3
     shortcuts and on the linear layer. The stem has none: paper A's formula has a context on every
@@ -87,49 +88,28 @@ class ResNet18(SuperposedModel):
         return logits
 
 
-def resnet_18(
-    context: Context,
-    *,
-    width: int,
-    depth: int,
-    image_shape: tuple[int, int, int],
-    out_features: int,
-    num_tasks: int,
-    heads: str,
-    seed: int,
-    device: torch.device | None = None,
-) -> ResNet18:
-    """A network whose first stage has `width` channels; `depth` does not apply.
-
-    Raises:
-        ValueError: the context is complex.
-    """
+def _build(size: NetworkSize, parts: TaskParts) -> ResNet18:
     indices = count(1)  # the stem is layer 0
 
     def conv(i: int, o: int, kernel_size: int, stride: int) -> SuperposedConv2d:
-        index = next(indices)
-        return SuperposedConv2d(
-            i, o, kernel_size, context, num_tasks, stride=stride, seed=seed, index=index, device=device
-        )
+        return parts.conv(i, o, kernel_size, next(indices), stride)
 
-    stem = _stem(image_shape[0], width, seed)
-    blocks = [BasicBlock(shape, conv) for shape in block_shapes(width)]
-    last = output_layer(
-        8 * width, out_features, context, num_tasks, heads=heads, seed=seed, index=next(indices), device=device
-    )
-    return ResNet18(stem, blocks, last, context, image_shape)
+    stem = _stem(size.image_shape[0], size.width, parts.seed)
+    blocks = [BasicBlock(shape, conv) for shape in block_shapes(size.width)]
+    last = parts.output(8 * size.width, size.out_features, next(indices))
+    return ResNet18(stem, blocks, last, parts.context, size.image_shape)
 
 
-def layer_sizes(*, width: int, depth: int, image_shape: tuple[int, int, int], out_features: int) -> list[LayerSize]:
-    """The stem, each block's convolutions with the shortcut last, and the linear layer; `depth` does not apply."""
-    sides = list(image_shape[1:])
-    sizes = [conv_size(image_shape[0], width, 3, sides, has_context=False)]
-    for i, o, stride in block_shapes(width):
+def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
+    """The stem, each block's convolutions with the shortcut last, and the linear layer."""
+    sides = list(size.image_shape[1:])
+    sizes = [conv_size(size.image_shape[0], size.width, 3, sides, has_context=False)]
+    for i, o, stride in block_shapes(size.width):
         sides = [-(-side // stride) for side in sides]
         sizes += [conv_size(i, o, 3, sides), conv_size(o, o, 3, sides)]
         if stride > 1:
             sizes.append(conv_size(i, o, 1, sides))
-    return [*sizes, LayerSize(8 * width, out_features, 1, has_context=True, has_bias=True)]
+    return [*sizes, LayerSize(8 * size.width, size.out_features, 1, has_context=True, has_bias=True)]
 
 
 def block_shapes(width: int) -> list[BlockShape]:
@@ -149,5 +129,5 @@ def _stem(in_channels: int, out_channels: int, seed: int) -> nn.Conv2d:
 
 
 RESNET_18: Final = Architecture(
-    name="resnet-18", build=resnet_18, layer_sizes=layer_sizes, needs_real_context=True, has_depth=False
+    name="resnet-18", build=_build, layer_sizes=_layer_sizes, needs_real_context=True, has_depth=False
 )

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,7 +11,7 @@ from psp_core.contexts import Context
 from psp_core.convolutions import SuperposedConv2d, static_batch_norm
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
-from psp_core.models.base import Architecture, LayerSize, SuperposedModel, conv_size, output_layer
+from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts, conv_size
 
 # B batch, I inputs (pixels), O outputs
 
@@ -21,6 +20,8 @@ NAME: Final = "small-conv"
 
 class SmallConv(SuperposedModel):
     """3x3 convolutions with contexts, each followed by static batch norm, relu and pooling; a linear layer.
+
+    `depth` convolutions have width, 2 width, 4 width, ... channels.
 
     Pooling takes the largest of 2x2 pixels, as long as both sides are at least 4. The linear layer
     reads the channels' means over what pixels are left. Inputs (B, I), logits (B, O).
@@ -53,60 +54,34 @@ class SmallConv(SuperposedModel):
         return logits
 
 
-def small_conv(
-    context: Context,
-    *,
-    width: int,
-    depth: int,
-    image_shape: tuple[int, int, int],
-    out_features: int,
-    num_tasks: int,
-    heads: str,
-    seed: int,
-    device: torch.device | None = None,
-) -> SmallConv:
-    """A network with `depth` convolutions, of width, 2 width, 4 width, ... channels.
-
-    Raises:
-        ValueError: `depth` is 0, or the context is complex.
-    """
-    channels = _channels(width, depth, image_shape)
-    convolutions = [
-        SuperposedConv2d(i, o, 3, context, num_tasks, seed=seed, index=index, device=device)
-        for index, (i, o) in enumerate(pairwise(channels))
-    ]
-    last = output_layer(
-        channels[-1], out_features, context, num_tasks, heads=heads, seed=seed, index=depth, device=device
-    )
-    return SmallConv(convolutions, last, context, image_shape)
+def _build(size: NetworkSize, parts: TaskParts) -> SmallConv:
+    channels = _channels(size)
+    convolutions = [parts.conv(i, o, 3, index) for index, (i, o) in enumerate(pairwise(channels))]
+    last = parts.output(channels[-1], size.out_features, size.depth)
+    return SmallConv(convolutions, last, parts.context, size.image_shape)
 
 
-def layer_sizes(*, width: int, depth: int, image_shape: tuple[int, int, int], out_features: int) -> list[LayerSize]:
-    """The convolutions and the linear layer.
-
-    Raises:
-        ValueError: `depth` is 0.
-    """
-    channels, sizes = _channels(width, depth, image_shape), []
-    sides: Sequence[int] = image_shape[1:]
+def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
+    channels, sizes = _channels(size), []
+    sides: Sequence[int] = size.image_shape[1:]
     for i, o in pairwise(channels):
         sizes.append(conv_size(i, o, 3, sides))
         sides = [side // 2 for side in sides] if _is_pooled(sides) else sides
-    return [*sizes, LayerSize(channels[-1], out_features, 1, has_context=True, has_bias=True)]
+    return [*sizes, LayerSize(channels[-1], size.out_features, 1, has_context=True, has_bias=True)]
 
 
-def _channels(width: int, depth: int, image_shape: tuple[int, int, int]) -> list[int]:
-    """Of the image and of each convolution's output."""
-    if depth < 1:
+def _channels(size: NetworkSize) -> list[int]:
+    """Of the image and of each convolution's output: width, 2 width, 4 width, ..."""
+    if size.depth < 1:
         raise ValueError(
-            f"depth={depth} must be at least 1 for model={NAME!r}, which has so many convolutions; "
+            f"depth={size.depth} must be at least 1 for model={NAME!r}, which has so many convolutions; "
             "give 1 or more, or use model='mlp' for a single linear layer."
         )
-    return [image_shape[0], *(width * 2**layer for layer in range(depth))]
+    return [size.image_shape[0], *(size.width * 2**layer for layer in range(size.depth))]
 
 
 def _is_pooled(sides: Sequence[int]) -> bool:
     return min(sides) >= 4
 
 
-SMALL_CONV: Final = Architecture(name=NAME, build=small_conv, layer_sizes=layer_sizes, needs_real_context=True)
+SMALL_CONV: Final = Architecture(name=NAME, build=_build, layer_sizes=_layer_sizes, needs_real_context=True)

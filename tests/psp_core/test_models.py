@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from psp_core.contexts import CONTEXTS
 from psp_core.heads import TaskHeads
-from psp_core.models import HEADS, MODELS, SuperposedMLP, SuperposedModel, mlp
+from psp_core.models import HEADS, MODELS, NetworkSize, SuperposedMLP, SuperposedModel, TaskParts, mlp
 from psp_core.packing import Pack
 from tests.contracts import rng
 
@@ -18,8 +18,8 @@ REAL = ["none", "binary", "rotation"]
 
 
 def built(name: str, context: str = "binary", *, heads: str = "shared", seed: int = 0, depth: int = 2) -> Any:
-    sizes = {"width": 4, "depth": depth, "image_shape": SHAPES[name], "out_features": 5}
-    return MODELS[name].build(CONTEXTS[context], **sizes, num_tasks=3, heads=heads, seed=seed)
+    size = NetworkSize(width=4, depth=depth, image_shape=SHAPES[name], out_features=5)
+    return MODELS[name].build(size, TaskParts(context=CONTEXTS[context], num_tasks=3, heads=heads, seed=seed))
 
 
 def inputs(name: str, *leading: int) -> Tensor:
@@ -147,9 +147,9 @@ def outputs_of_layers(net: SuperposedModel, x: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
 def test_layer_sizes_are_those_of_the_built_network(name: str, depth: int, shape: tuple[int, int, int]) -> None:
-    settings = {"width": 4, "depth": depth, "image_shape": shape, "out_features": 5}
-    sizes = MODELS[name].layer_sizes(**settings)
-    net = MODELS[name].build(CONTEXTS["binary"], **settings, num_tasks=2, heads="shared", seed=0)
+    size = NetworkSize(width=4, depth=depth, image_shape=shape, out_features=5)
+    sizes = MODELS[name].layer_sizes(size)
+    net = MODELS[name].build(size, TaskParts(context=CONTEXTS["binary"], num_tasks=2, seed=0))
     x = torch.randn(3, shape[0] * shape[1] * shape[2], generator=rng())
     given = [(output.shape[1], output[0, 0].numel()) for output in outputs_of_layers(net, x)]
     assert [(size.outputs, size.positions) for size in sizes] == given
@@ -223,4 +223,4 @@ def test_the_small_network_needs_a_convolution() -> None:
     with pytest.raises(ValueError, match=r"depth=0 must be at least 1 for model='small-conv'.*model='mlp'"):
         built("small-conv", depth=0)
     with pytest.raises(ValueError, match="depth=0"):
-        MODELS["small-conv"].layer_sizes(width=4, depth=0, image_shape=(1, 8, 8), out_features=5)
+        MODELS["small-conv"].layer_sizes(NetworkSize(width=4, depth=0, image_shape=(1, 8, 8), out_features=5))

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from psp_core.contexts import CONTEXTS
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.layers import SuperposedLinear
-from psp_core.models import MODELS, ResNet18
+from psp_core.models import MODELS, NetworkSize, ResNet18, TaskParts
 from tests.contracts import rng
 
 
@@ -47,10 +47,8 @@ def plain_resnet(width: int, channels: int = 3, outputs: int = 10) -> nn.Sequent
 
 
 def resnet(width: int, context: str = "binary", image_shape: tuple[int, int, int] = (3, 16, 16)) -> ResNet18:
-    net = MODELS["resnet-18"].build(
-        CONTEXTS[context], width=width, depth=2, image_shape=image_shape, out_features=10, num_tasks=2,
-        heads="shared", seed=0,
-    )  # fmt: skip
+    size = NetworkSize(width=width, depth=2, image_shape=image_shape, out_features=10)
+    net = MODELS["resnet-18"].build(size, TaskParts(context=CONTEXTS[context], num_tasks=2, seed=0))
     assert isinstance(net, ResNet18)
     return net
 
@@ -102,7 +100,7 @@ def test_contexts_are_on_19_convolutions_and_the_linear_layer_but_not_on_the_ste
 
 def test_depth_does_not_apply() -> None:
     of_depth = [
-        MODELS["resnet-18"].layer_sizes(width=4, depth=depth, image_shape=(3, 16, 16), out_features=5)
+        MODELS["resnet-18"].layer_sizes(NetworkSize(width=4, depth=depth, image_shape=(3, 16, 16), out_features=5))
         for depth in (0, 7)
     ]
     assert of_depth[0] == of_depth[1]
