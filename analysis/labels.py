@@ -19,14 +19,13 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
     Args:
         trials: columns LABEL_SETTINGS; two rows with the same label have the same of them.
     """
-    labels = pd.Series(
-        [_label(*row) for row in trials[CONTEXT_SETTINGS].itertuples(index=False, name=None)], trials.index, object
-    )
-    masked = trials[trials["method"] == "supsup"] if "method" in trials else trials[:0]  # published ones have no masks
-    if len(masked):
-        rows = masked[MASK_SETTINGS].itertuples(index=False, name=None)
-        labels.loc[masked.index] = [_mask_label(*row) for row in rows]
-    return list(labels)
+    labels = [_label(*row) for row in trials[CONTEXT_SETTINGS].itertuples(index=False, name=None)]
+    # Published values have no masks so far.
+    masked: list[bool] = list(trials["method"] == "supsup") if "method" in trials else []
+    if any(masked):
+        rows = trials[MASK_SETTINGS].itertuples(index=False, name=None)
+        return [_mask_label(*row) if m else label for row, m, label in zip(rows, masked, labels, strict=True)]
+    return labels
 
 
 def _mask_label(
