@@ -9,6 +9,7 @@ from torch import nn
 
 from psp_core import TrialConfig, load_dataset, train
 from psp_core.cost import num_params, num_tests
+from psp_core.datasets import Dataset
 from psp_core.streams import STREAMS
 from psp_core.training import PackTraining, _batch_order, _model
 
@@ -179,3 +180,33 @@ def test_a_stream_with_cycles_is_measured_on_the_tasks_it_has_seen(eval_tasks: s
 def test_impossible_networks_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrialConfig(**{"dataset": "digits", **settings})
+
+
+@pytest.mark.parametrize(("context", "heads"), [("none", "shared"), ("none", "per-task"), ("binary", "shared")])
+def test_incremental_cifar_trains_its_resnet_on_ten_classes_at_a_time(context: str, heads: str) -> None:
+    """Made-up images of 110 classes, a few of each: colours tell a task's classes apart."""
+    config = TrialConfig(
+        dataset="cifar-10-100", stream="incremental", model="resnet-18", width=2, context=context, heads=heads,
+        num_tasks=3, steps_per_task=12, batch_size=20, lr=0.003,
+    )  # fmt: skip
+    labels = torch.arange(110).repeat_interleave(4)
+    colours = torch.randint(256, (110, 3, 1), generator=torch.Generator().manual_seed(0))
+    images = colours[labels].expand(-1, -1, 1024).reshape(-1, 3072).to(torch.uint8)
+    data = Dataset(
+        name="cifar-10-100", shape=(3, 32, 32), num_classes=110, scale=255.0, mean=0.5, std=0.5,
+        train_images=images, train_labels=labels, test_images=images, test_labels=labels,
+    )  # fmt: skip
+    training = PackTraining([config], data, CPU)
+    assert (
+        training.context_bytes_per_task
+        == {
+            ("none", "shared"): 0,
+            ("none", "per-task"): 4 * (16 * 10 + 10),
+            ("binary", "shared"): sum(layer.inputs + 7 >> 3 for layer in config.layers if layer.has_context),
+        }[context, heads]
+    )
+    while not training.done:
+        training.train_task()
+    (result,) = training.results()
+    assert result.num_samples.tolist() == [[40, 0, 0], [40, 40, 0], [40, 40, 40]]
+    assert result.accuracy.diagonal().mean() > 0.2  # 0.1 is chance
