@@ -168,7 +168,7 @@ def test_damaged_data_stop_a_run_before_it_starts(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "study", "run", str(path), "--out", str(out), "--data", str(tmp_path / "data")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
-    assert "dataset='mnist': the files in" in done.stderr
+    assert "dataset='mnist': the files train-images-idx3-ubyte, " in done.stderr
     assert not out.exists()
 
 
