@@ -178,7 +178,9 @@ def _read_files(
     for name in names:
         try:
             with fs.open_input_file(f"{folder}/{name}") as file:
-                tables.append(pq.ParquetFile(file, read_dictionary=EVALS[:1] if columns else None).read(columns))
+                table = pq.ParquetFile(file, read_dictionary=EVALS[:1] if columns else None).read(columns)
+            table.validate(full=True)  # of text that is no UTF-8 nothing else speaks until it is needed
+            tables.append(table)
         except (OSError, pa.ArrowException) as error:
             place = f"{out}/{folder.rpartition('/')[2]}/{name}"
             damaged.append(f"{place} cannot be read ({' '.join(str(error).split())}).")

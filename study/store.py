@@ -282,7 +282,7 @@ class TrialStore:
         """What `read` makes of a file; None, and a sentence in `damaged`, where it cannot."""
         try:
             return self.files.parse(name, read)
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, ValueError) as error:  # ValueError: text that is no UTF-8
             damaged.append(f"{self.out}/{name} cannot be read ({one_line(error)}).")
             return None
 

@@ -15,7 +15,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from analysis.store import read_store
+from analysis.store import StoreError, read_store
 from psp_core.datasets import load_dataset
 from psp_core.retrieval import RetrievalConfig
 from psp_core.training import PackTraining
@@ -151,6 +151,25 @@ def test_a_truncated_file_is_named_and_the_others_still_count(tmp_path: Path) ->
     assert found.keys() == {"b"}
     assert len(damaged) == 1
     assert "trials/p.parquet cannot be read" in damaged[0]
+
+
+def test_text_that_is_no_utf_8_is_named_as_damage(tmp_path: Path) -> None:
+    spec = small_study(seeds=[0], axes={"width": [4]})
+    for folder in ("trials", "evals"):
+        store = run_here(spec, tmp_path / folder)
+        (path,) = (tmp_path / folder / folder).iterdir()
+        name = trial_id(spec.trials()[0]).encode()
+        path.write_bytes(path.read_bytes().replace(name, b"\x80" + name[1:]))
+        assert f"{folder}/{path.name} cannot be read" in " ".join(
+            store.finished()[1] + read_damage(str(tmp_path / folder))
+        )
+
+
+def read_damage(out: str) -> list[str]:
+    try:
+        return read_store(out).damaged
+    except StoreError as error:
+        return [str(error)]
 
 
 def test_a_pack_whose_evals_were_removed_is_not_there(tmp_path: Path) -> None:
