@@ -4,7 +4,9 @@ from typing import Final
 
 import pandas as pd
 
-LABEL_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
+CONTEXT_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
+MASK_SETTINGS: Final = ["frozen_weights", "masks", "sparsity", "superfluous", "task_inference", "inference_images"]
+LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *MASK_SETTINGS]
 
 # Where a task depends on how many there are, or the contexts in use do: trials of fewer tasks are not the beginning.
 WHOLE_STREAMS: Final = {"rotating"}
@@ -15,9 +17,29 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
     """A label for each row: `complex`, `complex x100, local-mix`, `none, head per task`.
 
     Args:
-        trials: columns LABEL_SETTINGS; two rows with the same label have the same four.
+        trials: columns LABEL_SETTINGS; two rows with the same label have the same of them.
     """
-    return [_label(*row) for row in trials[LABEL_SETTINGS].itertuples(index=False, name=None)]
+    labels = [_label(*row) for row in trials[CONTEXT_SETTINGS].itertuples(index=False, name=None)]
+    # Published values have no masks so far.
+    masked: list[bool] = list(trials["method"] == "supsup") if "method" in trials else []
+    if any(masked):
+        rows = trials[MASK_SETTINGS].itertuples(index=False, name=None)
+        return [_mask_label(*row) if m else label for row, m, label in zip(rows, masked, labels, strict=True)]
+    return labels
+
+
+def _mask_label(
+    frozen_weights: str, masks: str, sparsity: float, superfluous: int, task_inference: str, inference_images: int
+) -> str:
+    """`supsup`, `supsup, entropy-one-shot +90`: threshold masks of signed constants unless it says otherwise."""
+    parts = [
+        "supsup",
+        *([frozen_weights] if frozen_weights != "signed-constant" else []),
+        *([f"{masks} {sparsity:g}"] if masks != "threshold" else []),
+        *([task_inference] if task_inference != "given" else []),
+        *([f"of {inference_images}"] if inference_images != 1 else []),
+    ]
+    return ", ".join(parts) + (f" +{superfluous}" if superfluous else "")
 
 
 def _label(context: str, contexts_per_task: int, schedule: str, heads: str) -> str:

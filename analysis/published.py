@@ -57,6 +57,11 @@ SOURCES: Final[dict[str, Source]] = {
     "SupSup's authors on PSP": Source(
         settings=_PERMUTING, layers="theirs have 2", note="Theirs have no biases, and a new optimiser for each task."
     ),
+    "SupSup Fig. 4, LeNet": Source(
+        settings={**_PERMUTING, "permute_first": True},
+        note="The task of each batch of 128 is inferred from one image; rotations are given it. Theirs have no "
+        "biases, and a new optimiser for each task; our rotations have both otherwise.",
+    ),
     "PSP Figs. 4b and 5": Source(settings=_ROTATING, layers="the code has 3"),
     "PSP Fig. 6b": Source(
         settings=_INCREMENTAL,

@@ -44,6 +44,12 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
     "heads": "shared",
     "contexts_per_task": 1,
     "schedule": "task",
+    "frozen_weights": "signed-constant",
+    "masks": "threshold",
+    "sparsity": None,
+    "superfluous": 0,
+    "task_inference": "given",
+    "inference_images": 1,
 }
 
 

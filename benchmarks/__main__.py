@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks import binding, convolutions, engine, growth, measuring, plain_loop, steps, throughput
+from benchmarks import binding, convolutions, engine, growth, measuring, plain_loop, steps, supermasks, throughput
 from psp_core.messages import lookup
 
 BENCHMARKS = {
@@ -22,6 +22,7 @@ BENCHMARKS = {
     "measuring": measuring,
     "convolutions": convolutions,
     "binding": binding,
+    "supermasks": supermasks,
 }
 
 

@@ -1,15 +1,18 @@
 """Measuring how well each network of a pack does on each of many tasks."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
 from psp_core.datasets import Dataset
 from psp_core.packed_mlp import Layer
-from psp_core.packing import Pack
 from psp_core.streams import Stream
+
+if TYPE_CHECKING:
+    from psp_core.methods import MemberPack
+    from psp_core.supermasks.pack import SupermaskPack
 
 # E members, T tasks, M = E * T retrieved networks, N samples, I inputs, O outputs
 
@@ -19,10 +22,13 @@ CHUNK_BYTES: Final = {"cpu": 2**23, "cuda": 2**30}
 BATCH_OF_ONE: Final = 1000
 """Samples that a network sees at once where it is measured alone, as in the authors' code (papers.md, A7)."""
 
+QUESTION: Final = 128
+"""Samples in a batch whose task is inferred (papers.md, B3)."""
+
 
 @torch.no_grad()
 def evaluate(
-    pack: Pack,
+    pack: "MemberPack",
     streams: Sequence[Stream],
     dataset: Dataset,
     samples_N: Tensor,
@@ -70,6 +76,63 @@ def evaluate(
     return accuracy, loss, torch.full_like(accuracy, len(samples_N))
 
 
+@torch.no_grad()
+def evaluate_inferred(
+    pack: "SupermaskPack",
+    streams: Sequence[Stream],
+    dataset: Dataset,
+    samples_N: Tensor,
+    tasks: Sequence[int],
+    num_images: int,
+) -> tuple[Tensor, Tensor]:
+    """Each member's accuracy on each task if nobody tells which task a batch is of, and how often it finds out.
+
+    Test samples come in batches of 128; the task of each is inferred from its first images, among all tasks
+    stored so far. A batch whose task is taken for another counts as wrong altogether.
+
+    Args:
+        pack: the members, which can infer.
+        streams: one for each member.
+        dataset: on the pack's device; its test images are used.
+        samples_N: which of them; of these, a task that is about some classes takes its own.
+        tasks: any tasks that are stored.
+        num_images: of how many images of a batch the question is made.
+
+    Returns:
+        Accuracy, and the share of batches whose task is found (fractions), each (E, T), float64, on the CPU.
+
+    Source: papers.md, B3.
+    """
+    pairs = [
+        _infer(pack, e, stream, dataset, task_samples(stream, task, dataset.test_labels, samples_N), task, num_images)
+        for e, stream in enumerate(streams)
+        for task in tasks
+    ]
+    accuracy, inferred = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 2).unbind(2)
+    return accuracy, inferred
+
+
+def _infer(
+    pack: "SupermaskPack",
+    member: int,
+    stream: Stream,
+    dataset: Dataset,
+    samples_N: Tensor,
+    task: int,
+    num_images: int,
+) -> tuple[float, float]:
+    description_1 = stream.describe(task).to(samples_N.device)[None]
+    x_NI = dataset.normalise(stream.apply(dataset.test_images[samples_N][None], description_1))[0]
+    labels_N = stream.relabel(dataset.test_labels[samples_N][None], description_1)[0]
+    correct_N = pack.logits_of(member, task, x_NI).argmax(dim=1) == labels_N
+    whole = len(x_NI) - len(x_NI) % QUESTION
+    questions = [x_NI[:whole].view(-1, QUESTION, x_NI.shape[1]), x_NI[whole:][None]]
+    found = [pack.infer(member, x_ABI[:, :num_images]) == task for x_ABI in questions if x_ABI.numel()]
+    found_A = torch.cat(found)
+    found_N = found_A.repeat_interleave(QUESTION)[: len(x_NI)]
+    return (correct_N & found_N).double().mean().item(), found_A.double().mean().item()
+
+
 def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -> Tensor:
     """Those of the samples that are of the task's classes."""
     classes = stream.classes(task)
@@ -77,7 +140,7 @@ def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -
 
 
 def _evaluate_alone(
-    pack: Pack, member: int, stream: Stream, dataset: Dataset, samples_N: Tensor, task: int, row: int
+    pack: "MemberPack", member: int, stream: Stream, dataset: Dataset, samples_N: Tensor, task: int, row: int
 ) -> tuple[float, float, int]:
     description_1 = stream.describe(task).to(samples_N.device)[None]
     correct, loss = 0.0, 0.0
@@ -93,7 +156,7 @@ def _evaluate_alone(
 
 
 def _evaluate(
-    pack: Pack,
+    pack: "MemberPack",
     streams: Sequence[Stream],
     dataset: Dataset,
     samples_N: Tensor,

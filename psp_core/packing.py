@@ -1,6 +1,7 @@
 """Packs: E networks of the same shape that step together."""
 
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -59,11 +60,11 @@ class Pack:
         fixed = {name: shape for name, shape in rows.items() if name not in learned}
         trained = {name: shape for name, shape in rows.items() if name in learned}
         num_members = len(models)
-        self.flat, self.parameters = _flat(shapes, num_members, device)
-        self.flat_gradients, self.parameter_gradients = _flat(shapes, num_members, device)
-        self.flat_contexts, self.contexts = _flat(fixed, num_members, device)
-        self.flat_learned, self.learned = _flat(trained, num_members, device)
-        self.flat_learned_gradients, self.learned_gradients = _flat(trained, num_members, device)
+        self.flat, self.parameters = flat_views(shapes, num_members, device)
+        self.flat_gradients, self.parameter_gradients = flat_views(shapes, num_members, device)
+        self.flat_contexts, self.contexts = flat_views(fixed, num_members, device)
+        self.flat_learned, self.learned = flat_views(trained, num_members, device)
+        self.flat_learned_gradients, self.learned_gradients = flat_views(trained, num_members, device)
         self.all_contexts = _moved([dict(model.named_buffers()) for model in models], device)
         for e, model in enumerate(models):
             for name, parameter in model.named_parameters():
@@ -74,6 +75,7 @@ class Pack:
         self._mlp = PackedMLP(first.context, dtype) if isinstance(first, SuperposedMLP) and plain else None
         self._by_hand = plain and not learned
         self._skeleton = models[0].to("meta")
+        self.num_params = self.bytes_once = self.bytes_per_task = 0  # known to who made the modules
 
     def __len__(self) -> int:
         """E, the number of members."""
@@ -152,6 +154,18 @@ class Pack:
         assert self._mlp, "only superposed networks are retrieved so far"
         return self._mlp.logits(retrieved, x_MBI)
 
+    def state_dict(self) -> dict[str, Any]:
+        """What training has changed: shared weights, and the rows of buffers that are trained."""
+        learned = [{name: buffers[name] for name in self.learned} for buffers in self.all_contexts]
+        return {"parameters": self.flat, "contexts": learned}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.flat.copy_(state["parameters"])
+        for mine, of_member in zip(self.all_contexts, state["contexts"], strict=True):
+            for name, contexts in of_member.items():
+                mine[name].copy_(contexts)
+
     def finite(self) -> Tensor:
         """Of which members everything that is trained is finite, shape (E,)."""
         return self.flat.isfinite().all(dim=1) & self.flat_learned.isfinite().all(dim=1)
@@ -168,7 +182,7 @@ def _autograd(
     return {name: g[None] for name, g in zip(leaves, gradients, strict=True)}, value.detach()[None]
 
 
-def _flat(shapes: dict[str, torch.Size], num_members: int, device: torch.device) -> tuple[Tensor, Tensors]:
+def flat_views(shapes: dict[str, torch.Size], num_members: int, device: torch.device) -> tuple[Tensor, Tensors]:
     """One tensor of zeros, and views of it with the shapes given.
 
     Each view begins at a multiple of 128 bytes in every row, which matrix products on GPUs need to be

@@ -76,7 +76,7 @@ class RetrievalConfig:
             )
 
     @property
-    def method(self) -> str:
+    def method_name(self) -> str:
         """What kind of trial this is."""
         return "retrieval"
 

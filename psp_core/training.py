@@ -9,16 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from psp_core.contexts import get_context
 from psp_core.datasets import Dataset, load_dataset
-from psp_core.devices import PRECISIONS, Repeater, arithmetic
-from psp_core.evaluation import evaluate, task_samples
-from psp_core.models import MODELS, SuperposedModel, TaskParts
+from psp_core.devices import Repeater, arithmetic
+from psp_core.evaluation import evaluate, evaluate_inferred, task_samples
+from psp_core.methods import METHODS
 from psp_core.optimisers import OPTIMISERS, Optimiser
-from psp_core.packing import Pack
 from psp_core.randomness import generator
-from psp_core.schedules import SCHEDULES, reschedule
 from psp_core.streams import STREAMS
+from psp_core.supermasks.pack import SupermaskPack
 from psp_core.trial import TrialConfig
 
 # E members, K tasks, T of them, V visits (tasks trained, those trained again counted again), S steps, B batch,
@@ -36,6 +34,8 @@ class TrialResult:
             that go through their tasks more than once.
         loss: the same for the mean cross-entropy (nats).
         num_samples: test samples behind each entry, int64, 0 where not measured.
+        inferred: where tasks are inferred, in what share of batches rightly; accuracy counts all others as
+            wrong. NaN elsewhere.
         diverged_at: the step at which a loss or parameter was first seen not finite, else None;
             nothing is measured from that task on.
         num_params: real numbers that are trained.
@@ -48,6 +48,7 @@ class TrialResult:
     accuracy: Tensor
     loss: Tensor
     num_samples: Tensor
+    inferred: Tensor
     diverged_at: int | None
     num_params: int
     context_bytes_once: int
@@ -84,24 +85,15 @@ class PackTraining:
         self.device = device
         self.dataset = dataset.to(device)
         self.streams = [STREAMS[config.stream].for_trial(config) for config in configs]
-        models = self._models()
-        self.num_params = sum(p.numel() for p in models[0].parameters())
-        self.context_bytes_once = models[0].bytes_once()
-        buffers = dict(models[0].named_buffers())
-        learned = set(buffers) if self.config.learned_contexts else models[0].trained_buffers()
-        self.context_bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
-        if SCHEDULES[self.config.schedule].shares_one:
-            self.context_bytes_once += models[0].bytes_per_task()
-        elif not self.config.learned_contexts:  # whose numbers are no longer signs or phases: each counts
-            self.context_bytes_per_task += self.config.contexts_per_task * models[0].bytes_per_task()
-        self.pack = Pack(models, device, learned=learned, dtype=PRECISIONS[self.config.precision])
+        self.pack = METHODS[self.config.method](configs, device)
         self.optimisers = [self._optimiser(self.pack.flat, self.pack.flat_gradients)]
-        if learned:
+        if self.pack.flat_learned.numel():
             self.optimisers.append(self._optimiser(self.pack.flat_learned, self.pack.flat_learned_gradients))
         size = (len(configs), self.config.num_visits, self.config.num_tasks)
         self.accuracy_EVK = torch.full(size, float("nan"), dtype=torch.float64)
         self.loss_EVK = torch.full(size, float("nan"), dtype=torch.float64)
         self.num_samples_EVK = torch.zeros(size, dtype=torch.int64)
+        self.inferred_EVK = torch.full_like(self.loss_EVK, float("nan"))
         self.diverged_at: list[int | None] = [None] * len(configs)
         self.tasks_seen = 0
         self.seconds = 0.0
@@ -162,10 +154,11 @@ class PackTraining:
                 accuracy=self.accuracy_EVK[e],
                 loss=self.loss_EVK[e],
                 num_samples=self.num_samples_EVK[e],
+                inferred=self.inferred_EVK[e],
                 diverged_at=self.diverged_at[e],
-                num_params=self.num_params,
-                context_bytes_once=self.context_bytes_once,
-                context_bytes_per_task=self.context_bytes_per_task,
+                num_params=self.pack.num_params,
+                context_bytes_once=self.pack.bytes_once,
+                context_bytes_per_task=self.pack.bytes_per_task,
                 seconds=self.seconds / len(self.configs),
             )
             for e, config in enumerate(self.configs)
@@ -177,14 +170,13 @@ class PackTraining:
         A new `PackTraining` of the same trials goes on from it as this one would, on a CPU to the bit:
         everything else is drawn again from seeds.
         """
-        learned = [{name: b[name] for name in self.pack.learned} for b in self.pack.all_contexts]
         return {
-            "parameters": self.pack.flat,
-            "contexts": learned,
+            **self.pack.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "accuracy": self.accuracy_EVK,
             "loss": self.loss_EVK,
             "num_samples": self.num_samples_EVK,
+            "inferred": self.inferred_EVK,
             "diverged_at": self.diverged_at,
             "tasks_seen": self.tasks_seen,
             "seconds": self.seconds,
@@ -194,24 +186,14 @@ class PackTraining:
         """Go on from what `state_dict` gave."""
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
-        self.pack.flat.copy_(state["parameters"])
-        for mine, of_member in zip(self.pack.all_contexts, state["contexts"], strict=True):
-            for name, contexts in of_member.items():
-                mine[name].copy_(contexts)
+        self.pack.load_state_dict(state)
         self.accuracy_EVK.copy_(state["accuracy"])
         self.loss_EVK.copy_(state["loss"])
         self.num_samples_EVK.copy_(state["num_samples"])
+        self.inferred_EVK.copy_(state["inferred"])
         self.diverged_at = state["diverged_at"]
         self.tasks_seen = state["tasks_seen"]
         self.seconds = state["seconds"]
-
-    def _models(self) -> list[SuperposedModel]:
-        """The members as they begin: one for all of a seed, unless each trains buffers of its own."""
-        if self.config.learned_contexts or self.config.heads == "per-task":
-            return [_model(config, self.device) for config in self.configs]
-        of_seed = {config.seed: config for config in self.configs}
-        models = {seed: _model(config, self.device) for seed, config in of_seed.items()}
-        return [models[config.seed] for config in self.configs]
 
     def _optimiser(self, parameters_EP: Tensor, gradients_EP: Tensor) -> Optimiser:
         lrs, momenta = ([getattr(config, name) for config in self.configs] for name in ("lr", "momentum"))
@@ -263,11 +245,17 @@ class PackTraining:
             most=most,
             rows_per_task=self.config.rows_per_task,
         )
+        inferred_ET = torch.full_like(accuracy_ET, float("nan"))
+        if isinstance(self.pack, SupermaskPack) and self.config.task_inference != "given":
+            accuracy_ET, inferred_ET = evaluate_inferred(
+                self.pack, self.streams, self.dataset, samples_N[:most], tasks, self.config.inference_images
+            )
         for e, diverged_at in enumerate(self.diverged_at):
             if diverged_at is None:
                 self.accuracy_EVK[e, row, tasks] = accuracy_ET[e]
                 self.loss_EVK[e, row, tasks] = loss_ET[e]
                 self.num_samples_EVK[e, row, tasks] = num_samples_ET[e].long()
+                self.inferred_EVK[e, row, tasks] = inferred_ET[e]
 
 
 def train(
@@ -293,20 +281,6 @@ def train(
         training.train_task()
         after_task(training)
     return training.results()
-
-
-def _model(config: TrialConfig, device: torch.device) -> SuperposedModel:
-    parts = TaskParts(
-        context=get_context(config.context),
-        num_tasks=config.num_contexts,
-        seed=config.seed,
-        heads=config.heads,
-        device=device,
-    )
-    model = MODELS[config.model].build(config.network_size, parts)
-    if config.schedule != "task":
-        reschedule(model, SCHEDULES[config.schedule], config.rows_per_task // config.contexts_per_task, config.seed)
-    return model
 
 
 def _batch_order(config: TrialConfig, num_samples: int, visit: int) -> Tensor:

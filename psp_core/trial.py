@@ -12,6 +12,9 @@ from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
 from psp_core.streams import STREAMS
+from psp_core.supermasks.inference import ALGORITHMS
+from psp_core.supermasks.objectives import OBJECTIVES
+from psp_core.supermasks.weights import FROZEN_WEIGHTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +30,15 @@ class TrialConfig:
         classes_per_task: of a split stream.
         shuffle_classes: whether a split stream's tasks take their classes in a random order.
         num_cycles: how often the stream goes through its tasks.
-        model: `mlp`, `small-conv` or `resnet-18`.
+        method: how a network keeps its tasks apart: `psp`, by contexts or not at all, or `supsup`, by masks.
+        frozen_weights: what the masks of supsup choose from.
+        masks: of supsup: `threshold` or `top-k` of the scores.
+        sparsity: of top-k masks; larger is denser, as in the paper.
+        superfluous: outputs beside the classes, which training only pushes down.
+        task_inference: whether a test batch's task is `given`, or inferred: by the `entropy` of the outputs or by
+            the `superfluous` ones, in `one-shot` or by `binary` elimination.
+        inference_images: how many images of a batch of 128 the task is inferred from.
+        model: `mlp`, `lenet-300-100`, `small-conv` or `resnet-18`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
         context: what turns the shared weights into one task's weights.
         contexts_per_task: how many contexts a task has, each for an equal share of its steps; it is
@@ -64,6 +75,13 @@ class TrialConfig:
     classes_per_task: int | None = None
     shuffle_classes: bool = False
     num_cycles: int = 1
+    method: str = "psp"
+    frozen_weights: str = "signed-constant"
+    masks: str = "threshold"
+    sparsity: float | None = None
+    superfluous: int = 0
+    task_inference: str = "given"
+    inference_images: int = 1
     model: str = "mlp"
     heads: str = "shared"
     context: str = "binary"
@@ -92,6 +110,7 @@ class TrialConfig:
         if self.permute_first and not STREAMS[self.stream].is_permuted:
             raise ValueError(f"permute_first=true does not apply to stream={self.stream!r}; leave it out.")
         STREAMS[self.stream].check(self)
+        self._check_method()
         self._check_model()
         self._check_contexts()
         num_test = DATASETS[self.dataset].num_test
@@ -111,12 +130,40 @@ class TrialConfig:
                 "whose measurement is always complete."
             )
 
+    def _check_method(self) -> None:
+        if self.method != "supsup":
+            for name in ("frozen_weights", "masks", "sparsity", "superfluous", "task_inference", "inference_images"):
+                if getattr(self, name) != getattr(type(self), name):
+                    raise ValueError(
+                        f"{name}={getattr(self, name)!r} does not apply to method={self.method!r}; leave it out, "
+                        "or use 'supsup'."
+                    )
+            return
+        if self.context != "none" or self.heads != "shared" or self.num_cycles > 1:
+            raise ValueError(
+                f"context={self.context!r}, heads={self.heads!r}, num_cycles={self.num_cycles}: method='supsup' keeps "
+                "tasks apart by masks, each trained once; use context 'none', shared heads and one cycle."
+            )
+        if MODELS[self.model].needs_real_context or self.precision != "tf32":
+            raise ValueError(
+                f"model={self.model!r}, precision={self.precision!r}: method='supsup' trains fully connected networks "
+                "in float32 so far; use 'mlp' or 'lenet-300-100', and leave precision out."
+            )
+        if (self.masks == "top-k") != (self.sparsity is not None):
+            raise ValueError(
+                f"sparsity={self.sparsity} and masks={self.masks!r}: top-k masks need it, others have none."
+            )
+        if self.task_inference.startswith("superfluous") and not self.superfluous:
+            raise ValueError(f"task_inference={self.task_inference!r} needs superfluous outputs, such as 90.")
+
     def _check_model(self) -> None:
         model = MODELS[self.model]
         if self.depth != type(self).depth and not model.has_depth:  # a ResNet-18 has 18 layers
             raise ValueError(f"depth={self.depth} does not apply to model={self.model!r}; leave it out.")
         if self.depth == 0 and self.model != "mlp":
             raise ValueError(f"depth=0: model={self.model!r} needs at least one convolution; give more.")
+        if not model.has_width and self.width != type(self).width:
+            raise ValueError(f"width={self.width} does not apply to model={self.model!r}; leave it out.")
         if self.depth == 0 and self.width != type(self).width:
             raise ValueError(f"width={self.width} does not apply at depth=0, a single layer; leave it out.")
         if CONTEXTS[self.context].is_complex and (model.needs_real_context or self.heads != "shared"):
@@ -174,7 +221,10 @@ class TrialConfig:
     def network_size(self) -> NetworkSize:
         """How large the network is."""
         return NetworkSize(
-            width=self.width, depth=self.depth, image_shape=DATASETS[self.dataset].shape, out_features=self.num_outputs
+            width=self.width,
+            depth=self.depth,
+            image_shape=DATASETS[self.dataset].shape,
+            out_features=self.num_outputs + self.superfluous,
         )
 
     @property
@@ -209,9 +259,9 @@ class TrialConfig:
         return self.num_cycles == 1 and STREAMS[self.stream].is_nested and SCHEDULES[self.schedule].is_nested
 
     @property
-    def method(self) -> str:
-        """How the network keeps its tasks apart: `standard` without a context, else `psp`."""
-        return "standard" if CONTEXTS[self.context].is_trivial else "psp"
+    def method_name(self) -> str:
+        """The method as stores have it: `standard` is psp without a context."""
+        return "standard" if self.method == "psp" and CONTEXTS[self.context].is_trivial else self.method
 
     @property
     def num_steps(self) -> int:
@@ -246,6 +296,12 @@ TRIAL_SETTINGS: Final = Settings(
     choices={
         "dataset": DATASETS,
         "stream": STREAMS,
+        "method": dict.fromkeys(("psp", "supsup")),
+        "frozen_weights": FROZEN_WEIGHTS,
+        "masks": dict.fromkeys(("threshold", "top-k")),
+        "task_inference": dict.fromkeys(
+            ("given", *(f"{objective}-{algorithm}" for objective in OBJECTIVES for algorithm in ALGORITHMS))
+        ),
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
         "schedule": SCHEDULES,
@@ -258,6 +314,8 @@ TRIAL_SETTINGS: Final = Settings(
         "width": 1,
         "depth": 0,
         "num_tasks": 1,
+        "superfluous": 0,
+        "inference_images": 1,
         "classes_per_task": 1,
         "num_cycles": 1,
         "contexts_per_task": 1,
@@ -267,6 +325,7 @@ TRIAL_SETTINGS: Final = Settings(
         "seed": 0,
     },
     rules={
+        "sparsity": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
         "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
         "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
     },

@@ -33,6 +33,12 @@ TRIALS: Final = pa.schema(
         ("status", pa.string()),  # ok | diverged | failed
         ("error", pa.string()),
         ("method", pa.string()),
+        ("frozen_weights", pa.string()),  # of supsup, as the next five; null or the default elsewhere
+        ("masks", pa.string()),
+        ("sparsity", pa.float64()),
+        ("superfluous", pa.int32()),
+        ("task_inference", pa.string()),
+        ("inference_images", pa.int32()),
         ("context", pa.string()),
         ("stream", pa.string()),
         ("dataset", pa.string()),
@@ -78,6 +84,7 @@ EVALS: Final = pa.schema(
         ("accuracy", pa.float64()),  # a fraction
         ("loss", pa.float64()),  # nats
         ("num_samples", pa.int32()),
+        ("inferred", pa.float64()),  # share of batches whose task was found; null where it was given
         ("step", pa.int64()),  # optimiser steps taken by then
     ]
 )

@@ -221,10 +221,14 @@ def _row(job: Job, trial: Trial, **outcome: object) -> Row:
     return {
         "trial_id": trial_id(trial),
         "study": job.study,
-        "method": trial.method,
         **settings,
+        "method": trial.method_name,
         **outcome,
     }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _device_name(device: torch.device) -> str:
@@ -241,5 +245,6 @@ def _eval_rows(result: TrialResult) -> Iterator[Row]:
             "accuracy": result.accuracy[row, task].item(),
             "loss": result.loss[row, task].item(),
             "num_samples": int(result.num_samples[row, task]),
+            "inferred": _number(result.inferred[row, task].item()),
             "step": (row + 1) * result.config.steps_per_task,
         }

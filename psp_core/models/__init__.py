@@ -3,11 +3,12 @@
 from typing import Final
 
 from psp_core.models.base import HEADS, Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts
+from psp_core.models.lenet import LENET
 from psp_core.models.mlp import MLP, SuperposedMLP, mlp
 from psp_core.models.resnet import RESNET_18, ResNet18
 from psp_core.models.small_conv import SMALL_CONV, SmallConv
 
-MODELS: Final[dict[str, Architecture]] = {model.name: model for model in (MLP, SMALL_CONV, RESNET_18)}
+MODELS: Final[dict[str, Architecture]] = {model.name: model for model in (MLP, LENET, SMALL_CONV, RESNET_18)}
 
 __all__ = [
     "HEADS",

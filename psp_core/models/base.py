@@ -159,6 +159,7 @@ class Architecture:
         layer_sizes: its layers, with shared heads; with heads for each task the last one has no context.
         needs_real_context: whether it refuses complex contexts.
         has_depth: whether its number of layers can be chosen.
+        has_width: whether their sizes can.
     """
 
     name: str
@@ -166,6 +167,7 @@ class Architecture:
     layer_sizes: Callable[[NetworkSize], list[LayerSize]]
     needs_real_context: bool
     has_depth: bool = True
+    has_width: bool = True
 
 
 def conv_size(

@@ -13,7 +13,12 @@ from psp_core.models import HEADS, MODELS, NetworkSize, SuperposedMLP, Superpose
 from psp_core.packing import Pack
 from tests.contracts import rng
 
-SHAPES: dict[str, tuple[int, int, int]] = {"mlp": (1, 8, 8), "small-conv": (1, 8, 8), "resnet-18": (3, 16, 16)}
+SHAPES: dict[str, tuple[int, int, int]] = {
+    "mlp": (1, 8, 8),
+    "lenet-300-100": (1, 8, 8),
+    "small-conv": (1, 8, 8),
+    "resnet-18": (3, 16, 16),
+}
 REAL = ["none", "binary", "rotation"]
 
 

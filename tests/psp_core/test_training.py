@@ -191,7 +191,7 @@ def test_learned_contexts_move_in_their_own_task_only() -> None:
     assert not torch.equal(after_first[:, 0], drawn[:, 0])
     assert torch.equal(after_first[:, 1:], drawn[:, 1:])
     assert torch.equal(contexts()[:, 0], after_first[:, 0])
-    assert training.context_bytes_per_task == 4 * (64 + 16 + 16)  # numbers, no longer bits
+    assert training.pack.bytes_per_task == 4 * (64 + 16 + 16)  # numbers, no longer bits
 
 
 def test_learned_contexts_are_what_torch_would_train_them_to() -> None:

@@ -10,8 +10,9 @@ from torch import nn
 from psp_core import TrialConfig, load_dataset, train
 from psp_core.cost import num_params, num_tests
 from psp_core.datasets import Dataset
+from psp_core.methods import build_model
 from psp_core.streams import STREAMS
-from psp_core.training import PackTraining, _batch_order, _model
+from psp_core.training import PackTraining, _batch_order
 
 BASE = TrialConfig(dataset="digits", width=8, num_tasks=2, steps_per_task=12, batch_size=32, lr=0.003)
 ROTATING = replace(BASE, stream="rotating", num_tasks=3, num_cycles=2, context="complex")
@@ -36,7 +37,7 @@ CPU = torch.device("cpu")
 def by_hand(config: TrialConfig) -> torch.Tensor:
     """The same trial as anyone would write it: torch.optim over an ordinary module."""
     data, stream = load_dataset("digits"), STREAMS[config.stream].for_trial(config)
-    model = _model(config, CPU)
+    model = build_model(config, CPU)
     heads = [buffer.requires_grad_() for name, buffer in model.named_buffers() if name in model.trained_buffers()]
     optimiser = torch.optim.RMSprop([*model.parameters(), *heads], lr=config.lr)
 
@@ -111,7 +112,7 @@ def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
 def test_what_a_trial_costs_is_known_before(kind: str) -> None:
     config = KINDS[kind]
     training = PackTraining([config], load_dataset("digits"), CPU)
-    assert num_params(config) == training.num_params
+    assert num_params(config) == training.pack.num_params
     while not training.done:
         training.train_task()
     number = training.results()[0].num_samples.sum().item()
@@ -128,7 +129,7 @@ def test_a_head_is_trained_in_its_own_task_only_and_counts_as_the_task_s() -> No
     assert not torch.equal(after_first[0], drawn[0])
     assert torch.equal(after_first[1:], drawn[1:])
     assert torch.equal(training.pack.all_contexts[0][name][0], after_first[0])
-    assert training.context_bytes_per_task == 4 * (8 * 3 + 3)
+    assert training.pack.bytes_per_task == 4 * (8 * 3 + 3)
 
 
 def test_a_head_that_is_no_longer_finite_is_noted_at_once() -> None:
@@ -150,8 +151,8 @@ def test_some_samples_are_taken_of_each_task_s_own() -> None:
 def test_powers_of_one_context_cost_what_one_context_costs() -> None:
     config = replace(ROTATING, schedule="one-power")
     training = PackTraining([config], load_dataset("digits"), CPU)
-    assert training.context_bytes_per_task == 0
-    assert training.context_bytes_once == 4 * (64 + 8 + 8)
+    assert training.pack.bytes_per_task == 0
+    assert training.pack.bytes_once == 4 * (64 + 8 + 8)
 
 
 @pytest.mark.parametrize("eval_tasks", ["all", "ends", "first"])
@@ -198,7 +199,7 @@ def test_incremental_cifar_trains_its_resnet_on_ten_classes_at_a_time(context: s
     )  # fmt: skip
     training = PackTraining([config], data, CPU)
     assert (
-        training.context_bytes_per_task
+        training.pack.bytes_per_task
         == {
             ("none", "shared"): 0,
             ("none", "per-task"): 4 * (16 * 10 + 10),

@@ -207,7 +207,7 @@ def test_every_shipped_study_but_the_quickstart_has_a_small_form() -> None:
 
 def test_a_retrieval_study_has_trials_of_its_own() -> None:
     spec = StudySpec.from_mapping({"name": "r", "kind": "retrieval", "axes": {"width": [64, "128"]}, "seeds": [0, 1]})
-    assert {(trial.method, trial.width, trial.seed) for trial in spec.trials()} == {
+    assert {(trial.method_name, trial.width, trial.seed) for trial in spec.trials()} == {
         ("retrieval", width, seed) for width in (64, 128) for seed in (0, 1)
     }
     assert merge(spec.trials()) == spec.trials()

@@ -30,7 +30,16 @@ from tests.conftest import run_here, small_study
 from tests.study.test_spec import almost_studies
 
 ROW = {"trial_id": "a", "study": "small", "status": "ok", "width": 8, "lr": 0.1, "final_accuracy": 0.5}
-EVAL = {"trial_id": "a", "tasks_seen": 1, "task": 0, "accuracy": 0.5, "loss": 1.0, "num_samples": 10, "step": 5}
+EVAL = {
+    "trial_id": "a",
+    "tasks_seen": 1,
+    "task": 0,
+    "accuracy": 0.5,
+    "loss": 1.0,
+    "num_samples": 10,
+    "inferred": None,
+    "step": 5,
+}
 
 
 def test_every_setting_has_a_column() -> None:

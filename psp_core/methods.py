@@ -1,0 +1,109 @@
+"""How a network keeps its tasks apart: one line for each method, and what all of them do for training."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol
+
+import torch
+from torch import Tensor
+
+from psp_core.contexts import get_context
+from psp_core.devices import PRECISIONS
+from psp_core.models import MODELS, SuperposedModel, TaskParts
+from psp_core.packed_mlp import Layer
+from psp_core.packing import Pack
+from psp_core.schedules import SCHEDULES, reschedule
+from psp_core.supermasks.pack import SupermaskPack
+from psp_core.trial import TrialConfig
+
+# E members, M retrieved networks, B batch, I inputs
+
+
+class MemberPack(Protocol):
+    """E members that step together, whatever keeps their tasks apart; see `Pack`.
+
+    Attributes:
+        flat, flat_gradients: what all tasks train together, (E, P), and where its gradients are written.
+        flat_contexts: what belongs to the current task and is not trained.
+        flat_learned, flat_learned_gradients: what belongs to the current task and is trained.
+        num_params, bytes_once, bytes_per_task: numbers trained that all tasks share; bytes beside them
+            that all tasks share; bytes that one more task costs.
+        is_retrievable: whether `retrieve` and `logits` can answer.
+    """
+
+    flat: Tensor
+    flat_gradients: Tensor
+    flat_contexts: Tensor
+    flat_learned: Tensor
+    flat_learned_gradients: Tensor
+    num_params: int
+    bytes_once: int
+    bytes_per_task: int
+
+    @property
+    def is_retrievable(self) -> bool: ...  # noqa: D102
+
+    def __len__(self) -> int: ...  # noqa: D105
+
+    def begin(self, task: int) -> None: ...  # noqa: D102
+
+    def end(self, task: int) -> None: ...  # noqa: D102
+
+    def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor: ...  # noqa: D102
+
+    def retrieve(self, tasks: Sequence[int]) -> list[Layer]: ...  # noqa: D102
+
+    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor: ...  # noqa: D102
+
+    def logits_of(self, member: int, task: int, x_BI: Tensor) -> Tensor: ...  # noqa: D102
+
+    def finite(self) -> Tensor: ...  # noqa: D102
+
+    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...  # noqa: D102
+
+
+def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
+    """Paper A's networks, with contexts or without."""
+    first, models = configs[0], _models(configs, device)
+    buffers = dict(models[0].named_buffers())
+    learned = set(buffers) if first.learned_contexts else models[0].trained_buffers()
+    pack = Pack(models, device, learned=learned, dtype=PRECISIONS[first.precision])
+    pack.num_params = sum(parameter[0].numel() for parameter in pack.parameters.values())
+    pack.bytes_once = models[0].bytes_once()
+    pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
+    if SCHEDULES[first.schedule].shares_one:
+        pack.bytes_once += models[0].bytes_per_task()
+    elif not first.learned_contexts:  # whose numbers are no longer signs or phases: each counts
+        pack.bytes_per_task += first.contexts_per_task * models[0].bytes_per_task()
+    return pack
+
+
+def _models(configs: Sequence[TrialConfig], device: torch.device) -> list[SuperposedModel]:
+    """The members as they begin: one for all of a seed, unless each trains buffers of its own."""
+    if configs[0].learned_contexts or configs[0].heads == "per-task":
+        return [build_model(config, device) for config in configs]
+    of_seed = {config.seed: config for config in configs}
+    models = {seed: build_model(config, device) for seed, config in of_seed.items()}
+    return [models[config.seed] for config in configs]
+
+
+def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
+    """The network of a trial, as an ordinary module."""
+    parts = TaskParts(
+        context=get_context(config.context),
+        num_tasks=config.num_contexts,
+        seed=config.seed,
+        heads=config.heads,
+        device=device,
+    )
+    model = MODELS[config.model].build(config.network_size, parts)
+    if config.schedule != "task":
+        reschedule(model, SCHEDULES[config.schedule], config.rows_per_task // config.contexts_per_task, config.seed)
+    return model
+
+
+METHODS: Final[dict[str, Callable[[Sequence[TrialConfig], torch.device], MemberPack]]] = {
+    "psp": superposed,
+    "supsup": SupermaskPack,
+}

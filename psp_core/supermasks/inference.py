@@ -1,0 +1,123 @@
+"""Which task is it? Algorithms that find the mask for a batch whose task nobody tells."""
+
+from collections.abc import Callable
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from psp_core.supermasks.superposition import Superposition
+
+# A questions, each about one batch, K tasks stored, m of them still possible
+
+EPS: Final = 2**-3
+
+Algorithm = Callable[[Superposition, Tensor], Tensor]
+
+
+def one_shot(superposition: Superposition, x: Tensor) -> Tensor:
+    """argmax_i of - dF/dalpha_i at alpha_i = 1 / K: one forward and one backward pass.
+
+    Args:
+        superposition: the network and all its masks, at least one.
+        x: (..., B, I), a question for each batch; the images that the question is asked by, 1 or all.
+
+    Returns:
+        Each question's task, int64 (...); of equals the first.
+
+    Source: "One-Shot" (papers.md, B4).
+    """
+    return superposition.gradient(x).argmin(-1)
+
+
+@torch.no_grad()
+def binary(superposition: Superposition, x: Tensor) -> Tensor:
+    """Halve the possible tasks until one is left: those with g_i at most the median stay, g = dF/dalpha.
+
+    Alpha is uniform over those that are left: of m the ceil(m / 2) with the lowest gradients stay, so it takes
+    ceil(log2 K) rounds. Of equals at the boundary those of lower number stay. The paper's code keeps all
+    equals, so it may not end; it then stops after log2(capacity) + 1 rounds and answers as for the batch before.
+
+    Args:
+        superposition: the network and all its masks, at least one.
+        x: (..., B, I), a question for each batch.
+
+    Returns:
+        Each question's task, int64 (...).
+
+    Source: "Binary" (papers.md, B4).
+    """
+    x_ABI = x.reshape(-1, *x.shape[-2:])
+    left_Am = torch.arange(len(superposition.store), device=x.device).expand(len(x_ABI), -1)
+    while (num_left := left_Am.shape[1]) > 1:
+        lowest = _gradient_over(superposition, x_ABI, left_Am).argsort(dim=-1, stable=True)
+        kept = lowest[:, : -(-num_left // 2)].sort(-1).values  # in the tasks' order, by which equals are parted
+        left_Am = left_Am.gather(-1, kept)
+    return left_Am.view(x.shape[:-2])
+
+
+def _gradient_over(superposition: Superposition, x_ABI: Tensor, left_Am: Tensor) -> Tensor:
+    """dF/dalpha (A, m) of each question's own tasks, at alpha uniform over them."""
+    if left_Am.shape[1] == len(superposition.store):
+        return superposition.gradient(x_ABI)
+    tasks, places_Am = torch.unique(left_Am, return_inverse=True)  # those that are possible for any question
+    alpha = x_ABI.new_zeros(len(x_ABI), len(tasks)).scatter_(-1, places_Am, 1 / left_Am.shape[1])
+    return superposition.gradient(x_ABI, alpha, tasks).gather(-1, places_Am)
+
+
+@torch.no_grad()
+def gradient_descent(superposition: Superposition, x: Tensor, *, lr: float, num_steps: int) -> Tensor:
+    """argmax_i of alpha_i, after steps alpha <- alpha - lr dF/dalpha from 1 / K, each made to sum to 1.
+
+    What falls below zero becomes zero, so that alpha remains an average of masks; a step so long that
+    nothing is left is not taken. The paper does not say what it does then.
+
+    Args:
+        superposition: the network and all its masks, at least one.
+        x: (..., B, I), a question for each batch.
+        lr: eta; alpha is about 1 / K, and so is a useful eta.
+        num_steps: how many.
+
+    Returns:
+        Each question's task, int64 (...); of equals the first.
+
+    Raises:
+        ValueError: `lr` or `num_steps` is not positive.
+
+    Source: equation 3 (papers.md, B4); not used in the paper's MNIST experiments.
+    """
+    if lr <= 0 or num_steps <= 0:
+        raise ValueError(f"lr={lr} and num_steps={num_steps} must be positive: without a step all tasks are equal.")
+    num_tasks = len(superposition.store)
+    alpha = x.new_full((*x.shape[:-2], num_tasks), 1 / num_tasks)
+    for _ in range(num_steps):
+        stepped = (alpha - lr * superposition.gradient(x, alpha)).clamp_(min=0)
+        total = stepped.sum(-1, keepdim=True)
+        alpha = torch.where(total > 0, stepped / total, alpha)
+    return alpha.argmax(-1)
+
+
+def is_new_task(gradient: Tensor, k: int, eps: float = EPS) -> Tensor:
+    """Whether no stored task explains the batch: k max_i nu_i < 1 + eps, nu = softmax(- dF/dalpha).
+
+    Args:
+        gradient: dF/dalpha (..., k) at alpha_i = 1 / k, F the entropy.
+        k: over how many masks. The paper's code takes 5 while there are fewer, so that masks nobody has
+            trained yet are among them; to do so, store them, and give k=5.
+        eps: how far from uniform nu may be.
+
+    Returns:
+        bool (...).
+
+    Raises:
+        ValueError: the gradient is about another number of masks.
+
+    Source: "NNs rule" (papers.md, B4).
+    """
+    if gradient.shape[-1] != k:
+        raise ValueError(f"k={k} masks have {k} gradients; there are {gradient.shape[-1]}.")
+    return k * (-gradient).softmax(-1).amax(-1) < 1 + eps
+
+
+ALGORITHMS: Final[dict[str, Algorithm]] = {"one-shot": one_shot, "binary": binary}
+"""Those that need no settings; `gradient_descent` needs a learning rate and a number of steps."""

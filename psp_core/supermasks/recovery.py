@@ -1,0 +1,96 @@
+"""Finding the mask that fits a task's images among those that a Hopfield network holds."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from psp_core.supermasks.hopfield import HopfieldStore
+from psp_core.supermasks.masks import threshold_mask
+from psp_core.supermasks.objectives import entropy
+
+# D entries of a layer's mask, B images, O outputs
+
+Network = Callable[[Sequence[Tensor], Tensor], Tensor]
+"""A network with masks: each layer's mask (D,) and a batch of images (B, ...) to logits (B, O)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecoveryConfig:
+    """How a mask is recovered; the values are the paper's.
+
+    Args:
+        lr: of gradient descent on the mask's scores.
+        momentum: in [0, 1).
+        weight_decay: what each gradient has added of the scores.
+        gamma: the energy's weight at the end; the entropy's is 1 at the beginning.
+
+    Raises:
+        ValueError: a value breaks its rule.
+    """
+
+    lr: float = 500.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    gamma: float = 1.5e-3
+
+    def __post_init__(self) -> None:
+        """Check each value."""
+        if self.lr <= 0:
+            raise ValueError(f"lr={self.lr} must be positive.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={self.momentum} must lie in [0, 1).")
+        for name, value in {"weight_decay": self.weight_decay, "gamma": self.gamma}.items():
+            if value < 0:
+                raise ValueError(f"{name}={value} must be at least 0.")
+
+
+def recover(
+    stores: Sequence[HopfieldStore],
+    network: Network,
+    batches: Sequence[Tensor],
+    config: RecoveryConfig | None = None,
+) -> list[Tensor]:
+    """Descend from the mean of the stored masks to the one with confident outputs that is an attractor.
+
+    Step t of T, a batch each: (1 - t / T) H + gamma (t / T) sum over layers of E, with H the mean entropy
+    of the network's outputs and E the energy of z = 2 M - 1. M = 1 where a score is at least 0, and the
+    gradient passes straight through that: g = dL/dM + weight_decay s; v = momentum v + g; s -= lr v.
+
+    Args:
+        stores: one for each layer that is masked, each with at least one mask.
+        network: from masks and images to logits, differentiable with respect to the masks.
+        batches: the task's images, on the stores' device.
+        config: the settings; None for the paper's.
+
+    Returns:
+        The masks after the last step, float zeros and ones, (D,) for each store.
+
+    Raises:
+        ValueError: a store is empty.
+
+    Source: HopSupSup's recovery (papers.md, B4), as in the code, t = 1..T.
+    """
+    config = config or RecoveryConfig()
+    if any(len(store) == 0 for store in stores):
+        raise ValueError("a store without masks has none to recover: append the tasks' masks first.")
+    scores = [store.mean.clone() for store in stores]
+    velocities = [torch.zeros_like(score) for score in scores]
+    for step, x in enumerate(batches, start=1):
+        masks = [threshold_mask(score).requires_grad_() for score in scores]
+        with torch.enable_grad():
+            loss = _loss(stores, masks, network(masks, x), step / len(batches), config.gamma)
+            gradients = torch.autograd.grad(loss, masks)
+        for score, velocity, gradient in zip(scores, velocities, gradients, strict=True):
+            velocity.mul_(config.momentum).add_(gradient).add_(score, alpha=config.weight_decay)
+            score.sub_(velocity, alpha=config.lr)
+    return [threshold_mask(score) for score in scores]
+
+
+def _loss(
+    stores: Sequence[HopfieldStore], masks: Sequence[Tensor], logits: Tensor, progress: float, gamma: float
+) -> Tensor:
+    energies = [store.energy(2 * mask - 1) for store, mask in zip(stores, masks, strict=True)]
+    uncertainty = entropy(logits, logits.shape[-1])
+    return (1 - progress) * uncertainty + gamma * progress * torch.stack(energies).sum()

@@ -1,0 +1,149 @@
+"""Whole trials with supermasks, beside a plain loop, and in packs."""
+
+import io
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from psp_core import TrialConfig, load_dataset, train
+from psp_core.randomness import generator
+from psp_core.streams import Permuting
+from psp_core.supermasks import erdos_renyi_density, score_init, signed_kaiming_constant, threshold_mask, top_k_mask
+from psp_core.training import PackTraining, _batch_order
+
+CPU = torch.device("cpu")
+DIGITS = TrialConfig(
+    dataset="digits", method="supsup", context="none", permute_first=True, width=32, num_tasks=3, superfluous=20,
+    steps_per_task=60, batch_size=64, lr=0.003,
+)  # fmt: skip
+KINDS = {
+    "threshold": DIGITS,
+    "top-k": replace(DIGITS, masks="top-k", sparsity=12),
+    "entropy": replace(DIGITS, task_inference="entropy-one-shot"),
+    "superfluous": replace(DIGITS, task_inference="superfluous-binary", inference_images=128),
+    "lenet": replace(DIGITS, model="lenet-300-100", width=256, num_tasks=2, steps_per_task=20),
+}
+
+
+class StraightThrough(torch.autograd.Function):
+    """A mask in the forward pass, the identity (of |S|'s sign, for top-k) in the backward."""
+
+    @staticmethod
+    def forward(ctx, scores: torch.Tensor, density: float | None) -> torch.Tensor:
+        ctx.save_for_backward(scores)
+        ctx.density = density
+        return threshold_mask(scores) if density is None else top_k_mask(scores, density)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+        (scores,) = ctx.saved_tensors
+        return (gradient if ctx.density is None else gradient * scores.sign()), None
+
+
+@pytest.mark.parametrize("kind", ["threshold", "top-k"])
+def test_R_is_what_a_plain_loop_gives(kind: str) -> None:
+    config, data, stream = KINDS[kind], load_dataset("digits"), Permuting(64, 0, permute_first=True)
+    sizes = [(64, 32), (32, 32), (32, 30)]
+    weights = [signed_kaiming_constant(*size, generator(0, "frozen weights", i)) for i, size in enumerate(sizes)]
+    densities = [erdos_renyi_density(12, *size) if config.masks == "top-k" else None for size in sizes]
+    masks_of_task = []
+
+    def logits(x: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
+        for weight, mask in zip(weights[:-1], masks, strict=False):
+            x = (x @ (weight * mask)).relu()
+        return x @ (weights[-1] * masks[-1])
+
+    R = torch.full((3, 3), float("nan"), dtype=torch.float64)
+    for task in range(3):
+        scores = [score_init(*size, generator(0, "scores", task, i)).requires_grad_() for i, size in enumerate(sizes)]
+        optimiser = torch.optim.RMSprop(scores, lr=config.lr)
+        for samples in _batch_order(config, len(data.train_labels), task):
+            x = data.normalise(data.train_images[samples][:, stream.describe(task)])
+            optimiser.zero_grad()
+            masks = [StraightThrough.apply(s, d) for s, d in zip(scores, densities, strict=True)]
+            nn.functional.cross_entropy(logits(x, masks), data.train_labels[samples]).backward()
+            optimiser.step()
+        masks_of_task.append([StraightThrough.apply(s, d).detach() for s, d in zip(scores, densities, strict=True)])
+        for j in range(task + 1):
+            found = logits(data.normalise(data.test_images[:, stream.describe(j)]), masks_of_task[j]).argmax(dim=1)
+            R[task, j] = (found == data.test_labels).double().mean()
+    ours = train([config])[0].accuracy
+    torch.testing.assert_close(ours, R, atol=0.03, rtol=0, equal_nan=True)
+    assert (ours - R).nan_to_num().abs().mean() < 0.005
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_packed_equals_alone(kind: str) -> None:
+    base = KINDS[kind]
+    configs = [replace(base, seed=seed, lr=lr) for seed, lr in [(0, 0.003), (1, 0.001), (1, 0.002)]]
+    for packed, config in zip(train(configs), configs, strict=True):
+        alone = train([config])[0]
+        torch.testing.assert_close(packed.accuracy, alone.accuracy, atol=0.05, rtol=0, equal_nan=True)
+        assert (packed.accuracy - alone.accuracy).nan_to_num().abs().mean() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["threshold", "entropy"])
+def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
+    configs = [replace(KINDS[kind], seed=seed) for seed in range(2)]
+    whole, first, second = (PackTraining(configs, load_dataset("digits"), CPU) for _ in range(3))
+    while not whole.done:
+        whole.train_task()
+    first.train_task()
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    while not second.done:
+        second.train_task()
+    for mine, theirs in zip(whole.results(), second.results(), strict=True):
+        assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
+        assert torch.equal(mine.inferred.nan_to_num(), theirs.inferred.nan_to_num())
+
+
+def test_nothing_of_a_task_is_lost_when_others_follow() -> None:
+    accuracy = train([DIGITS])[0].accuracy
+    assert torch.equal(accuracy[2, :2], accuracy[1, :2])
+    assert accuracy[2].min() > 0.8
+
+
+@pytest.mark.parametrize("kind", ["entropy", "superfluous"])
+def test_a_batch_whose_task_is_taken_for_another_counts_as_wrong(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All found: as if it were given. None found: 0. One of three batches of 128, 128 and 103 images: its share."""
+    config = replace(KINDS[kind], num_tasks=1)
+    given = train([replace(config, task_inference="given", inference_images=1)])[0].accuracy
+    found = train([config])[0]
+    assert found.inferred.item() == 1
+    torch.testing.assert_close(found.accuracy, given)
+    answers = {"none": lambda pack, member, x: torch.full((len(x),), 7)}
+    monkeypatch.setattr("psp_core.supermasks.pack.SupermaskPack.infer", answers["none"])
+    lost = train([config])[0]
+    assert lost.inferred.item() == 0
+    assert lost.accuracy.item() == 0
+
+
+def test_masks_cost_a_bit_a_weight_and_weights_a_seed() -> None:
+    result = train([replace(DIGITS, num_tasks=1, steps_per_task=1)])[0]
+    assert result.context_bytes_per_task == (64 * 32 + 32 * 32 + 32 * 30) // 8
+    assert result.num_params == 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"context": "binary"}, "keeps tasks apart by masks"),
+        ({"masks": "top-k"}, "top-k masks need it"),
+        ({"sparsity": 4}, "top-k masks need it"),
+        ({"superfluous": 0, "task_inference": "superfluous-one-shot"}, "needs superfluous outputs"),
+        ({"task_inference": "entropy-oneshot"}, "did you mean 'entropy-one-shot'"),
+        ({"method": "psp"}, "superfluous=20 does not apply to method='psp'"),
+        ({"method": "supsub"}, "did you mean 'supsup'"),
+        ({"model": "small-conv"}, "fully connected networks in float32"),
+        ({"model": "lenet-300-100"}, "width=32 does not apply"),
+        ({"stream": "rotating", "permute_first": False, "num_cycles": 2}, "each trained once"),
+    ],
+)
+def test_what_does_not_apply_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(DIGITS, **settings)

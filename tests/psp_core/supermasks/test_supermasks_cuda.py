@@ -1,0 +1,59 @@
+"""The same answers on a CUDA device."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from psp_core.supermasks import (
+    ALGORITHMS,
+    HopfieldStore,
+    MaskStore,
+    Superposition,
+    entropy,
+    packed,
+    recover,
+    signed_kaiming_constant,
+    top_k_mask,
+    unpacked,
+)
+from tests.contracts import rng
+from tests.psp_core.supermasks.test_hopfield import SIZE, patterns
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.filterwarnings("ignore"),  # of drivers and compilers
+]
+SHAPES = [(784, 300), (300, 100), (100, 110)]
+
+
+def superposition(device: str) -> Superposition:
+    store = MaskStore(SHAPES, 40, device)
+    for task in range(40):
+        store.append([torch.randint(2, shape, generator=rng(task)).float().to(device) for shape in SHAPES])
+    weights = [signed_kaiming_constant(*shape, rng()).to(device) for shape in SHAPES]
+    return Superposition(weights, store, entropy, 10)
+
+
+def test_gradients_differ_by_rounding_only() -> None:
+    x = torch.randn(6, 4, 784, generator=rng())
+    there, here = superposition("cuda"), superposition("cpu")
+    torch.testing.assert_close(there.gradient(x.cuda()).cpu(), here.gradient(x), rtol=1e-3, atol=1e-5)
+    for algorithm in ALGORITHMS.values():
+        assert (algorithm(there, x.cuda()).cpu() == algorithm(here, x)).all()
+
+
+def test_masks_and_bits_are_the_same() -> None:
+    scores: Tensor = torch.randn(3, 50, 30, generator=rng())
+    mask = top_k_mask(scores, 0.3)
+    assert torch.equal(top_k_mask(scores.cuda(), 0.3).cpu(), mask)
+    bits = packed(mask.flatten(-2).cuda())
+    assert torch.equal(bits.cpu(), packed(mask.flatten(-2)))
+    assert torch.equal(unpacked(bits, (50, 30)).cpu(), mask)
+
+
+def test_a_mask_is_recovered() -> None:
+    store = HopfieldStore(SIZE, device="cuda")
+    store.append(patterns(1)[0].cuda())
+    (mask,) = recover([store], lambda masks, x: x * masks[0], [torch.randn(4, SIZE, device="cuda")] * 5)
+    assert torch.equal(mask.cpu(), patterns(1)[0])
