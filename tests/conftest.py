@@ -1,16 +1,19 @@
 """Fixtures: a small pack of threads, the real data sets, small studies and their stores."""
 
+import io
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from psp_core.datasets import SOURCES, data_root, load_dataset
+from psp_core.training import PackTraining
+from psp_core.trial import TrialConfig
 from study.plan import make_packs, merge
 from study.spec import StudySpec
 from study.store import TrialStore
@@ -27,6 +30,22 @@ def require_data(name: str) -> Path:
         refuse = pytest.fail if os.environ.get("PSP_REQUIRE_DATA") else pytest.skip
         refuse(f"needs the files of {name}: {missing[0]} is not there; set PSP_DATA")
     return data_root()
+
+
+def whole_and_resumed(configs: Sequence[TrialConfig], stop_after: int) -> tuple[PackTraining, PackTraining]:
+    """A pack on digits trained in one go, and another from a file of its state after so many tasks."""
+    whole, first, second = (PackTraining(configs, load_dataset("digits"), torch.device("cpu")) for _ in range(3))
+    while not whole.done:
+        whole.train_task()
+    for _ in range(stop_after):
+        first.train_task()
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    while not second.done:
+        second.train_task()
+    return whole, second
 
 
 @pytest.fixture(scope="session")

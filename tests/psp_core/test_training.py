@@ -1,4 +1,3 @@
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from psp_core.models import mlp
 from psp_core.optimisers import OPTIMISERS
 from psp_core.streams import Permuting
 from psp_core.training import PackTraining, _batch_order
+from tests.conftest import whole_and_resumed
 
 DIGITS = TrialConfig(
     dataset="digits", width=16, num_tasks=3, steps_per_task=20, batch_size=32, lr=0.003, context="binary"
@@ -114,22 +114,7 @@ def test_training_goes_on_from_its_state_to_the_bit(optimiser: str, learned: boo
     """Interrupted after the second of four tasks; one member has diverged by then."""
     configs = five("complex", optimiser, num_tasks=4, learned_contexts=learned)
     configs.append(replace(configs[0], lr=1e30))
-    data, cpu = load_dataset("digits"), torch.device("cpu")
-
-    def training() -> PackTraining:
-        return PackTraining(configs, data, cpu)
-
-    whole, first, second = training(), training(), training()
-    for _ in range(4):
-        whole.train_task()
-    for _ in range(2):
-        first.train_task()
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
-    second.load_state_dict(torch.load(file, weights_only=True))
-    while not second.done:
-        second.train_task()
+    whole, second = whole_and_resumed(configs, stop_after=2)
     for mine, theirs in zip(whole.results(), second.results(), strict=True):
         assert mine.diverged_at == theirs.diverged_at
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())

@@ -1,6 +1,5 @@
 """Whole trials on every kind of stream and network, beside plain loops over the module."""
 
-import io
 from dataclasses import replace
 
 import pytest
@@ -13,6 +12,7 @@ from psp_core.datasets import Dataset
 from psp_core.methods import build_model
 from psp_core.streams import STREAMS
 from psp_core.training import PackTraining, _batch_order
+from tests.conftest import whole_and_resumed
 
 BASE = TrialConfig(dataset="digits", width=8, num_tasks=2, steps_per_task=12, batch_size=32, lr=0.003)
 ROTATING = replace(BASE, stream="rotating", num_tasks=3, num_cycles=2, context="complex")
@@ -93,16 +93,7 @@ def test_packed_equals_alone(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["fast", "shuffled", "small-conv-heads"])
 def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
     configs = [replace(KINDS[kind], seed=seed) for seed in range(2)]
-    whole, first, second = (PackTraining(configs, load_dataset("digits"), CPU) for _ in range(3))
-    while not whole.done:
-        whole.train_task()
-    first.train_task()
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
-    second.load_state_dict(torch.load(file, weights_only=True))
-    while not second.done:
-        second.train_task()
+    whole, second = whole_and_resumed(configs, stop_after=1)
     for mine, theirs in zip(whole.results(), second.results(), strict=True):
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
         assert torch.equal(mine.num_samples, theirs.num_samples)

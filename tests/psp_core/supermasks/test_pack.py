@@ -1,6 +1,5 @@
 """Whole trials with supermasks, beside a plain loop, and in packs."""
 
-import io
 from dataclasses import replace
 
 import pytest
@@ -11,7 +10,8 @@ from psp_core import TrialConfig, load_dataset, train
 from psp_core.randomness import generator
 from psp_core.streams import Permuting
 from psp_core.supermasks import erdos_renyi_density, score_init, signed_kaiming_constant, threshold_mask, top_k_mask
-from psp_core.training import PackTraining, _batch_order
+from psp_core.training import _batch_order
+from tests.conftest import whole_and_resumed
 
 CPU = torch.device("cpu")
 DIGITS = TrialConfig(
@@ -87,16 +87,7 @@ def test_packed_equals_alone(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["threshold", "entropy"])
 def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
     configs = [replace(KINDS[kind], seed=seed) for seed in range(2)]
-    whole, first, second = (PackTraining(configs, load_dataset("digits"), CPU) for _ in range(3))
-    while not whole.done:
-        whole.train_task()
-    first.train_task()
-    file = io.BytesIO()
-    torch.save(first.state_dict(), file)
-    file.seek(0)
-    second.load_state_dict(torch.load(file, weights_only=True))
-    while not second.done:
-        second.train_task()
+    whole, second = whole_and_resumed(configs, stop_after=1)
     for mine, theirs in zip(whole.results(), second.results(), strict=True):
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
         assert torch.equal(mine.inferred.nan_to_num(), theirs.inferred.nan_to_num())
