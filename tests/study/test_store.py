@@ -1,7 +1,4 @@
-import contextlib
-import io
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,23 +8,18 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from analysis.store import StoreError, read_store
 from psp_core.datasets import load_dataset
 from psp_core.retrieval import RetrievalConfig
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
-from study import cli
 from study.files import Files
 from study.plan import make_packs, merge, trial_id
 from study.spec import StudyError, StudySpec
 from study.store import EVALS, STALE_SECONDS, TRIALS, TrialStore
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
-from tests.study.test_spec import almost_studies
 
 ROW = {"trial_id": "a", "study": "small", "status": "ok", "width": 8, "lr": 0.1, "final_accuracy": 0.5}
 EVAL = {
@@ -344,68 +336,3 @@ def test_compaction_that_is_stopped_loses_nothing(
         assert len(found) == len(evals)
         assert found["accuracy"].sum() == pytest.approx(evals["accuracy"].sum())
         store.compact()
-
-
-damage = st.one_of(
-    st.binary(max_size=200).map(lambda junk: lambda content: junk),
-    st.integers(0, 4000).map(lambda cut: lambda content: content[:cut]),
-    st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=8)).map(
-        lambda where: lambda content: content[: where[0]] + where[1] + content[where[0] + len(where[1]) :]
-    ),
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    damage,
-    st.sampled_from(["trials", "evals", "study.yaml", "driver.json", "checkpoints/x/progress.json"]),
-    st.integers(0, 3),
-)
-def test_whatever_a_file_of_a_store_holds_there_is_an_answer_and_no_traceback(
-    small_store: Path, harm: Callable[[bytes], bytes], what: str, which: int
-) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "out"
-        shutil.copytree(small_store, out)
-        path = out / what
-        if path.is_dir():
-            path = sorted(path.iterdir())[which]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(harm(path.read_bytes() if path.exists() else b'{"trial_ids": ["a"], "tasks_seen": 1}'))
-        for command in (["status", str(out)], ["plot", str(out)], ["compare", str(out)]):
-            code, message = answer(command)
-            assert code in (0, 1, 2)
-            assert message.startswith("error: ") == (code == 2)
-
-
-def answer(command: list[str]) -> tuple[int, str]:
-    """Exit code and what went to stderr; anything but an exit is raised."""
-    errors = io.StringIO()
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.redirect_stderr(errors),
-    ):
-        patch.setattr("sys.argv", ["psp", *command])
-        patch.setattr("analysis.figures.FIGURES", {})
-        patch.setattr("analysis.plot.FIGURES", {})
-        try:
-            cli.main()
-        except SystemExit as exit_:
-            return int(exit_.code or 0), errors.getvalue()
-    return 0, errors.getvalue()
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    st.binary(max_size=300)
-    | st.text(max_size=300).map(str.encode)
-    | almost_studies.map(lambda study: yaml.safe_dump(study).encode())
-)
-def test_whatever_a_study_file_holds_there_is_a_plan_or_an_error(content: bytes) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "study.yaml"
-        path.write_bytes(content)
-        code, message = answer(["plan", str(path), "--out", str(Path(folder) / "out")])
-    assert code in (0, 2)
-    assert message.startswith("error: ") == (code == 2)
