@@ -107,6 +107,8 @@ def name_panels(figure: Figure, of_width: Mapping[int | None, Axes], x: Axis, y:
     """Say what the panels and their axes are."""
     for index, (width, axes) in enumerate(of_width.items()):
         axes.set(title="" if width is None else f"width {width}", xlabel=x.label)
+        if x.column in ("tasks_seen", "lag"):
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half task
         axes.tick_params(labelbottom=True)  # also above a place in the last row that is empty
         if index % MOST_COLUMNS == 0:
             axes.set_ylabel(y.label)
