@@ -121,9 +121,7 @@ def _infer(
     task: int,
     num_images: int,
 ) -> tuple[float, float]:
-    description_1 = stream.describe(task).to(samples_N.device)[None]
-    x_NI = dataset.normalise(stream.apply(dataset.test_images[samples_N][None], description_1))[0]
-    labels_N = stream.relabel(dataset.test_labels[samples_N][None], description_1)[0]
+    x_NI, labels_N = task_batch(stream, task, dataset, dataset.test_images[samples_N], dataset.test_labels[samples_N])
     correct_N = pack.logits_of(member, task, x_NI).argmax(dim=1) == labels_N
     whole = len(x_NI) - len(x_NI) % QUESTION
     questions = [x_NI[:whole].view(-1, QUESTION, x_NI.shape[1]), x_NI[whole:][None]]
@@ -131,6 +129,15 @@ def _infer(
     found_A = torch.cat(found)
     found_N = found_A.repeat_interleave(QUESTION)[: len(x_NI)]
     return (correct_N & found_N).double().mean().item(), found_A.double().mean().item()
+
+
+def task_batch(
+    stream: Stream, task: int, dataset: Dataset, images_BI: Tensor, labels_B: Tensor
+) -> tuple[Tensor, Tensor]:
+    """A task's inputs (B, I), normalised, and labels (B,) for the data set's."""
+    description_1 = stream.describe(task).to(images_BI.device)[None]
+    x_BI = dataset.normalise(stream.apply(images_BI[None], description_1))[0]
+    return x_BI, stream.relabel(labels_B[None], description_1)[0]
 
 
 def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -> Tensor:
@@ -142,13 +149,11 @@ def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -
 def _evaluate_alone(
     pack: "MemberPack", member: int, stream: Stream, dataset: Dataset, samples_N: Tensor, task: int, row: int
 ) -> tuple[float, float, int]:
-    description_1 = stream.describe(task).to(samples_N.device)[None]
     correct, loss = 0.0, 0.0
     # Batches of about the same size on every device: where layers are normalised they matter to the result.
     for samples_B in samples_N.tensor_split(-(-len(samples_N) // BATCH_OF_ONE)):
-        images_1BI, labels_1B = dataset.test_images[samples_B][None], dataset.test_labels[samples_B][None]
-        x_BI = dataset.normalise(stream.apply(images_1BI, description_1))[0]
-        labels_B = stream.relabel(labels_1B, description_1)[0]
+        images_BI, labels_B = dataset.test_images[samples_B], dataset.test_labels[samples_B]
+        x_BI, labels_B = task_batch(stream, task, dataset, images_BI, labels_B)
         logits_BO = pack.logits_of(member, row, x_BI)
         loss += nn.functional.cross_entropy(logits_BO, labels_B, reduction="sum").item()
         correct += (logits_BO.argmax(dim=1) == labels_B).sum().item()

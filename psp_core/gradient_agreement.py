@@ -14,7 +14,7 @@ from torch import Tensor
 
 from psp_core.datasets import Dataset
 from psp_core.devices import arithmetic
-from psp_core.evaluation import task_samples
+from psp_core.evaluation import task_batch, task_samples
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 
@@ -60,10 +60,9 @@ def gradient_agreement(config: TrialConfig, dataset: Dataset, device: torch.devi
 def _gradient_of_task_0(training: PackTraining) -> tuple[Tensor, float]:
     pack, data, stream = training.pack, training.dataset, training.streams[0]
     pack.begin(0)
-    description = stream.describe(0).to(training.device)[None]
     every_N = torch.arange(len(data.train_labels), device=training.device)
     samples_B = task_samples(stream, 0, data.train_labels, every_N)[:SAMPLES]
-    x_EBI = data.normalise(stream.apply(data.train_images[samples_B][None], description))
+    x_BI, labels_B = task_batch(stream, 0, data, data.train_images[samples_B], data.train_labels[samples_B])
     with arithmetic(training.config.precision, training.device):
-        loss = pack.gradients(x_EBI, stream.relabel(data.train_labels[samples_B][None], description))
+        loss = pack.gradients(x_BI[None], labels_B[None])
     return pack.flat_gradients[0].clone(), loss.item()

@@ -71,10 +71,11 @@ class Pack:
                 self.parameters[name][e] = parameter.detach()
         self.device_type, self.dtype = device.type, dtype
         first = models[0]
-        plain = isinstance(first, SuperposedMLP) and not first.trained_buffers()
-        self._mlp = PackedMLP(first.context, dtype) if isinstance(first, SuperposedMLP) and plain else None
-        self._by_hand = plain and not learned
-        self._skeleton = models[0].to("meta")
+        self._mlp: PackedMLP | None = None
+        if isinstance(first, SuperposedMLP) and not first.trained_buffers():
+            self._mlp = PackedMLP(first.context, dtype)
+        self._by_hand = not learned
+        self._skeleton = first.to("meta")
         self.num_params = self.bytes_once = self.bytes_per_task = 0  # known to who made the modules
 
     def __len__(self) -> int:

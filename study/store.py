@@ -253,12 +253,12 @@ class TrialStore:
             return
         merged = f"{COMPACT}{hashlib.blake2b(''.join(names).encode(), digest_size=8).hexdigest()}.parquet"
         of_retrieval = set(self.files.names("crosstalk"))
-        there = {folder: names for folder in MEASURED} | {"crosstalk": [n for n in names if n in of_retrieval]}
+        there = {"trials": names, "evals": names, "crosstalk": [name for name in names if name in of_retrieval]}
         for folder, schema in (*MEASURED.items(), ("trials", TRIALS)):
-            if there.get(folder, names):
-                self._write_together(folder, schema, there.get(folder, names), merged)
+            if there[folder]:
+                self._write_together(folder, schema, there[folder], merged)
         for folder in ("trials", *MEASURED):  # measurements without trials are not there: another order could lose them
-            for name in there.get(folder, names):
+            for name in there[folder]:
                 self.files.delete(f"{folder}/{name}")
 
     def _write_together(self, folder: str, schema: pa.Schema, names: Sequence[str], merged: str) -> None:

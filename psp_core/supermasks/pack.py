@@ -73,7 +73,7 @@ class SupermaskPack:
         return len(self.configs)
 
     def begin(self, task: int) -> None:
-        """Draw the scores of `task`, or take them from those before where masks are transferred."""
+        """Draw the scores of `task`."""
         for index, scores in enumerate(self._scores.values()):
             for e, config in enumerate(self.configs):
                 scores[e] = score_init(*self.sizes[index], generator(config.seed, "scores", task, index))
@@ -104,14 +104,7 @@ class SupermaskPack:
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights of each of T tasks, layer by layer, (E * T, I, O), member first; no biases."""
-        masks = [store.mask(task) for store in self.stores for task in tasks]
-        return [
-            (
-                torch.stack([mask[index] for mask in masks]).mul_(weight.repeat_interleave(len(tasks), 0)),
-                self._biases[index].repeat_interleave(len(tasks), 0),
-            )
-            for index, weight in enumerate(self.weights)
-        ]
+        return self._networks([(member, task) for member in range(len(self)) for task in tasks])
 
     @torch.no_grad()
     def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
@@ -121,11 +114,7 @@ class SupermaskPack:
     @torch.no_grad()
     def logits_of(self, member: int, task: int, x_BI: Tensor) -> Tensor:
         """Logits of one member on one task's batch: shape (B, O)."""
-        masks = self.stores[member].mask(task)
-        layers = [
-            (mask.mul_(w[member])[None], b[:1]) for mask, w, b in zip(masks, self.weights, self._biases, strict=True)
-        ]
-        return self._mlp.logits(layers, x_BI[None])[0].T
+        return self.logits(self._networks([(member, task)]), x_BI[None])[0].T
 
     def infer(self, member: int, x_ABI: Tensor) -> Tensor:
         """Which of the tasks stored so far each of A batches is of, by all of its images: int64 (A,)."""
@@ -146,6 +135,15 @@ class SupermaskPack:
         """Go on from what `state_dict` gave."""
         for store, stored in zip(self.stores, state["masks"], strict=True):
             store.load_state_dict(stored)
+
+    def _networks(self, wanted: Sequence[tuple[int, int]]) -> list[Layer]:
+        """The weights of M networks, each a member's of one task, layer by layer; no biases."""
+        masks = [self.stores[member].mask(task) for member, task in wanted]
+        members = torch.tensor([member for member, _ in wanted], device=self.device)
+        return [
+            (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), bias[members])
+            for index, (weight, bias) in enumerate(zip(self.weights, self._biases, strict=True))
+        ]
 
     def _masks(self, scores: Sequence[Tensor]) -> list[Tensor]:
         if self.config.masks == "threshold":
