@@ -5,7 +5,15 @@ from typing import Final
 import pandas as pd
 
 CONTEXT_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
-MASK_SETTINGS: Final = ["frozen_weights", "masks", "sparsity", "superfluous", "task_inference", "inference_images"]
+MASK_SETTINGS: Final = [
+    "frozen_weights",
+    "masks",
+    "sparsity",
+    "transfer",
+    "superfluous",
+    "task_inference",
+    "inference_images",
+]
 LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *MASK_SETTINGS]
 
 # Where a task depends on how many there are, or the contexts in use do: trials of fewer tasks are not the beginning.
@@ -29,13 +37,20 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
 
 
 def _mask_label(
-    frozen_weights: str, masks: str, sparsity: float, superfluous: int, task_inference: str, inference_images: int
+    frozen_weights: str,
+    masks: str,
+    sparsity: float,
+    transfer: str,
+    superfluous: int,
+    task_inference: str,
+    inference_images: int,
 ) -> str:
     """`supsup`, `supsup, entropy-one-shot +90`: threshold masks of signed constants unless it says otherwise."""
     parts = [
         "supsup",
         *([frozen_weights] if frozen_weights != "signed-constant" else []),
         *([f"{masks} {sparsity:g}"] if masks != "threshold" else []),
+        *([f"{transfer} scores"] if transfer != "random" else []),
         *([task_inference] if task_inference != "given" else []),
         *([f"of {inference_images}"] if inference_images != 1 else []),
     ]

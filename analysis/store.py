@@ -47,6 +47,7 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
     "frozen_weights": "signed-constant",
     "masks": "threshold",
     "sparsity": None,
+    "transfer": "random",
     "superfluous": 0,
     "task_inference": "given",
     "inference_images": 1,

@@ -28,6 +28,8 @@ class MemberPack(Protocol):
         num_params, bytes_once, bytes_per_task: numbers trained that all tasks share; bytes beside them
             that all tasks share; bytes that one more task costs.
         is_retrievable: whether `retrieve` and `logits` can answer.
+
+    What training found out about a member beside its accuracy is in `notes`: columns of the trial store.
     """
 
     flat: Tensor
@@ -58,6 +60,8 @@ class MemberPack(Protocol):
 
     def finite(self) -> Tensor: ...  # noqa: D102
 
+    def notes(self, member: int) -> dict[str, float]: ...  # noqa: D102
+
     def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...  # noqa: D102
@@ -77,6 +81,11 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
     elif not first.learned_contexts:  # whose numbers are no longer signs or phases: each counts
         pack.bytes_per_task += first.contexts_per_task * models[0].bytes_per_task()
     return pack
+
+
+def supermasked(configs: Sequence[TrialConfig], device: torch.device) -> SupermaskPack:
+    """Paper B's networks. Each member has a module of its own, for what its tasks leave in it is its own."""
+    return SupermaskPack(configs, [build_model(config, device) for config in configs], device)
 
 
 def _models(configs: Sequence[TrialConfig], device: torch.device) -> list[SuperposedModel]:
@@ -105,5 +114,5 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
 
 METHODS: Final[dict[str, Callable[[Sequence[TrialConfig], torch.device], MemberPack]]] = {
     "psp": superposed,
-    "supsup": SupermaskPack,
+    "supsup": supermasked,
 }

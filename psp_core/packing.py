@@ -132,9 +132,16 @@ class Pack:
         return self._mlp is not None
 
     @torch.no_grad()
-    def logits_of(self, member: int, task: int, x_BI: Tensor) -> Tensor:
-        """Logits of one member on one task's batch: shape (B, O)."""
-        parameters = {name: parameter[member] for name, parameter in self.parameters.items()}
+    def logits_of(self, member: int, task: int, x_BI: Tensor, instead: Tensors | None = None) -> Tensor:
+        """Logits of one member on one task's batch: shape (B, O).
+
+        Args:
+            member: which.
+            task: its buffers' row.
+            x_BI: the batch.
+            instead: parameters that stand in place of the member's, by name.
+        """
+        parameters = {name: parameter[member] for name, parameter in self.parameters.items()} | (instead or {})
         return self._call(parameters | {name: b[task] for name, b in self.all_contexts[member].items()}, x_BI)
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
@@ -166,6 +173,10 @@ class Pack:
         for mine, of_member in zip(self.all_contexts, state["contexts"], strict=True):
             for name, contexts in of_member.items():
                 mine[name].copy_(contexts)
+
+    def notes(self, member: int) -> dict[str, float]:
+        """Nothing: what is known of a superposed network's size does not depend on its training."""
+        return {}
 
     def finite(self) -> Tensor:
         """Of which members everything that is trained is finite, shape (E,)."""

@@ -41,6 +41,7 @@ class TrialResult:
         num_params: real numbers that are trained.
         context_bytes_once: what all tasks' contexts share.
         context_bytes_per_task: what one more task costs.
+        notes: what else the method knows of its own, by the trial store's column.
         seconds: this trial's share of its pack's time: wall time over the number of members.
     """
 
@@ -53,6 +54,7 @@ class TrialResult:
     num_params: int
     context_bytes_once: int
     context_bytes_per_task: int
+    notes: dict[str, float]
     seconds: float
 
     @property
@@ -159,6 +161,7 @@ class PackTraining:
                 num_params=self.pack.num_params,
                 context_bytes_once=self.pack.bytes_once,
                 context_bytes_per_task=self.pack.bytes_per_task,
+                notes=self.pack.notes(e),
                 seconds=self.seconds / len(self.configs),
             )
             for e, config in enumerate(self.configs)

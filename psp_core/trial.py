@@ -16,6 +16,16 @@ from psp_core.supermasks.inference import ALGORITHMS
 from psp_core.supermasks.objectives import OBJECTIVES
 from psp_core.supermasks.weights import FROZEN_WEIGHTS
 
+MASK_SETTINGS: Final = (
+    "frozen_weights",
+    "masks",
+    "sparsity",
+    "transfer",
+    "superfluous",
+    "task_inference",
+    "inference_images",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrialConfig:
@@ -34,6 +44,8 @@ class TrialConfig:
         frozen_weights: what the masks of supsup choose from.
         masks: of supsup: `threshold` or `top-k` of the scores.
         sparsity: of top-k masks; larger is denser, as in the paper.
+        transfer: what a task's scores begin with: `random` ones, the `previous` task's as they ended, or the
+            `running-mean` of all tasks' so far.
         superfluous: outputs beside the classes, which training only pushes down.
         task_inference: whether a test batch's task is `given`, or inferred: by the `entropy` of the outputs or by
             the `superfluous` ones, in `one-shot` or by `binary` elimination.
@@ -79,6 +91,7 @@ class TrialConfig:
     frozen_weights: str = "signed-constant"
     masks: str = "threshold"
     sparsity: float | None = None
+    transfer: str = "random"
     superfluous: int = 0
     task_inference: str = "given"
     inference_images: int = 1
@@ -132,7 +145,15 @@ class TrialConfig:
 
     def _check_method(self) -> None:
         if self.method != "supsup":
-            for name in ("frozen_weights", "masks", "sparsity", "superfluous", "task_inference", "inference_images"):
+            for name in (
+                "frozen_weights",
+                "masks",
+                "sparsity",
+                "transfer",
+                "superfluous",
+                "task_inference",
+                "inference_images",
+            ):
                 if getattr(self, name) != getattr(type(self), name):
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} does not apply to method={self.method!r}; leave it out, "
@@ -144,10 +165,12 @@ class TrialConfig:
                 f"context={self.context!r}, heads={self.heads!r}, num_cycles={self.num_cycles}: method='supsup' keeps "
                 "tasks apart by masks, each trained once; use context 'none', shared heads and one cycle."
             )
-        if MODELS[self.model].needs_real_context or self.precision != "tf32":
+        if self.precision != "tf32":
+            raise ValueError(f"precision={self.precision!r}: method='supsup' has 'tf32' alone so far; leave it out.")
+        if MODELS[self.model].needs_real_context and self.task_inference != "given":
             raise ValueError(
-                f"model={self.model!r}, precision={self.precision!r}: method='supsup' trains fully connected networks "
-                "in float32 so far; use 'mlp' or 'lenet-300-100', and leave precision out."
+                f"model={self.model!r}: task_inference={self.task_inference!r} is for fully connected networks so far; "
+                "use 'mlp' or 'lenet-300-100', or 'given'."
             )
         if (self.masks == "top-k") != (self.sparsity is not None):
             raise ValueError(
@@ -299,6 +322,7 @@ TRIAL_SETTINGS: Final = Settings(
         "method": dict.fromkeys(("psp", "supsup")),
         "frozen_weights": FROZEN_WEIGHTS,
         "masks": dict.fromkeys(("threshold", "top-k")),
+        "transfer": dict.fromkeys(("random", "previous", "running-mean")),
         "task_inference": dict.fromkeys(
             ("given", *(f"{objective}-{algorithm}" for objective in OBJECTIVES for algorithm in ALGORITHMS))
         ),

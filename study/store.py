@@ -33,9 +33,10 @@ TRIALS: Final = pa.schema(
         ("status", pa.string()),  # ok | diverged | failed
         ("error", pa.string()),
         ("method", pa.string()),
-        ("frozen_weights", pa.string()),  # of supsup, as the next five; null or the default elsewhere
+        ("frozen_weights", pa.string()),  # of supsup, as the next six; null or the default elsewhere
         ("masks", pa.string()),
         ("sparsity", pa.float64()),
+        ("transfer", pa.string()),
         ("superfluous", pa.int32()),
         ("task_inference", pa.string()),
         ("inference_images", pa.int32()),
@@ -70,6 +71,7 @@ TRIALS: Final = pa.schema(
         ("num_params", pa.int64()),  # real numbers that are trained
         ("context_bytes_per_task", pa.int64()),
         ("total_bytes", pa.int64()),  # weights, and the contexts of all tasks
+        ("csc_bytes_per_task", pa.float64()),  # of masks as paper B counts them: 16-bit sparse columns; null elsewhere
         ("seconds", pa.float64()),  # this trial's share of its pack's time
         ("steps_per_second", pa.float64()),  # its optimiser steps over `seconds`
         ("device", pa.string()),

@@ -210,6 +210,7 @@ def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
         total_bytes=4 * result.num_params
         + result.context_bytes_once
         + config.num_tasks * result.context_bytes_per_task,
+        **result.notes,
         seconds=result.seconds,
         steps_per_second=config.num_steps / result.seconds,
         final_accuracy=None if diverged else result.final_accuracy,

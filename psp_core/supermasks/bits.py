@@ -65,10 +65,15 @@ def csc_bytes(mask: Tensor) -> int:
 
     Source: papers.md, B3 and B1.
     """
-    num_inputs, num_outputs = mask.shape
+    return csc_size(int(mask.count_nonzero()), (mask.shape[0], mask.shape[1]))
+
+
+def csc_size(num_ones: int, shape: tuple[int, int], num_masks: int = 1) -> int:
+    """The same for masks of shape (I, O) that have so many ones together."""
+    num_inputs, num_outputs = shape
     if num_inputs > MAX_CSC_ROWS:
         raise ValueError(
             f"a mask of {num_inputs} inputs cannot number them by 16 bits, which reach {MAX_CSC_ROWS}: "
             "count it with bit_bytes."
         )
-    return 2 * (int(mask.count_nonzero()) + num_outputs + 1)
+    return 2 * (num_ones + num_masks * (num_outputs + 1))

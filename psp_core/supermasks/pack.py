@@ -1,14 +1,16 @@
 """Packs of networks with supermasks: frozen weights, and a mask for each task, found by training scores."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from psp_core.contexts import get_context
-from psp_core.packed_mlp import Layer, PackedMLP
-from psp_core.packing import flat_views
+from psp_core.convolutions import SuperposedConv2d
+from psp_core.models import SuperposedModel
+from psp_core.packed_mlp import Layer
+from psp_core.packing import Pack, flat_views
 from psp_core.randomness import generator
 from psp_core.supermasks.inference import ALGORITHMS
 from psp_core.supermasks.masks import (
@@ -31,8 +33,14 @@ from psp_core.trial import TrialConfig
 class SupermaskPack:
     """E networks without biases, whose weights never change: task k's are V = W * M(k).
 
-    What is trained are the scores of the current task's masks, drawn anew for each task; when the task ends,
-    its masks are kept as bits and the scores are not. Trains, measures and is saved as a `Pack` is.
+    What is trained are the scores of the current task's masks; when the task ends, its masks are kept as bits
+    and the scores are not. They begin anew for each task, or where `transfer` says. Trains, measures and is
+    saved as a `Pack` is, and has one that runs the networks: the masked weights are its parameters.
+
+    Args:
+        configs: the members' configurations.
+        models: their networks, with context `none`; what weights they begin with does not matter.
+        device: where everything is kept.
 
     Attributes:
         flat, flat_gradients: what all tasks share and train: nothing, (E, 0).
@@ -42,38 +50,40 @@ class SupermaskPack:
     Source: paper B, sections 3.1 and 3.2 (papers.md, B4).
     """
 
-    is_retrievable = True
-
-    def __init__(self, configs: Sequence[TrialConfig], device: torch.device) -> None:
+    def __init__(self, configs: Sequence[TrialConfig], models: Sequence[SuperposedModel], device: torch.device) -> None:
         """Draw the frozen weights: they depend on the seed alone."""
         self.config, self.configs, self.device = configs[0], list(configs), device
-        self.sizes = [(layer.inputs, layer.outputs) for layer in self.config.layers]
+        self._networks = Pack(models, device)
+        self._used = {name: p for name, p in self._networks.parameters.items() if name.endswith("weight")}
+        self.sizes = [(p.shape[1], p.shape[2]) for p in self._used.values()]
+        self._densities = [_density(models[0], name, self.config.sparsity) for name in self._used]
         num_members = len(configs)
         self.flat = torch.zeros(num_members, 0, device=device)
         self.flat_gradients = torch.zeros_like(self.flat)
-        self.flat_contexts = torch.zeros_like(self.flat)
-        shapes = {str(index): torch.Size(size) for index, size in enumerate(self.sizes)}
+        self.flat_contexts = self._networks.flat_contexts
+        shapes = {name: torch.Size(size) for name, size in zip(self._used, self.sizes, strict=True)}
         self.flat_learned, self._scores = flat_views(shapes, num_members, device)
         self.flat_learned_gradients, self._gradients = flat_views(shapes, num_members, device)
+        self._transferred = torch.zeros_like(self.flat_learned) if self.config.transfer != "random" else None
         draw = FROZEN_WEIGHTS[self.config.frozen_weights]
         self.weights = [
             torch.stack([draw(*size, generator(config.seed, "frozen weights", index)) for config in configs]).to(device)
             for index, size in enumerate(self.sizes)
         ]
         self.stores = [MaskStore(self.sizes, self.config.num_tasks, device) for _ in configs]
-        self._mlp = PackedMLP(get_context("none"))
-        self._of_weights = [torch.empty_like(weight) for weight in self.weights]
-        self._biases = [torch.zeros(num_members, size[1], device=device) for size in self.sizes]
         self.num_params = self.bytes_once = 0  # frozen weights are a seed
         self.bytes_per_task = self.stores[0].bytes_per_task
-        self._no_contexts = [torch.zeros(num_members, 0, device=device) for _ in self.sizes]
 
     def __len__(self) -> int:
         """E, the number of members."""
         return len(self.configs)
 
     def begin(self, task: int) -> None:
-        """Draw the scores of `task`."""
+        """Give `task` scores: drawn, or transferred from the tasks before."""
+        self._networks.begin(task)
+        if self._transferred is not None and task > 0:
+            self.flat_learned.copy_(self._transferred)
+            return
         for index, scores in enumerate(self._scores.values()):
             for e, config in enumerate(self.configs):
                 scores[e] = score_init(*self.sizes[index], generator(config.seed, "scores", task, index))
@@ -81,40 +91,51 @@ class SupermaskPack:
     @torch.no_grad()
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:
         """Each member's loss (E,); the gradients of its scores go straight through the masks."""
-        scores = list(self._scores.values())
-        layers = [
-            (mask.mul_(weight), bias)
-            for mask, weight, bias in zip(self._masks(scores), self.weights, self._biases, strict=True)
-        ]
-        into = [
-            (gradient, torch.empty_like(bias)) for gradient, bias in zip(self._of_weights, self._biases, strict=True)
-        ]
-        loss_E = self._mlp.loss_and_gradients(layers, self._no_contexts, into, x_EBI, labels_EB)
-        for index, gradient in enumerate(self._gradients.values()):
-            of_mask = mask_gradient(self._of_weights[index], self.weights[index])
-            top_k = self.config.masks == "top-k"
-            gradient.copy_(top_k_score_gradient(of_mask, scores[index]) if top_k else threshold_score_gradient(of_mask))
+        for used, mask, weight in zip(self._used.values(), self._masks(), self.weights, strict=True):
+            torch.mul(mask, weight, out=used)
+        loss_E = self._networks.gradients(x_EBI, labels_EB)
+        top_k = self.config.masks == "top-k"
+        for (name, scores), weight in zip(self._scores.items(), self.weights, strict=True):
+            of_mask = mask_gradient(self._networks.parameter_gradients[name], weight)
+            of_scores = top_k_score_gradient(of_mask, scores) if top_k else threshold_score_gradient(of_mask)
+            self._gradients[name].copy_(of_scores)
         return loss_E
 
     def end(self, task: int) -> None:
         """Keep the masks of `task`, the current one, as bits."""
-        masks = self._masks(list(self._scores.values()))
+        masks = self._masks()
         for e, store in enumerate(self.stores):
             assert store.append([mask[e] for mask in masks]) == task, "tasks are stored in order, each once"
+        if self._transferred is not None:
+            of_this = 1.0 if self.config.transfer == "previous" else 1 / (task + 1)
+            self._transferred.lerp_(self.flat_learned, of_this)
+        self._networks.end(task)
+
+    @property
+    def is_retrievable(self) -> bool:
+        """Whether `retrieve` and `logits` can answer for many members and tasks at once."""
+        return self._networks.is_retrievable
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights of each of T tasks, layer by layer, (E * T, I, O), member first; no biases."""
-        return self._networks([(member, task) for member in range(len(self)) for task in tasks])
+        members = torch.arange(len(self), device=self.device).repeat_interleave(len(tasks))
+        masks = [store.mask(task) for store in self.stores for task in tasks]
+        return [
+            (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), weight.new_zeros(len(masks), size[1]))
+            for index, (weight, size) in enumerate(zip(self.weights, self.sizes, strict=True))
+        ]
 
-    @torch.no_grad()
     def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
         """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
-        return self._mlp.logits(retrieved, x_MBI)
+        return self._networks.logits(retrieved, x_MBI)
 
-    @torch.no_grad()
     def logits_of(self, member: int, task: int, x_BI: Tensor) -> Tensor:
         """Logits of one member on one task's batch: shape (B, O)."""
-        return self.logits(self._networks([(member, task)]), x_BI[None])[0].T
+        masks = self.stores[member].mask(task)
+        masked = {
+            name: mask.mul_(weight[member]) for name, mask, weight in zip(self._used, masks, self.weights, strict=True)
+        }
+        return self._networks.logits_of(member, task, x_BI, masked)
 
     def infer(self, member: int, x_ABI: Tensor) -> Tensor:
         """Which of the tasks stored so far each of A batches is of, by all of its images: int64 (A,)."""
@@ -127,27 +148,40 @@ class SupermaskPack:
         """Of which members everything that is trained is finite, shape (E,)."""
         return self.flat_learned.isfinite().all(dim=1)
 
+    def notes(self, member: int) -> dict[str, float]:
+        """Bytes of a mask as the paper counts them, mean over the tasks stored."""
+        store = self.stores[member]
+        return {"csc_bytes_per_task": store.csc_bytes / len(store)} if len(store) else {}
+
     def state_dict(self) -> dict[str, Any]:
-        """What tasks have left behind: their masks."""
-        return {"masks": [store.state_dict() for store in self.stores]}
+        """What tasks have left behind: their masks, and what scores are transferred."""
+        return {
+            "masks": [store.state_dict() for store in self.stores],
+            "transferred": self._transferred,
+            "networks": self._networks.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         for store, stored in zip(self.stores, state["masks"], strict=True):
             store.load_state_dict(stored)
+        if self._transferred is not None:
+            self._transferred.copy_(state["transferred"])
+        self._networks.load_state_dict(state["networks"])
 
-    def _networks(self, wanted: Sequence[tuple[int, int]]) -> list[Layer]:
-        """The weights of M networks, each a member's of one task, layer by layer; no biases."""
-        masks = [self.stores[member].mask(task) for member, task in wanted]
-        members = torch.tensor([member for member, _ in wanted], device=self.device)
+    def _masks(self) -> list[Tensor]:
+        if self.config.masks == "threshold":
+            return [threshold_mask(scores) for scores in self._scores.values()]
         return [
-            (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), bias[members])
-            for index, (weight, bias) in enumerate(zip(self.weights, self._biases, strict=True))
+            top_k_mask(scores, density) for scores, density in zip(self._scores.values(), self._densities, strict=True)
         ]
 
-    def _masks(self, scores: Sequence[Tensor]) -> list[Tensor]:
-        if self.config.masks == "threshold":
-            return [threshold_mask(of_layer) for of_layer in scores]
-        assert self.config.sparsity
-        densities = [erdos_renyi_density(self.config.sparsity, *size) for size in self.sizes]
-        return [top_k_mask(of_layer, density) for of_layer, density in zip(scores, densities, strict=True)]
+
+def _density(model: SuperposedModel, name: str, sparsity: float | None) -> float:
+    """The share of a layer's weights that top-k masks keep; 1 where there are none."""
+    if sparsity is None:
+        return 1.0
+    layer = model.get_submodule(name.removesuffix(".weight"))
+    inputs, outputs = model.get_parameter(name).shape
+    kernel = prod(layer.filter_shape[1:]) if isinstance(layer, SuperposedConv2d) else 1
+    return erdos_renyi_density(sparsity, inputs // kernel, outputs, kernel)

@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import Tensor
 
-from psp_core.supermasks.bits import bit_bytes, packed, unpacked
+from psp_core.supermasks.bits import bit_bytes, csc_size, packed, unpacked
 
 # K tasks stored, m of them asked about, I inputs, O outputs, N = I * O weights, C = ceil(N / 8) bytes of a layer
 
@@ -56,6 +56,16 @@ class MaskStore:
     def num_bytes(self) -> int:
         """Bytes of the masks stored: K times `bytes_per_task`."""
         return len(self) * self.bytes_per_task
+
+    @property
+    def csc_bytes(self) -> int:
+        """What the masks stored would weigh as the paper counts: `bits.csc_bytes` of each layer and task.
+
+        Raises:
+            ValueError: a layer has more inputs than 16 bits can number.
+        """
+        layers = zip(self._sums, self.shapes, strict=True)
+        return sum(csc_size(int(ones.sum(dtype=torch.float64)), shape, len(self)) for ones, shape in layers)
 
     @property
     def device(self) -> torch.device:

@@ -9,8 +9,15 @@ from torch import nn
 from psp_core import TrialConfig, load_dataset, train
 from psp_core.randomness import generator
 from psp_core.streams import Permuting
-from psp_core.supermasks import erdos_renyi_density, score_init, signed_kaiming_constant, threshold_mask, top_k_mask
-from psp_core.training import _batch_order
+from psp_core.supermasks import (
+    csc_bytes,
+    erdos_renyi_density,
+    score_init,
+    signed_kaiming_constant,
+    threshold_mask,
+    top_k_mask,
+)
+from psp_core.training import PackTraining, _batch_order
 from tests.conftest import whole_and_resumed
 
 CPU = torch.device("cpu")
@@ -24,6 +31,9 @@ KINDS = {
     "entropy": replace(DIGITS, task_inference="entropy-one-shot"),
     "superfluous": replace(DIGITS, task_inference="superfluous-binary", inference_images=128),
     "lenet": replace(DIGITS, model="lenet-300-100", width=256, num_tasks=2, steps_per_task=20),
+    "previous": replace(DIGITS, transfer="previous"),
+    "running-mean": replace(DIGITS, transfer="running-mean"),
+    "convolutions": replace(DIGITS, model="small-conv", width=4, masks="top-k", sparsity=4, num_tasks=2, lr=0.01),
 }
 
 
@@ -42,13 +52,22 @@ class StraightThrough(torch.autograd.Function):
         return (gradient if ctx.density is None else gradient * scores.sign()), None
 
 
-@pytest.mark.parametrize("kind", ["threshold", "top-k"])
+def starting_scores(
+    transfer: str, task: int, index: int, size: tuple[int, int], trained: list[list[torch.Tensor]]
+) -> torch.Tensor:
+    if task == 0 or transfer == "random":
+        return score_init(*size, generator(0, "scores", task, index))
+    before = [scores[index].detach() for scores in trained]
+    return before[-1].clone() if transfer == "previous" else torch.stack(before).mean(0)
+
+
+@pytest.mark.parametrize("kind", ["threshold", "top-k", "previous", "running-mean"])
 def test_R_is_what_a_plain_loop_gives(kind: str) -> None:
     config, data, stream = KINDS[kind], load_dataset("digits"), Permuting(64, 0, permute_first=True)
     sizes = [(64, 32), (32, 32), (32, 30)]
     weights = [signed_kaiming_constant(*size, generator(0, "frozen weights", i)) for i, size in enumerate(sizes)]
     densities = [erdos_renyi_density(12, *size) if config.masks == "top-k" else None for size in sizes]
-    masks_of_task = []
+    masks_of_task, trained = [], []
 
     def logits(x: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
         for weight, mask in zip(weights[:-1], masks, strict=False):
@@ -57,7 +76,8 @@ def test_R_is_what_a_plain_loop_gives(kind: str) -> None:
 
     R = torch.full((3, 3), float("nan"), dtype=torch.float64)
     for task in range(3):
-        scores = [score_init(*size, generator(0, "scores", task, i)).requires_grad_() for i, size in enumerate(sizes)]
+        start = [starting_scores(config.transfer, task, i, size, trained) for i, size in enumerate(sizes)]
+        scores = [of_layer.requires_grad_() for of_layer in start]
         optimiser = torch.optim.RMSprop(scores, lr=config.lr)
         for samples in _batch_order(config, len(data.train_labels), task):
             x = data.normalise(data.train_images[samples][:, stream.describe(task)])
@@ -65,6 +85,7 @@ def test_R_is_what_a_plain_loop_gives(kind: str) -> None:
             masks = [StraightThrough.apply(s, d) for s, d in zip(scores, densities, strict=True)]
             nn.functional.cross_entropy(logits(x, masks), data.train_labels[samples]).backward()
             optimiser.step()
+        trained.append(scores)
         masks_of_task.append([StraightThrough.apply(s, d).detach() for s, d in zip(scores, densities, strict=True)])
         for j in range(task + 1):
             found = logits(data.normalise(data.test_images[:, stream.describe(j)]), masks_of_task[j]).argmax(dim=1)
@@ -84,7 +105,7 @@ def test_packed_equals_alone(kind: str) -> None:
         assert (packed.accuracy - alone.accuracy).nan_to_num().abs().mean() < 0.01
 
 
-@pytest.mark.parametrize("kind", ["threshold", "entropy"])
+@pytest.mark.parametrize("kind", ["threshold", "entropy", "previous", "running-mean", "convolutions"])
 def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
     configs = [replace(KINDS[kind], seed=seed) for seed in range(2)]
     whole, second = whole_and_resumed(configs, stop_after=1)
@@ -120,6 +141,44 @@ def test_masks_cost_a_bit_a_weight_and_weights_a_seed() -> None:
     assert result.num_params == 0
 
 
+def test_the_paper_counts_a_task_by_its_ones_and_its_outputs() -> None:
+    training = PackTraining([replace(DIGITS, num_tasks=2)], load_dataset("digits"), CPU)
+    while not training.done:
+        training.train_task()
+    masks = [training.pack.stores[0].mask(task) for task in range(2)]
+    expected = sum(csc_bytes(mask) for of_task in masks for mask in of_task) / 2
+    assert training.results()[0].notes == {"csc_bytes_per_task": expected}
+    assert expected > 8 * training.results()[0].context_bytes_per_task  # half of the weights, 16 bits each
+
+
+def test_convolutions_train_by_masks_alone_as_a_plain_loop_does() -> None:
+    """The loss after each of some steps: torch's own convolutions and optimiser, weights and masks of each layer."""
+    config = replace(KINDS["convolutions"], num_tasks=1, steps_per_task=12, superfluous=0)
+    training = PackTraining([config], load_dataset("digits"), CPU)
+    training.begin_task(0)
+    training.take_steps()
+    data, stream = load_dataset("digits"), Permuting(64, 0, permute_first=True)
+    shapes = [(1, 4, 3), (4, 8, 3), (8, 10, 1)]  # input channels, output channels, side of the kernel
+    sizes = [(i * k * k, o) for i, o, k in shapes]
+    weights = [signed_kaiming_constant(*size, generator(0, "frozen weights", n)) for n, size in enumerate(sizes)]
+    scores = [score_init(*size, generator(0, "scores", 0, n)).requires_grad_() for n, size in enumerate(sizes)]
+    densities = [erdos_renyi_density(4, i, o, k * k) for i, o, k in shapes]
+    assert densities[1] < 0.5 < 4 * 12 / 32
+    optimiser, losses = torch.optim.RMSprop(scores, lr=config.lr), []
+    for samples in _batch_order(config, len(data.train_labels), 0):
+        h = data.normalise(data.train_images[samples][:, stream.describe(0)]).view(-1, 1, 8, 8)
+        masked = [w * StraightThrough.apply(s, d) for w, s, d in zip(weights, scores, densities, strict=True)]
+        for kernel, (i, o, k) in zip(masked[:2], shapes[:2], strict=True):
+            h = nn.functional.conv2d(h, kernel.T.reshape(o, i, k, k), padding=1)
+            h = nn.functional.max_pool2d(nn.functional.batch_norm(h, None, None, training=True).relu(), 2)
+        optimiser.zero_grad()
+        loss = nn.functional.cross_entropy(h.mean((2, 3)) @ masked[2], data.train_labels[samples])
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.detach())
+    torch.testing.assert_close(training._losses_SE[:, 0], torch.stack(losses), atol=1e-3, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -130,7 +189,9 @@ def test_masks_cost_a_bit_a_weight_and_weights_a_seed() -> None:
         ({"task_inference": "entropy-oneshot"}, "did you mean 'entropy-one-shot'"),
         ({"method": "psp"}, "superfluous=20 does not apply to method='psp'"),
         ({"method": "supsub"}, "did you mean 'supsup'"),
-        ({"model": "small-conv"}, "fully connected networks in float32"),
+        ({"model": "small-conv", "task_inference": "entropy-one-shot"}, "fully connected networks so far"),
+        ({"precision": "bfloat16"}, "'tf32' alone so far"),
+        ({"method": "psp", "superfluous": 0, "transfer": "previous"}, "transfer='previous' does not apply"),
         ({"model": "lenet-300-100"}, "width=32 does not apply"),
         ({"stream": "rotating", "permute_first": False, "num_cycles": 2}, "each trained once"),
     ],
