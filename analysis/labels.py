@@ -13,6 +13,7 @@ MASK_SETTINGS: Final = [
     "superfluous",
     "task_inference",
     "inference_images",
+    "new_mask_eps",
 ]
 LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *MASK_SETTINGS]
 
@@ -44,6 +45,7 @@ def _mask_label(
     superfluous: int,
     task_inference: str,
     inference_images: int,
+    new_mask_eps: float | None,
 ) -> str:
     """`supsup`, `supsup, entropy-one-shot +90`: threshold masks of signed constants unless it says otherwise."""
     parts = [
@@ -53,6 +55,7 @@ def _mask_label(
         *([f"{transfer} scores"] if transfer != "random" else []),
         *([task_inference] if task_inference != "given" else []),
         *([f"of {inference_images}"] if inference_images != 1 else []),
+        *([f"no task told, eps {new_mask_eps:g}"] if pd.notna(new_mask_eps) else []),
     ]
     return ", ".join(parts) + (f" +{superfluous}" if superfluous else "")
 

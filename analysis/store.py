@@ -26,6 +26,7 @@ STRATUM: Final = [
     "model",
     "depth",
     "steps_per_task",
+    "steps_per_decision",
     "batch_size",
     "optimiser",
     "momentum",
@@ -51,6 +52,8 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
     "superfluous": 0,
     "task_inference": "given",
     "inference_images": 1,
+    "new_mask_eps": None,
+    "steps_per_decision": 100,
 }
 
 

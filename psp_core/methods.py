@@ -1,6 +1,6 @@
 """How a network keeps its tasks apart: one line for each method, and what all of them do for training."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Protocol
 
 import torch
@@ -10,9 +10,10 @@ from psp_core.contexts import get_context
 from psp_core.devices import PRECISIONS
 from psp_core.models import MODELS, SuperposedModel, TaskParts
 from psp_core.packed_mlp import Layer
-from psp_core.packing import Pack
+from psp_core.packing import Batch, Pack
 from psp_core.schedules import SCHEDULES, reschedule
 from psp_core.supermasks.pack import SupermaskPack
+from psp_core.supermasks.unidentified import UnidentifiedPack
 from psp_core.trial import TrialConfig
 
 # E members, M retrieved networks, B batch, I inputs
@@ -46,7 +47,7 @@ class MemberPack(Protocol):
 
     def __len__(self) -> int: ...  # noqa: D105
 
-    def begin(self, task: int) -> None: ...  # noqa: D102
+    def begin(self, task: int, batch: Batch | None = None) -> Collection[int]: ...  # noqa: D102
 
     def end(self, task: int) -> None: ...  # noqa: D102
 
@@ -85,7 +86,8 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
 
 def supermasked(configs: Sequence[TrialConfig], device: torch.device) -> SupermaskPack:
     """Paper B's networks. Each member has a module of its own, for what its tasks leave in it is its own."""
-    return SupermaskPack(configs, [build_model(config, device) for config in configs], device)
+    kind = SupermaskPack if configs[0].new_mask_eps is None else UnidentifiedPack
+    return kind(configs, [build_model(config, device) for config in configs], device)
 
 
 def _models(configs: Sequence[TrialConfig], device: torch.device) -> list[SuperposedModel]:

@@ -7,7 +7,7 @@ that can be, on CUDA devices `update` is compiled into one kernel for the whole 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 from typing import Any, ClassVar, Final
 
@@ -67,10 +67,17 @@ class Optimiser(ABC):
             self._update(self.parameters, self.gradients, self.state, self.num_steps, self._lr_E1, self._momentum_E1)
 
     @torch.no_grad()
-    def restart(self) -> None:
-        """Forget the state, as a new optimiser would have none."""
-        for tensor in (*self.state, self.num_steps):
-            tensor.zero_()
+    def restart(self, members: Collection[int]) -> None:
+        """Forget the state of these members, as a new optimiser would have none.
+
+        Steps are counted for all members together: the count begins again where all do.
+        """
+        if len(members) == len(self._members):
+            for tensor in (*self.state, self.num_steps):
+                tensor.zero_()
+        else:
+            for tensor in self.state:
+                tensor[list(members)] = 0
 
     @torch.no_grad()
     def freeze(self, member: int) -> None:

@@ -13,6 +13,7 @@ from psp_core.packed_mlp import Layer, PackedMLP
 # E members, P parameters of one member, C numbers of one member's contexts of one task, B batch, I inputs
 
 Tensors = dict[str, Tensor]
+Batch = Callable[[], Tensor]
 
 
 class Pack:
@@ -82,11 +83,20 @@ class Pack:
         """E, the number of members."""
         return len(self.flat)
 
-    def begin(self, task: int) -> None:
-        """Make `task` the current one."""
+    def begin(self, task: int, batch: Batch | None = None) -> Collection[int]:
+        """Make `task` the current one.
+
+        Args:
+            task: which.
+            batch: gives the inputs (E, B, I) of its first step, to packs that are not told what task that is.
+
+        Returns:
+            The members whose `learned` was another one's until now: all.
+        """
         for e, contexts in enumerate(self.all_contexts):
             for name, current in (*self.contexts.items(), *self.learned.items()):
                 current[e] = contexts[name][task]
+        return range(len(self))
 
     def end(self, task: int) -> None:
         """Keep what was learned of `task`, the current one."""

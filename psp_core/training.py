@@ -135,8 +135,6 @@ class PackTraining:
             samples_N = torch.arange(len(self.dataset.train_labels), device=self.device)
             samples_N = task_samples(stream, task, self.dataset.train_labels, samples_N)
             self._samples_SEB[:, e] = samples_N[_batch_order(config, len(samples_N), visit).to(self.device)]
-        for learned in self.optimisers[1:]:
-            learned.restart()  # no optimiser has seen what the next task trains of its own
         self._task = task
 
     def take_steps(self) -> None:
@@ -144,7 +142,9 @@ class PackTraining:
         self._step_1.zero_()
         rows = self.config.rows_per_task
         for row in range(self._task * rows, (self._task + 1) * rows):
-            self.pack.begin(row)
+            others = self.pack.begin(row, lambda: self._batch()[0])
+            for learned in self.optimisers[1:]:
+                learned.restart(others)  # no optimiser has seen what they train now
             self._repeater.run(self._step, self.config.steps_per_task // rows)
             self.pack.end(row)
 
@@ -209,18 +209,22 @@ class PackTraining:
         return torch.stack([torch.stack(members) for members in moments]).to(self.device)
 
     def _step(self) -> None:
+        x_EBI, labels_EB = self._batch()
+        loss_E = self.pack.gradients(x_EBI, labels_EB)
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
+        self._step_1 += 1
+
+    def _batch(self) -> tuple[Tensor, Tensor]:
+        """Images (E, B, I) and labels (E, B) of the step that comes."""
         samples_EB = self._samples_SEB.index_select(0, self._step_1)[0]
         images_EBI = self.dataset.train_images.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
         moment_1 = self._step_1 if len(self._descriptions_SE) > 1 else self._zero_1
         description_E = self._descriptions_SE.index_select(0, moment_1)[0]
         x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
         labels_EB = self.dataset.train_labels.index_select(0, samples_EB.flatten()).view_as(samples_EB)
-        labels_EB = self.streams[0].relabel(labels_EB, description_E)
-        loss_E = self.pack.gradients(x_EBI, labels_EB)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
-        self._step_1 += 1
+        return x_EBI, self.streams[0].relabel(labels_EB, description_E)
 
     def _note_divergence(self) -> None:
         """Freeze who diverged in the task just trained, and remember the step."""

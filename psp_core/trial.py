@@ -24,6 +24,8 @@ MASK_SETTINGS: Final = (
     "superfluous",
     "task_inference",
     "inference_images",
+    "new_mask_eps",
+    "steps_per_decision",
 )
 
 
@@ -50,6 +52,9 @@ class TrialConfig:
         task_inference: whether a test batch's task is `given`, or inferred: by the `entropy` of the outputs or by
             the `superfluous` ones, in `one-shot` or by `binary` elimination.
         inference_images: how many images of a batch of 128 the task is inferred from.
+        new_mask_eps: of supsup, where training is not told the task either (NNs): eps of the rule by which a
+            batch is taken to be of a new task (the paper's is 1/8); None where it is told.
+        steps_per_decision: steps until that is asked again.
         model: `mlp`, `lenet-300-100`, `small-conv` or `resnet-18`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
         context: what turns the shared weights into one task's weights.
@@ -95,6 +100,8 @@ class TrialConfig:
     superfluous: int = 0
     task_inference: str = "given"
     inference_images: int = 1
+    new_mask_eps: float | None = None
+    steps_per_decision: int = 100
     model: str = "mlp"
     heads: str = "shared"
     context: str = "binary"
@@ -160,10 +167,11 @@ class TrialConfig:
                         "or use 'supsup'."
                     )
             return
-        if self.context != "none" or self.heads != "shared" or self.num_cycles > 1:
+        if self.context != "none" or self.heads != "shared" or (self.num_cycles > 1 and self.new_mask_eps is None):
             raise ValueError(
                 f"context={self.context!r}, heads={self.heads!r}, num_cycles={self.num_cycles}: method='supsup' keeps "
-                "tasks apart by masks, each trained once; use context 'none', shared heads and one cycle."
+                "tasks apart by masks, each trained once; use context 'none', shared heads and, unless new_mask_eps is "
+                "given, one cycle."
             )
         if self.precision != "tf32":
             raise ValueError(f"precision={self.precision!r}: method='supsup' has 'tf32' alone so far; leave it out.")
@@ -178,6 +186,27 @@ class TrialConfig:
             )
         if self.task_inference.startswith("superfluous") and not self.superfluous:
             raise ValueError(f"task_inference={self.task_inference!r} needs superfluous outputs, such as 90.")
+
+        self._check_unidentified()
+
+    def _check_unidentified(self) -> None:
+        if self.new_mask_eps is None:
+            if self.steps_per_decision != type(self).steps_per_decision:
+                raise ValueError(
+                    f"steps_per_decision={self.steps_per_decision} applies where new_mask_eps is given; leave it out."
+                )
+            return
+        if not self.task_inference.endswith("one-shot") or self.transfer != "random" or self.optimiser == "adam":
+            raise ValueError(
+                f"new_mask_eps={self.new_mask_eps} with task_inference={self.task_inference!r}, "
+                f"transfer={self.transfer!r}, optimiser={self.optimiser!r}: masks are found by 'entropy-one-shot' or "
+                "'superfluous-one-shot', begin with random scores, and are trained by 'rmsprop' or 'sgd', whose state "
+                "one mask can have anew without the others."
+            )
+        if self.steps_per_task % self.steps_per_decision:
+            raise ValueError(
+                f"steps_per_decision={self.steps_per_decision} must divide steps_per_task={self.steps_per_task}."
+            )
 
     def _check_model(self) -> None:
         model = MODELS[self.model]
@@ -268,7 +297,9 @@ class TrialConfig:
 
     @property
     def rows_per_task(self) -> int:
-        """Contexts that are used in a task: one for each step where they change with every step."""
+        """Contexts that are used in a task, one for each step where they change with every step; or decisions."""
+        if self.new_mask_eps is not None:
+            return self.steps_per_task // self.steps_per_decision
         return self.steps_per_task if SCHEDULES[self.schedule].is_continuous else self.contexts_per_task
 
     @property
@@ -340,6 +371,7 @@ TRIAL_SETTINGS: Final = Settings(
         "num_tasks": 1,
         "superfluous": 0,
         "inference_images": 1,
+        "steps_per_decision": 1,
         "classes_per_task": 1,
         "num_cycles": 1,
         "contexts_per_task": 1,
@@ -350,6 +382,7 @@ TRIAL_SETTINGS: Final = Settings(
     },
     rules={
         "sparsity": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
+        "new_mask_eps": (lambda value: 0 <= value < math.inf, "must be a finite number of at least 0, such as 0.125."),
         "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
         "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
     },

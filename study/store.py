@@ -33,13 +33,15 @@ TRIALS: Final = pa.schema(
         ("status", pa.string()),  # ok | diverged | failed
         ("error", pa.string()),
         ("method", pa.string()),
-        ("frozen_weights", pa.string()),  # of supsup, as the next six; null or the default elsewhere
+        ("frozen_weights", pa.string()),  # of supsup, as the next eight; null or the default elsewhere
         ("masks", pa.string()),
         ("sparsity", pa.float64()),
         ("transfer", pa.string()),
         ("superfluous", pa.int32()),
         ("task_inference", pa.string()),
         ("inference_images", pa.int32()),
+        ("new_mask_eps", pa.float64()),  # null where training is told the task
+        ("steps_per_decision", pa.int32()),
         ("context", pa.string()),
         ("stream", pa.string()),
         ("dataset", pa.string()),
@@ -72,6 +74,8 @@ TRIALS: Final = pa.schema(
         ("context_bytes_per_task", pa.int64()),
         ("total_bytes", pa.int64()),  # weights, and the contexts of all tasks
         ("csc_bytes_per_task", pa.float64()),  # of masks as paper B counts them: 16-bit sparse columns; null elsewhere
+        ("num_masks", pa.int32()),  # where training is not told the task: masks in use at the end
+        ("purity", pa.float64()),  # and the share of training in which a mask met the task that it met most
         ("seconds", pa.float64()),  # this trial's share of its pack's time
         ("steps_per_second", pa.float64()),  # its optimiser steps over `seconds`
         ("device", pa.string()),

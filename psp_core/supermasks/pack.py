@@ -1,6 +1,6 @@
 """Packs of networks with supermasks: frozen weights, and a mask for each task, found by training scores."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import prod
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.models import SuperposedModel
 from psp_core.packed_mlp import Layer
-from psp_core.packing import Pack, flat_views
+from psp_core.packing import Batch, Pack, Tensors, flat_views
 from psp_core.randomness import generator
 from psp_core.supermasks.inference import ALGORITHMS
 from psp_core.supermasks.masks import (
@@ -78,20 +78,19 @@ class SupermaskPack:
         """E, the number of members."""
         return len(self.configs)
 
-    def begin(self, task: int) -> None:
+    def begin(self, task: int, batch: Batch | None = None) -> Collection[int]:
         """Give `task` scores: drawn, or transferred from the tasks before."""
-        self._networks.begin(task)
         if self._transferred is not None and task > 0:
             self.flat_learned.copy_(self._transferred)
-            return
-        for index, scores in enumerate(self._scores.values()):
-            for e, config in enumerate(self.configs):
-                scores[e] = score_init(*self.sizes[index], generator(config.seed, "scores", task, index))
+        else:
+            self._draw(self.configs, self._scores, task)
+        return self._networks.begin(task)
 
     @torch.no_grad()
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:
         """Each member's loss (E,); the gradients of its scores go straight through the masks."""
-        for used, mask, weight in zip(self._used.values(), self._masks(), self.weights, strict=True):
+        masks = self._masks(self._scores)
+        for used, mask, weight in zip(self._used.values(), masks, self.weights, strict=True):
             torch.mul(mask, weight, out=used)
         loss_E = self._networks.gradients(x_EBI, labels_EB)
         top_k = self.config.masks == "top-k"
@@ -103,7 +102,7 @@ class SupermaskPack:
 
     def end(self, task: int) -> None:
         """Keep the masks of `task`, the current one, as bits."""
-        masks = self._masks()
+        masks = self._masks(self._scores)
         for e, store in enumerate(self.stores):
             assert store.append([mask[e] for mask in masks]) == task, "tasks are stored in order, each once"
         if self._transferred is not None:
@@ -118,8 +117,12 @@ class SupermaskPack:
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights of each of T tasks, layer by layer, (E * T, I, O), member first; no biases."""
-        members = torch.arange(len(self), device=self.device).repeat_interleave(len(tasks))
-        masks = [store.mask(task) for store in self.stores for task in tasks]
+        return self._retrieved([(member, task) for member in range(len(self)) for task in tasks])
+
+    def _retrieved(self, wanted: Sequence[tuple[int, int]]) -> list[Layer]:
+        """The weights of M networks, each a member's with one of its masks."""
+        members = torch.tensor([member for member, _ in wanted], device=self.device)
+        masks = [self.stores[member].mask(mask) for member, mask in wanted]
         return [
             (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), weight.new_zeros(len(masks), size[1]))
             for index, (weight, size) in enumerate(zip(self.weights, self.sizes, strict=True))
@@ -139,10 +142,13 @@ class SupermaskPack:
 
     def infer(self, member: int, x_ABI: Tensor) -> Tensor:
         """Which of the tasks stored so far each of A batches is of, by all of its images: int64 (A,)."""
-        objective, algorithm = self.config.task_inference.split("-", 1)
+        _, algorithm = self.config.task_inference.split("-", 1)
+        return ALGORITHMS[algorithm](self._superposition(member), x_ABI)
+
+    def _superposition(self, member: int) -> Superposition:
+        objective, _ = self.config.task_inference.split("-", 1)
         weights = [weight[member] for weight in self.weights]
-        superposition = Superposition(weights, self.stores[member], OBJECTIVES[objective], self.config.num_outputs)
-        return ALGORITHMS[algorithm](superposition, x_ABI)
+        return Superposition(weights, self.stores[member], OBJECTIVES[objective], self.config.num_outputs)
 
     def finite(self) -> Tensor:
         """Of which members everything that is trained is finite, shape (E,)."""
@@ -169,11 +175,18 @@ class SupermaskPack:
             self._transferred.copy_(state["transferred"])
         self._networks.load_state_dict(state["networks"])
 
-    def _masks(self) -> list[Tensor]:
+    def _draw(self, configs: Sequence[TrialConfig], scores: Tensors, number: int) -> None:
+        """Scores that mask `number` of each of these members begins with."""
+        for index, of_layer in enumerate(scores.values()):
+            for e, config in enumerate(configs):
+                of_layer[e] = score_init(*self.sizes[index], generator(config.seed, "scores", number, index))
+
+    def _masks(self, scores: Tensors) -> list[Tensor]:
+        """The masks that scores stand for, layer by layer."""
         if self.config.masks == "threshold":
-            return [threshold_mask(scores) for scores in self._scores.values()]
+            return [threshold_mask(of_layer) for of_layer in scores.values()]
         return [
-            top_k_mask(scores, density) for scores, density in zip(self._scores.values(), self._densities, strict=True)
+            top_k_mask(of_layer, density) for of_layer, density in zip(scores.values(), self._densities, strict=True)
         ]
 
 

@@ -88,6 +88,16 @@ class MaskStore:
         self._num_tasks += 1
         return len(self) - 1
 
+    def replace(self, task: int, masks: Sequence[Tensor]) -> None:
+        """Store other masks in place of a task's.
+
+        Raises:
+            IndexError: no task of that number is stored.
+        """
+        for total, mask, before in zip(self._sums, masks, self.mask(task), strict=True):
+            total += (mask != 0).float() - before
+        self._bits[task] = torch.cat([packed(mask.flatten()) for mask in masks])
+
     def mask(self, task: int) -> list[Tensor]:
         """One task's masks, float, (I, O) each.
 

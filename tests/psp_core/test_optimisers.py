@@ -86,7 +86,7 @@ def test_a_restarted_optimiser_is_a_new_one() -> None:
     optimiser = OPTIMISERS["adam"](used, gradients, [0.1], [0.0])
     optimiser.step()
     used.copy_(start)
-    optimiser.restart()
+    optimiser.restart([0])
     optimiser.step()
     OPTIMISERS["adam"](new, gradients, [0.1], [0.0]).step()
     assert torch.equal(used, new)

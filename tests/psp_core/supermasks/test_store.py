@@ -101,6 +101,16 @@ def test_a_store_goes_on_from_its_state() -> None:
         assert torch.equal(one, other)
 
 
+def test_a_mask_that_is_replaced_leaves_nothing_behind() -> None:
+    store, others = filled(5), random_masks(7)
+    store.replace(2, others[6])
+    for mine, other in zip(store.mask(2), others[6], strict=True):
+        assert torch.equal(mine, other)
+    in_place = [others[task] for task in (0, 1, 6, 3, 4)]
+    for mine, of_layer in zip(store.mean(), zip(*in_place, strict=True), strict=True):
+        torch.testing.assert_close(mine, torch.stack(of_layer).mean(0))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     store = filled(2, capacity=2)
     with pytest.raises(ValueError, match="capacity=2 masks are stored already"):
