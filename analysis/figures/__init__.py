@@ -10,10 +10,12 @@ from analysis.figures import (
     capacity,
     capacity_by_width,
     context_bytes,
+    equal_bytes,
     first_task,
     heatmap,
     interference,
     learning_rate,
+    masks_used,
 )
 from analysis.figures.base import UnsupportedError
 from analysis.tables import Measured
@@ -27,6 +29,8 @@ FIGURES: Final[dict[str, Callable[[Measured], Figure]]] = {
     "learning-rate": learning_rate.draw,
     "around-the-circle": around_the_circle.draw,
     "bytes": context_bytes.draw,
+    "equal-bytes": equal_bytes.draw,
+    "masks-used": masks_used.draw,
 }
 
 __all__ = ["FIGURES", "UnsupportedError"]

@@ -91,7 +91,7 @@ def width_panels(widths: Sequence[int | None], labels: Collection[str]) -> tuple
     columns = min(len(widths), MOST_COLUMNS)
     rows = -(-len(widths) // columns)
     wide = 2.8 if len(widths) > 1 else 4.4
-    figure, grid = new_figure(rows, columns, wide, 2.8, right=_legend_inches(labels) + 0.05)
+    figure, grid = new_figure(rows, columns, wide, 2.8, right=right_margin(labels))
     for axes in grid.flat[len(widths) :]:
         axes.remove()
     return figure, dict(zip(widths, grid.flat, strict=False))
@@ -129,6 +129,11 @@ def add_legend(figure: Figure, labels: Collection[str]) -> None:
         bbox_to_anchor=(1 - _legend_inches(labels) / figure.get_figwidth(), 0.5),
         frameon=False,
     )
+
+
+def right_margin(labels: Collection[str]) -> float:
+    """Inches that a legend of these labels takes at the right."""
+    return _legend_inches(labels) + 0.05
 
 
 def _legend_inches(labels: Collection[str]) -> float:

@@ -25,7 +25,7 @@ def evals(small_store: Path) -> pd.DataFrame:
 def test_every_supported_figure_is_a_whole_image(small_store: Path) -> None:
     lines = list(plot_store(str(small_store)))
     drawn = {name for name in FIGURES if any(f"figures/{name}.png" in line for line in lines)}
-    assert drawn == set(FIGURES) - {"learning-rate", "around-the-circle", "bytes"}
+    assert drawn == set(FIGURES) - {"learning-rate", "around-the-circle", "bytes", "masks-used"}
     for name in drawn:
         image = mpl.image.imread(small_store / "figures" / f"{name}.png")
         assert min(image.shape[:2]) > 300
@@ -138,3 +138,34 @@ def test_crosstalk_is_drawn_beside_the_theory(tmp_path: Path) -> None:
     assert list(points.get_ydata()) == of_binary["second_moment"].tolist()
     assert list(line.get_ydata()) == of_binary["predicted"].tolist()
     assert "all inputs in use" in figure.get_suptitle()
+
+
+def test_equal_bytes_counts_weights_once_and_the_tasks_stored_by_then(small_store: Path) -> None:
+    store = read_store(str(small_store))
+    figure = FIGURES["equal-bytes"](Measured(store.evals, store.trials))
+    assert [axes.get_title() for axes in figure.axes] == ["1 task", "3 tasks"]  # nearest to a tenth, ... of them
+    trials = store.trials[store.trials["context"] == "binary"].drop_duplicates("width").sort_values("width")
+    per_task = 64 / 8 + 2  # a bit for each input of three layers, of which 4 take a byte as 8 do
+    for number, axes in zip((1, 3), figure.axes, strict=True):
+        (line,) = (line for line in axes.get_lines() if line.get_label() == "binary")
+        assert line.get_xdata() == pytest.approx((4 * trials["num_params"] + number * per_task).to_numpy())
+
+
+def test_masks_used_shows_each_threshold(tmp_path: Path) -> None:
+    spec = StudySpec.from_mapping(
+        {
+            "name": "nns",
+            "axes": {"new_mask_eps": [0.01, 1000.0]},
+            "settings": {
+                "dataset": "digits", "method": "supsup", "context": "none", "task_inference": "entropy-one-shot",
+                "superfluous": 20, "width": 16, "num_tasks": 3, "steps_per_task": 4, "steps_per_decision": 2,
+            },
+        }
+    )  # fmt: skip
+    run_here(spec, tmp_path / "store")
+    store = read_store(str(tmp_path / "store"))
+    masks, purity, accuracy = FIGURES["masks-used"](Measured(store.evals, store.trials)).axes
+    few, many = masks.get_lines()[0].get_ydata()
+    assert (few, many) == tuple(store.trials.sort_values("new_mask_eps")["num_masks"])
+    assert few < many == 6  # twice the tasks
+    assert purity.get_lines()[0].get_xdata().tolist() == accuracy.get_lines()[0].get_xdata().tolist() == [0.01, 1000]
