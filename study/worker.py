@@ -199,6 +199,8 @@ def _failures(job: Job, trials: Iterable[Trial], error: str) -> list[Row]:
 def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
     diverged = result.diverged_at is not None
     config = result.config
+    of_tasks = config.num_tasks * result.context_bytes_per_task
+    total_bytes = 4 * result.num_params + result.context_bytes_once + of_tasks
     return _row(
         job,
         config,
@@ -207,10 +209,7 @@ def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
         device=device,
         num_params=result.num_params,
         context_bytes_per_task=result.context_bytes_per_task,
-        total_bytes=4 * result.num_params
-        + result.context_bytes_once
-        + config.num_tasks * result.context_bytes_per_task,
-        **result.notes,
+        **({"total_bytes": total_bytes} | result.notes),
         seconds=result.seconds,
         steps_per_second=config.num_steps / result.seconds,
         final_accuracy=None if diverged else result.final_accuracy,

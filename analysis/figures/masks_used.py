@@ -10,10 +10,6 @@ from analysis.figures.base import UnsupportedError, finish
 from analysis.tables import Measured, mean_accuracy, over_seeds
 
 QUANTITIES: Final = {"num_masks": "masks begun", "purity": "purity of the masks", "accuracy": "mean accuracy"}
-    "num_masks": "masks begun",
-    "purity": "purity of the masks",
-    "accuracy": "mean accuracy at the end",
-}
 
 
 def draw(measured: Measured) -> Figure:
