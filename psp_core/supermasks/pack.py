@@ -43,6 +43,7 @@ class SupermaskPack:
     """
 
     is_retrievable = True
+    is_frozen = False  # there is nothing that all tasks train
 
     def __init__(self, configs: Sequence[TrialConfig], device: torch.device) -> None:
         """Draw the frozen weights: they depend on the seed alone."""
