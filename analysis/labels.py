@@ -5,6 +5,7 @@ from typing import Final
 import pandas as pd
 
 CONTEXT_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
+TRUNK_SETTINGS: Final = ["trunk", "output_contexts", "learned_contexts"]
 MASK_SETTINGS: Final = [
     "frozen_weights",
     "masks",
@@ -15,7 +16,7 @@ MASK_SETTINGS: Final = [
     "inference_images",
     "new_mask_eps",
 ]
-LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *MASK_SETTINGS]
+LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *TRUNK_SETTINGS, *MASK_SETTINGS]
 
 # Where a task depends on how many there are, or the contexts in use do: trials of fewer tasks are not the beginning.
 WHOLE_STREAMS: Final = {"rotating"}
@@ -23,13 +24,15 @@ WHOLE_SCHEDULES: Final = {"local-mix", "local-product", "random", "cosine"}
 
 
 def curve_labels(trials: pd.DataFrame) -> list[str]:
-    """A label for each row: `complex`, `complex x100, local-mix`, `none, head per task`.
+    """A label for each row: `complex`, `complex x100, local-mix`, `none, head per task`, `batche`.
 
     Args:
-        trials: columns LABEL_SETTINGS; two rows with the same label have the same of them.
+        trials: columns LABEL_SETTINGS; two rows with the same label have the same of them, but for contexts
+            of inputs alone, of which it does not say whether they were trained.
     """
-    labels = [_label(*row) for row in trials[CONTEXT_SETTINGS].itertuples(index=False, name=None)]
-    # Published values have no masks so far.
+    # Published values say trunk and masks in their contexts' names.
+    settings = [*CONTEXT_SETTINGS, *(TRUNK_SETTINGS if "trunk" in trials else [])]
+    labels = [_label(*row) for row in trials[settings].itertuples(index=False, name=None)]
     masked: list[bool] = list(trials["method"] == "supsup") if "method" in trials else []
     if any(masked):
         rows = trials[MASK_SETTINGS].itertuples(index=False, name=None)
@@ -60,11 +63,31 @@ def _mask_label(
     return ", ".join(parts) + (f" +{superfluous}" if superfluous else "")
 
 
-def _label(context: str, contexts_per_task: int, schedule: str, heads: str) -> str:
-    label = context if contexts_per_task == 1 else f"{context} x{contexts_per_task}"
-    if schedule != "task":
-        label += f", {schedule}"
-    return label if heads == "shared" else f"{label}, head {heads.replace('-', ' ')}"
+def _label(
+    context: str,
+    contexts_per_task: int,
+    schedule: str,
+    heads: str,
+    trunk: str = "shared",
+    output_contexts: bool = False,
+    learned_contexts: bool = False,
+) -> str:
+    is_batche = output_contexts and learned_contexts
+    label = ("batche" if context == "binary" else f"batche {context}") if is_batche else context
+    parts = [
+        label if contexts_per_task == 1 else f"{label} x{contexts_per_task}",
+        *([schedule] if schedule != "task" else []),
+        *(["outputs too"] if output_contexts and not is_batche else []),
+        *(["head per task"] if heads == "per-task" else []),
+        *(["net per task"] if trunk == "per-task" else []),
+        *([f"trunk {trunk}"] if trunk not in ("per-task", "first-task" if is_batche else "shared") else []),
+    ]
+    return ", ".join(parts)
+
+
+def own_recipes(trials: pd.DataFrame) -> pd.Series:
+    """Which trials are of rivals that paper B trains in ways of their own: those whose trunk not every task trains."""
+    return (trials["trunk"] != "shared") | trials["output_contexts"]
 
 
 def whole_stream_tasks(trials: pd.DataFrame) -> pd.Series:

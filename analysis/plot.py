@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from analysis.figures import FIGURES, UnsupportedError, crosstalk
-from analysis.store import STRATUM, StoreError, open_folder, read_store
+from analysis.store import RECIPE, STRATUM, StoreError, open_folder, read_store
 from analysis.tables import Measured
 
 FORMATS: Final = ("png", "svg", "pdf")
@@ -106,13 +106,28 @@ def strata(evals: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The experiments in one store, each with a suffix for its file names.
 
     Usually one, with an empty suffix. Trials that differ in a setting no figure shows (depth, say)
-    are never averaged together: each value gets figures of its own.
+    are never averaged together: each value gets figures of its own. A rival's optimiser and later learning
+    rate are what its label means, as long as that label has them alone, so it stands in the others' figures.
     """
     if evals.empty:
         return
-    varying = [column for column in STRATUM if evals[column].nunique(dropna=False) > 1]
+    trials = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "context", "own_recipe", *STRATUM]]
+    trials = trials.astype({column: object for column in trials if trials[column].dtype == "category"})
+    trials = trials.assign(**{column: _without_recipes(trials, column) for column in RECIPE})
+    varying = [column for column in STRATUM if trials[column].nunique(dropna=False) > 1]
     if not varying:
         yield "", evals
         return
-    for values, group in evals.groupby(varying, dropna=False, observed=True):
-        yield "".join(f"-{column}={value}" for column, value in zip(varying, values, strict=True)), group
+    for values, group in trials.groupby(varying, dropna=False):
+        suffix = "".join(f"-{column}={value}" for column, value in zip(varying, values, strict=True))
+        yield suffix, evals[evals["trial_id"].isin(group["trial_id"])]
+
+
+def _without_recipes(trials: pd.DataFrame, column: str) -> pd.Series:
+    """The column, with the other trials' value where it is a part of what a rival is; theirs must be one."""
+    others = trials.loc[~trials["own_recipe"], column].unique()
+    if len(others) > 1:
+        return trials[column]
+    has_several = trials.groupby("context")[column].transform("nunique", dropna=False) > 1
+    common = others[0] if len(others) else trials[column].iloc[0]
+    return trials[column].where(~trials["own_recipe"] | has_several, common)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from analysis.labels import curve_labels, tell_numbers_of_tasks_apart, whole_stream_tasks
+from analysis.labels import curve_labels, own_recipes, tell_numbers_of_tasks_apart, whole_stream_tasks
 
 # Settings that tell one experiment from another. Trials of a figure share them all; width, context (as
 # a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
@@ -29,14 +29,20 @@ STRATUM: Final = [
     "steps_per_decision",
     "batch_size",
     "optimiser",
+    "later_lr",
     "momentum",
     "eval_tasks",
     "eval_samples",
 ]
 
 
+RECIPE: Final = ["optimiser", "later_lr"]  # of these, those that belong to how a rival is trained; see `strata`
+
 # Settings younger than the oldest stores, each with the value that means what those stores did.
 ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
+    "trunk": "shared",
+    "later_lr": None,
+    "output_contexts": False,
     "learned_contexts": False,
     "precision": "tf32",
     "classes_per_task": None,
@@ -73,8 +79,9 @@ class Store:
         trials: one row per trial, the columns of the store's contract.
         evals: one row per (trial, tasks_seen, task) with its accuracy, and beside it the settings that
             tell trials apart, names as categories; trials that diverged or failed are left out.
-            Here `context` is the label of the trial's curve (analysis/labels.py), and `stream_tasks` the
-            number of tasks where the stream as a whole depends on it, else 0.
+            Here `context` is the label of the trial's curve (analysis/labels.py), `stream_tasks` the number of
+            tasks where the stream as a whole depends on it, else 0, `own_recipe` whether the trial is a rival's, and
+            `learned_contexts` whether contexts were trained and the label does not say so.
         crosstalk: one row per (trial, num_models) of retrieval studies, with the trial's settings beside it.
         damaged: a sentence for each file that could not be read.
         left_out: a sentence for each kind of trial that is not among the evals.
@@ -145,8 +152,13 @@ def read_store(out: str) -> Store:
 
 
 def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with `stream_tasks`, and with their curves' labels as their contexts."""
-    trials = trials.assign(stream_tasks=whole_stream_tasks(trials), context=curve_labels(trials))
+    """The trials with `stream_tasks` and `own_recipe`, and with their curves' labels as their contexts."""
+    trials = trials.assign(
+        stream_tasks=whole_stream_tasks(trials),
+        own_recipe=own_recipes(trials),
+        context=curve_labels(trials),
+        learned_contexts=trials["learned_contexts"] & ~trials["output_contexts"],
+    )
     return trials.assign(context=tell_numbers_of_tasks_apart(trials))
 
 
@@ -158,7 +170,7 @@ def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     rows = row_of_name.reindex(names, fill_value=-1).to_numpy()[evals["trial_id"].cat.codes]
     if (rows < 0).any():
         evals, rows = evals[rows >= 0].reset_index(drop=True), rows[rows >= 0]
-    for column in (*STRATUM, "context", "width", "lr", "seed", "num_tasks"):
+    for column in (*STRATUM, "own_recipe", "context", "width", "lr", "seed", "num_tasks"):
         values = trials[column]
         if values.dtype.kind not in "biuf":
             values = values.astype("category")

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core.contexts import Context
+from psp_core.layers import draw_output_contexts
 from psp_core.randomness import generator
 
 # B batch, C input channels, H x W image, I inputs of one filter (C * kh * kw), O output channels, K tasks
@@ -15,7 +16,8 @@ class SuperposedConv2d(nn.Module):
 
     The context has the shape of one filter, is shared by all output channels and multiplies the
     kernel, not the feature map. That is a superposed linear layer on every patch of the image: the
-    weight lies as (I, O), and task k's kernel is what `Context.retrieve` gives of it.
+    weight lies as (I, O), and task k's kernel is what `Context.retrieve` gives of it. Output contexts, as of
+    `SuperposedLinear`, multiply the kernel too: w_n * c(k) s_n(k).
 
     Shapes: (B, C, H, W) to (B, O, H', W'). Zeros pad kernel_size // 2 at each side, so with an odd
     kernel H' = ceil(H / stride). There is no bias: batch norm, which follows, would remove it.
@@ -32,15 +34,17 @@ class SuperposedConv2d(nn.Module):
         seed: of the weights and the contexts, which are drawn independently of each other.
         index: the layer's place in its network; layers of one seed differ by it.
         device: where the contexts are made and kept; the weights are on the CPU until moved.
+        output_contexts: whether each task also has a number for each output channel.
 
     Raises:
-        ValueError: the context is complex.
+        ValueError: the context is complex, or not one number for each input beside output contexts.
 
     Source: paper A's formula for convolutions (papers.md, A2), which has it for elementwise contexts; other real ones
     follow from the linear layer. Initialisation as in the authors' code (A7).
     """
 
     contexts: Tensor
+    output_contexts: Tensor | None
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class SuperposedConv2d(nn.Module):
         seed: int,
         index: int = 0,
         device: torch.device | None = None,
+        output_contexts: bool = False,
     ) -> None:
         """Draw the weights and the contexts."""
         super().__init__()
@@ -68,6 +73,8 @@ class SuperposedConv2d(nn.Module):
         self.weight = nn.Parameter(kernel.flatten(1).mT.contiguous())
         contexts = context.sample(num_tasks, len(self.weight), generator(seed, "contexts", index), device)
         self.register_buffer("contexts", contexts)
+        signs = draw_output_contexts(context, num_tasks, out_channels, seed, index, device) if output_contexts else None
+        self.register_buffer("output_contexts", signs)
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """The layer's output for a batch of task `task`.
@@ -85,7 +92,10 @@ class SuperposedConv2d(nn.Module):
         """
         if not 0 <= task < self.num_tasks:
             raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the contexts of this layer.")
-        return self.context.retrieve(self.weight, self.contexts[task]).mT.reshape(-1, *self.filter_shape)
+        weight = self.context.retrieve(self.weight, self.contexts[task])
+        if self.output_contexts is not None:
+            weight = weight * self.output_contexts[task]
+        return weight.mT.reshape(-1, *self.filter_shape)
 
     def extra_repr(self) -> str:
         """Sizes and context, for printing."""

@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 def num_params(trial: "TrialConfig") -> int:
     """Real numbers that are trained, shared by all tasks."""
+    return 0 if trial.trunk in ("random", "per-task") else trunk_size(trial)
+
+
+def trunk_size(trial: "TrialConfig") -> int:
+    """Real numbers of the layers that are not one task's, whatever trains them."""
     return sum(_num_params(trial, layer) for layer in _shared_layers(trial))
 
 
@@ -34,7 +39,7 @@ def step_products(trial: "TrialConfig") -> int:
     A convolution's context meets its weights, once for a batch: a sample has its share of that.
     """
     context, layers = CONTEXTS[trial.context], trial.layers
-    weights = sum((3 if index else 2) * product for index, product in enumerate(_real_products(trial)))
+    weights = sum(_passes(trial, index) * product for index, product in enumerate(_real_products(trial)))
     bound = [
         (2 if index else 1) * context.num_products(layer.inputs)
         for index, layer in enumerate(layers)
@@ -59,6 +64,8 @@ def num_tests(trial: "TrialConfig") -> int:
     whole = data.num_test * trial.num_outputs // data.num_classes
     some = min(trial.eval_samples or whole, whole)
     last, most = trial.num_visits, trial.num_tasks
+    if trial.trunk == "per-task":  # each net once
+        return whole * most
     usual = {  # (boundary, task) pairs
         "all": most * (most + 1) // 2 + (last - most) * most,
         "ends": 2 * last - -(-last // most),
@@ -66,6 +73,14 @@ def num_tests(trial: "TrialConfig") -> int:
     }[trial.eval_tasks]
     instead = [(min(seen, most), len(trial.usual_tasks(seen))) for seen in (*trial.milestones, last)]
     return some * usual + sum(whole * every - some * few for every, few in instead)
+
+
+def _passes(trial: "TrialConfig", index: int) -> int:
+    """How often a step multiplies by a layer's weights or for them: forwards, to its inputs, to its weights."""
+    is_frozen, is_last = trial.freezes_trunk(trial.num_tasks - 1), index == len(trial.layers) - 1
+    to_inputs = trial.learned_contexts if is_frozen else index > 0
+    to_weights = not is_frozen or (is_last and trial.heads == "per-task")
+    return 1 + to_inputs + to_weights
 
 
 def _real_products(trial: "TrialConfig") -> list[int]:
@@ -95,14 +110,18 @@ def member_bytes(trial: "TrialConfig") -> int:
     Weights, shared and retrieved; gradients; the optimiser's state; contexts; batches.
     """
     context, layers = CONTEXTS[trial.context], _shared_layers(trial)
-    contexts = sum(prod(context.shape(layer.inputs)) for layer in layers if layer.has_context)
+    contexts = sum(
+        prod(context.shape(layer.inputs)) + layer.outputs * trial.output_contexts
+        for layer in layers
+        if layer.has_context
+    )
     heads = _num_params(trial, trial.layers[-1]) if trial.heads == "per-task" else 0
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
     rows = trial.num_tasks * trial.rows_per_task
-    floats = num_params(trial) * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
+    floats = trunk_size(trial) * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
     learned = heads + (contexts if trial.learned_contexts else 0)
     if learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
-        floats += learned * (2 + state) + num_params(trial)
+        floats += learned * (2 + state) + trunk_size(trial)
     # As the backward pass begins there are of each activation: input or output, bound, two on their way.
     floats += 4 * trial.batch_size * num_activations(trial)
     if context.is_complex:

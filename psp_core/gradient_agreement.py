@@ -42,7 +42,12 @@ def gradient_agreement(config: TrialConfig, dataset: Dataset, device: torch.devi
     """Train a trial, and after each task compare task 0's gradient with what it was when only task 0 was stored.
 
     Weights after task 0 are the initial ones and what task 0 stored in them: its model alone.
+
+    Raises:
+        ValueError: not every task trains the shared weights.
     """
+    if config.trunk != "shared":
+        raise ValueError(f"trunk={config.trunk!r}: gradients agree or not where all tasks train it; use 'shared'.")
     training = PackTraining([config], dataset, device)
     alone: Tensor | None = None
     while not training.done:

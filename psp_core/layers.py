@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from psp_core.contexts import Context
+from psp_core.contexts import CONTEXTS, Context
+from psp_core.contexts.diagonal import Diagonal
 from psp_core.randomness import generator
 
 # B batch, I inputs, O outputs, K tasks; 2 = real and imaginary part
@@ -26,6 +27,9 @@ class SuperposedLinear(nn.Module):
     in rotation layers and the baseline, ignores them in binary layers, and adds them to the real
     part of complex ones, so its comparison mixes two effects (papers.md, A7 and A8).
 
+    With output contexts, y = s(k) * (W (c(k) * x)) + b: task k's weights are W * (c s^T), which is a
+    mask of rank one. The s(k) are random signs at first.
+
     Args:
         in_features: I, at least 1.
         out_features: O, at least 1.
@@ -34,11 +38,17 @@ class SuperposedLinear(nn.Module):
         seed: of the weights and the contexts, which are drawn independently of each other.
         index: the layer's place in its network; layers of one seed differ by it.
         device: where the contexts are made and kept; the weights are on the CPU until moved.
+        output_contexts: whether each task also has a number for each output.
 
-    Source: paper A, sections 2 and 4.1; initialisation as in the authors' code.
+    Raises:
+        ValueError: output contexts beside a context that is not one real number for each input.
+
+    Source: paper A, sections 2 and 4.1; initialisation as in the authors' code. Output contexts: BatchE, as
+    paper B compares it (papers.md, B4).
     """
 
     contexts: Tensor
+    output_contexts: Tensor | None
 
     def __init__(
         self,
@@ -50,6 +60,7 @@ class SuperposedLinear(nn.Module):
         seed: int,
         index: int = 0,
         device: torch.device | None = None,
+        output_contexts: bool = False,
     ) -> None:
         """Draw the weights and the contexts."""
         super().__init__()
@@ -64,6 +75,8 @@ class SuperposedLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_features))
         contexts = context.sample(num_tasks, in_features, generator(seed, "contexts", index), device)
         self.register_buffer("contexts", contexts)
+        signs = draw_output_contexts(context, num_tasks, out_features, seed, index, device) if output_contexts else None
+        self.register_buffer("output_contexts", signs)
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """The layer's output for a batch of task `task`.
@@ -74,7 +87,10 @@ class SuperposedLinear(nn.Module):
         if not 0 <= task < self.num_tasks:
             raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the contexts of this layer.")
         bound = self.context.bind(x, self.contexts[task])
-        return self._complex_product(bound) if self.context.is_complex else bound @ self.weight + self.bias
+        if self.context.is_complex:
+            return self._complex_product(bound)
+        y = bound @ self.weight
+        return (y if self.output_contexts is None else y * self.output_contexts[task]) + self.bias
 
     def _complex_product(self, x_B2I: Tensor) -> Tensor:
         y_B22O = (x_B2I @ self.weight.flatten(1)).reshape(*x_B2I.shape[:-1], 2, -1)  # part of x, part of W
@@ -86,6 +102,31 @@ class SuperposedLinear(nn.Module):
         """Sizes and context, for printing."""
         shape = f"{self.weight.shape[0]}, {self.weight.shape[-1]}"
         return f"{shape}, context={self.context.name}, num_tasks={self.num_tasks}"
+
+
+def draw_output_contexts(
+    context: Context, num_tasks: int, out_features: int, seed: int, index: int, device: torch.device | None
+) -> Tensor:
+    """A random sign for each task and output of layer `index`, shape (K, O); task k's do not depend on K.
+
+    Raises:
+        ValueError: `context` is not one real number for each input.
+    """
+    check_output_contexts(context)
+    return CONTEXTS["binary"].sample(num_tasks, out_features, generator(seed, "output contexts", index), device)
+
+
+def check_output_contexts(context: Context) -> None:
+    """Refuse a context that output contexts do not complete to a matrix of rank one.
+
+    Raises:
+        ValueError: names it.
+    """
+    if not isinstance(context, Diagonal):
+        raise ValueError(
+            f"output_contexts=true does not apply to context={context.name!r}, which is not one real number for each "
+            "input; use 'binary', or leave it out."
+        )
 
 
 def xavier_normal(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:

@@ -26,6 +26,7 @@ class MemberPack(Protocol):
         flat, flat_gradients: what all tasks train together, (E, P), and where its gradients are written.
         flat_contexts: what belongs to the current task and is not trained.
         flat_learned, flat_learned_gradients: what belongs to the current task and is trained.
+        is_frozen: whether `gradients` leaves out what all tasks share, because nothing trains it now.
         num_params, bytes_once, bytes_per_task: numbers trained that all tasks share; bytes beside them
             that all tasks share; bytes that one more task costs.
         is_retrievable: whether `retrieve` and `logits` can answer.
@@ -38,6 +39,7 @@ class MemberPack(Protocol):
     flat_contexts: Tensor
     flat_learned: Tensor
     flat_learned_gradients: Tensor
+    is_frozen: bool
     num_params: int
     bytes_once: int
     bytes_per_task: int
@@ -74,9 +76,12 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
     buffers = dict(models[0].named_buffers())
     learned = set(buffers) if first.learned_contexts else models[0].trained_buffers()
     pack = Pack(models, device, learned=learned, dtype=PRECISIONS[first.precision])
-    pack.num_params = sum(parameter[0].numel() for parameter in pack.parameters.values())
+    numbers = sum(parameter[0].numel() for parameter in pack.parameters.values())
+    pack.num_params = 0 if first.trunk in ("random", "per-task") else numbers  # frozen weights are a seed
     pack.bytes_once = models[0].bytes_once()
     pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
+    if first.trunk == "per-task":
+        pack.bytes_per_task += 4 * numbers
     if SCHEDULES[first.schedule].shares_one:
         pack.bytes_once += models[0].bytes_per_task()
     elif not first.learned_contexts:  # whose numbers are no longer signs or phases: each counts
@@ -107,6 +112,7 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
         seed=config.seed,
         heads=config.heads,
         device=device,
+        output_contexts=config.output_contexts,
     )
     model = MODELS[config.model].build(config.network_size, parts)
     if config.schedule != "task":

@@ -80,6 +80,13 @@ class Optimiser(ABC):
                 tensor[list(members)] = 0
 
     @torch.no_grad()
+    def set_lrs(self, lrs: Sequence[float]) -> None:
+        """Step with these learning rates from now on, one for each member; who is frozen stays so."""
+        self._members = [(p, g, state, lr) for (p, g, state, _), lr in zip(self._members, lrs, strict=True)]
+        for e, lr in enumerate(lrs):
+            self._lr_E1[e] = 0 if e in self._frozen else lr
+
+    @torch.no_grad()
     def freeze(self, member: int) -> None:
         """Let a member stand still from now on, at zero: whatever it was, its numbers are gone."""
         self._frozen.add(member)

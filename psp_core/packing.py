@@ -22,7 +22,7 @@ class Pack:
     All numbers of a kind lie in one tensor, a row for each member, so that an optimiser passes over
     them once; the named tensors are views of it. Gradients come from one of two paths:
 
-    - `PackedMLP`, by hand, for superposed networks with fixed contexts;
+    - `PackedMLP`, by hand, for superposed networks with fixed contexts of their inputs;
     - `torch.func` for everything else, so whatever a single module computes, a pack computes.
 
     A module's buffers hold what belongs to one task each, contexts and heads, a row for each task. All
@@ -37,6 +37,7 @@ class Pack:
         flat_learned_gradients: its gradients, written by `gradients`.
         parameters, parameter_gradients, contexts, learned, learned_gradients: views of these by name, each (E, ...).
         all_contexts: each member's buffers by name, (K, ...); members may share them.
+        is_frozen: whether `gradients` leaves out the shared weights; set while nothing trains them.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class Pack:
         self.device_type, self.dtype = device.type, dtype
         first = models[0]
         self._mlp: PackedMLP | None = None
-        if isinstance(first, SuperposedMLP) and not first.trained_buffers():
+        if isinstance(first, SuperposedMLP) and not first.trained_buffers() and not first.has_output_contexts():
             self._mlp = PackedMLP(first.context, dtype)
         self._by_hand = not learned
+        self.is_frozen = False
         self._skeleton = first.to("meta")
         self.num_params = self.bytes_once = self.bytes_per_task = 0  # known to who made the modules
 
@@ -115,15 +117,21 @@ class Pack:
             layers, into = _layers(self.parameters), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(layers, list(self.contexts.values()), into, x_EBI, labels_EB)
         gradients, loss_E = self._functional_gradients(x_EBI, labels_EB)
-        for name, gradient in (*self.parameter_gradients.items(), *self.learned_gradients.items()):
-            gradient.copy_(gradients[name])
+        places = self.parameter_gradients | self.learned_gradients
+        for name, gradient in gradients.items():
+            places[name].copy_(gradient)
         return loss_E
 
     def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> tuple[Tensors, Tensor]:
-        def loss(trained: Tensors, contexts: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
-            return nn.functional.cross_entropy(self._call(trained | contexts, x_BI), labels_B)
+        def loss(trained: Tensors, fixed: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(self._call(trained | fixed, x_BI), labels_B)
 
-        inputs = (self.parameters | self.learned, self.contexts, x_EBI, labels_EB)
+        trained, fixed = self.learned, self.contexts
+        if self.is_frozen:
+            fixed = self.parameters | fixed
+        else:
+            trained = self.parameters | trained
+        inputs = (trained, fixed, x_EBI, labels_EB)
         if len(self) == 1:  # autograd alone costs less
             return _autograd(loss, *inputs)
         gradients, loss_E = vmap(grad_and_value(loss))(*inputs)
@@ -194,12 +202,12 @@ class Pack:
 
 
 def _autograd(
-    loss: Callable[..., Tensor], trained: Tensors, contexts: Tensors, x_EBI: Tensor, labels_EB: Tensor
+    loss: Callable[..., Tensor], trained: Tensors, fixed: Tensors, x_EBI: Tensor, labels_EB: Tensor
 ) -> tuple[Tensors, Tensor]:
     """What `vmap(grad_and_value(loss))` gives for a pack of one."""
     with torch.enable_grad():
         leaves = {name: p[0].detach().requires_grad_() for name, p in trained.items()}
-        value = loss(leaves, {name: c[0] for name, c in contexts.items()}, x_EBI[0], labels_EB[0])
+        value = loss(leaves, {name: f[0] for name, f in fixed.items()}, x_EBI[0], labels_EB[0])
         gradients = torch.autograd.grad(value, list(leaves.values()))
     return {name: g[None] for name, g in zip(leaves, gradients, strict=True)}, value.detach()[None]
 

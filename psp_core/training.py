@@ -38,7 +38,7 @@ class TrialResult:
             wrong. NaN elsewhere.
         diverged_at: the step at which a loss or parameter was first seen not finite, else None;
             nothing is measured from that task on.
-        num_params: real numbers that are trained.
+        num_params: real numbers that are trained and that all tasks share.
         context_bytes_once: what all tasks' contexts share.
         context_bytes_per_task: what one more task costs.
         notes: what else the method knows of its own, by the trial store's column.
@@ -135,6 +135,7 @@ class PackTraining:
             samples_N = torch.arange(len(self.dataset.train_labels), device=self.device)
             samples_N = task_samples(stream, task, self.dataset.train_labels, samples_N)
             self._samples_SEB[:, e] = samples_N[_batch_order(config, len(samples_N), visit).to(self.device)]
+        self._begin_optimisers(task)
         self._task = task
 
     def take_steps(self) -> None:
@@ -202,6 +203,17 @@ class PackTraining:
         lrs, momenta = ([getattr(config, name) for config in self.configs] for name in ("lr", "momentum"))
         return OPTIMISERS[self.config.optimiser](parameters_EP, gradients_EP, lrs, momenta)
 
+    def _begin_optimisers(self, task: int) -> None:
+        """Choose what is trained in this task, and how fast."""
+        is_frozen = self.config.freezes_trunk(task)
+        if is_frozen != self.pack.is_frozen:
+            self.pack.is_frozen = is_frozen
+            self._repeater = Repeater(self.device)  # another step: a graph of the last one would not take it
+        for optimiser in self.optimisers[1:]:
+            optimiser.set_lrs([config.lr_of(task) for config in self.configs])
+        if self.config.trunk == "per-task":
+            self.optimisers[0].restart(range(len(self.configs)))
+
     def _describe(self, task: int) -> Tensor:
         """What the task is to each member: at each step where it changes, else once: (S or 1, E, ...)."""
         steps = self.config.steps_per_task if self.streams[0].is_continuous else 1
@@ -211,7 +223,7 @@ class PackTraining:
     def _step(self) -> None:
         x_EBI, labels_EB = self._batch()
         loss_E = self.pack.gradients(x_EBI, labels_EB)
-        for optimiser in self.optimisers:
+        for optimiser in self.optimisers[1 if self.pack.is_frozen else 0 :]:
             optimiser.step()
         self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
         self._step_1 += 1
@@ -240,9 +252,11 @@ class PackTraining:
     def _measure(self) -> None:
         row = self.tasks_seen - 1
         whole = self.config.eval_samples is None or self.config.measures_all(self.tasks_seen)
+        tasks, kept = self.config.tasks_to_measure(self.tasks_seen), list[int]()
+        if self.config.trunk == "per-task":  # the newest net alone is here, and will never change
+            tasks, kept, whole = [row], tasks[:-1], True
         most = None if whole else self.config.eval_samples
         samples_N = _test_samples(len(self.dataset.test_labels), in_order=most is None).to(self.device)
-        tasks = self.config.tasks_to_measure(self.tasks_seen)
         accuracy_ET, loss_ET, num_samples_ET = evaluate(
             self.pack,
             self.streams,
@@ -263,6 +277,8 @@ class PackTraining:
                 self.loss_EVK[e, row, tasks] = loss_ET[e]
                 self.num_samples_EVK[e, row, tasks] = num_samples_ET[e].long()
                 self.inferred_EVK[e, row, tasks] = inferred_ET[e]
+                for measured_EVK in (self.accuracy_EVK, self.loss_EVK, self.num_samples_EVK):
+                    measured_EVK[e, row, kept] = measured_EVK[e, kept, kept]  # R[i, j] = R[j, j]
 
 
 def train(

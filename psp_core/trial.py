@@ -7,6 +7,7 @@ from typing import Final, get_type_hints
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
+from psp_core.layers import check_output_contexts
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
@@ -15,6 +16,7 @@ from psp_core.streams import STREAMS
 from psp_core.supermasks.inference import ALGORITHMS
 from psp_core.supermasks.objectives import OBJECTIVES
 from psp_core.supermasks.weights import FROZEN_WEIGHTS
+from psp_core.trunk import TRUNKS, check_trunk
 
 MASK_SETTINGS: Final = (
     "frozen_weights",
@@ -55,6 +57,9 @@ class TrialConfig:
         new_mask_eps: of supsup, where training is not told the task either (NNs): eps of the rule by which a
             batch is taken to be of a new task (the paper's is 1/8); None where it is told.
         steps_per_decision: steps until that is asked again.
+        trunk: what trains the weights and biases that all tasks share: `shared`, every task; `first-task`, task 0,
+            and then they are frozen; `random`, nothing; or `per-task`, the upper bound: each task has a net of its
+            own, which begins as the previous task's ended. See `psp_core.trunk`.
         model: `mlp`, `lenet-300-100`, `small-conv` or `resnet-18`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
         context: what turns the shared weights into one task's weights.
@@ -64,17 +69,22 @@ class TrialConfig:
         learned_contexts: train the current task's contexts too, with the weights' optimiser settings,
             and leave them when the next task begins; nothing keeps them on the unit circle or
             orthogonal. The paper's contexts are fixed; its released code trains them (papers.md, A7).
+        output_contexts: each task also has a number for each output of a layer, a random sign at first, so that its
+            weights are W * (c s^T), BatchE's factors of rank one. Trained where contexts are.
         width: units of each hidden layer; of a convolutional net, channels of the first (ResNet-18: 64 in the paper).
         depth: number of hidden layers, or of convolutions; of ResNet-18 given.
         num_tasks: K, how many tasks are trained, one after another.
-        optimiser: one for the whole stream, never reset between tasks.
+        optimiser: one for the whole stream, never reset between tasks, of what all tasks share; a new one for each task
+            of what belongs to it.
         lr: learning rate.
+        later_lr: of the tasks that do not train the trunk, where task 0 does; None for `lr`.
         momentum: of SGD or RMSprop; Adam has none.
         batch_size: B, samples for each step.
         steps_per_task: steps before the next task begins.
-        eval_tasks: what is measured after each task: `all` tasks seen, the `ends` (first, newest), or the `first`.
+        eval_tasks: what is measured after each task: `all` tasks seen, the `ends` (first, newest), or the `first`;
+            with a net for each task, the newest is always measured.
         eval_samples: test samples for each measurement; None for the whole test set, which is always
-            used after the last task.
+            used after the last task, and where each task has a net that is measured once.
         milestones: numbers of tasks after which everything is measured as after the last one:
             all tasks seen, on the whole test set.
         precision: of matrix products: `tf32` where the device has it (CUDA; CPUs take float32),
@@ -102,17 +112,20 @@ class TrialConfig:
     inference_images: int = 1
     new_mask_eps: float | None = None
     steps_per_decision: int = 100
+    trunk: str = "shared"
     model: str = "mlp"
     heads: str = "shared"
     context: str = "binary"
     contexts_per_task: int = 1
     schedule: str = "task"
     learned_contexts: bool = False
+    output_contexts: bool = False
     width: int = 256
     depth: int = 2
     num_tasks: int = 50
     optimiser: str = "rmsprop"
     lr: float = 1e-4
+    later_lr: float | None = None
     momentum: float = 0.0
     batch_size: int = 128
     steps_per_task: int = 1000
@@ -133,6 +146,7 @@ class TrialConfig:
         self._check_method()
         self._check_model()
         self._check_contexts()
+        check_trunk(self)
         num_test = DATASETS[self.dataset].num_test
         if self.eval_samples is not None and self.eval_samples > num_test:
             raise ValueError(
@@ -245,16 +259,17 @@ class TrialConfig:
                 f"learned_contexts=true does not apply to context={self.context!r}, which has no numbers of its "
                 "own for each task; leave it out, or use another context."
             )
+        if self.output_contexts:
+            check_output_contexts(context)
         if context.is_trivial and (self.contexts_per_task > 1 or self.schedule != "task"):
             raise ValueError(
                 f"contexts_per_task and schedule do not apply to context={self.context!r}: leave them out, "
                 "or use another context."
             )
         SCHEDULES[self.schedule].check(self.context)
-        if self.learned_contexts and (self.contexts_per_task > 1 or self.schedule != "task"):
-            raise ValueError(
-                "learned_contexts=true needs one context for each task: leave out contexts_per_task and schedule."
-            )
+        if (self.learned_contexts or self.output_contexts) and (self.contexts_per_task > 1 or self.schedule != "task"):
+            name = "learned_contexts" if self.learned_contexts else "output_contexts"
+            raise ValueError(f"{name}=true needs one context for each task: leave out contexts_per_task and schedule.")
         if self.steps_per_task % self.contexts_per_task:
             raise ValueError(
                 f"contexts_per_task={self.contexts_per_task} must divide steps_per_task={self.steps_per_task}, "
@@ -327,6 +342,14 @@ class TrialConfig:
         """What all members of a pack must share: this configuration but for lr, momentum and seed."""
         return replace(self, lr=1.0, momentum=0.0, seed=0)
 
+    def freezes_trunk(self, task: int) -> bool:
+        """Whether what all tasks share stands still while this one is trained."""
+        return self.trunk == "random" or (self.trunk == "first-task" and task > 0)
+
+    def lr_of(self, task: int) -> float:
+        """The learning rate of what belongs to this task."""
+        return self.later_lr if self.later_lr and self.freezes_trunk(task) else self.lr
+
     def measures_all(self, tasks_seen: int) -> bool:
         """Whether everything is measured after `tasks_seen` tasks: at milestones and at the end."""
         return tasks_seen == self.num_visits or tasks_seen in self.milestones
@@ -342,7 +365,7 @@ class TrialConfig:
         if self.eval_tasks == "all":
             return list(range(min(tasks_seen, self.num_tasks)))
         newest = (tasks_seen - 1) % self.num_tasks
-        return sorted({0, newest}) if self.eval_tasks == "ends" else [0]
+        return sorted({0, newest}) if self.eval_tasks == "ends" or self.trunk == "per-task" else [0]
 
 
 TRIAL_SETTINGS: Final = Settings(
@@ -357,6 +380,7 @@ TRIAL_SETTINGS: Final = Settings(
         "task_inference": dict.fromkeys(
             ("given", *(f"{objective}-{algorithm}" for objective in OBJECTIVES for algorithm in ALGORITHMS))
         ),
+        "trunk": TRUNKS,
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
         "schedule": SCHEDULES,
@@ -384,6 +408,7 @@ TRIAL_SETTINGS: Final = Settings(
         "sparsity": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
         "new_mask_eps": (lambda value: 0 <= value < math.inf, "must be a finite number of at least 0, such as 0.125."),
         "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
+        "later_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number, such as 0.01."),
         "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
     },
 )

@@ -13,11 +13,11 @@ from typing import Final
 from psp_core.cost import (
     member_bytes,
     num_activations,
-    num_params,
     num_tests,
     retrieved_products,
     shared_bytes,
     step_products,
+    trunk_size,
 )
 from psp_core.retrieval import RetrievalConfig
 from psp_core.trial import TrialConfig
@@ -75,7 +75,7 @@ class Pack:
         if isinstance(trial, RetrievalConfig):
             return _STEP[device] * trial.num_draws + _PRODUCT[device] * trial.num_products
         of_sample = _PRODUCT[device] * step_products(trial) + _ACTIVATION[device] * num_activations(trial)
-        of_step = trial.batch_size * of_sample + _PARAM[device] * num_params(trial)
+        of_step = trial.batch_size * of_sample + _PARAM[device] * trunk_size(trial)
         of_tests = num_tests(trial) * _PRODUCT[device] * retrieved_products(trial)
         return self.num_steps * _STEP[device] + len(self.trials) * (self.num_steps * of_step + of_tests)
 

@@ -42,6 +42,7 @@ TRIALS: Final = pa.schema(
         ("inference_images", pa.int32()),
         ("new_mask_eps", pa.float64()),  # null where training is told the task
         ("steps_per_decision", pa.int32()),
+        ("trunk", pa.string()),
         ("context", pa.string()),
         ("stream", pa.string()),
         ("dataset", pa.string()),
@@ -50,6 +51,7 @@ TRIALS: Final = pa.schema(
         ("depth", pa.int32()),
         ("num_tasks", pa.int32()),
         ("lr", pa.float64()),
+        ("later_lr", pa.float64()),  # null: lr
         ("seed", pa.int64()),
         ("steps_per_task", pa.int32()),
         ("batch_size", pa.int32()),
@@ -63,6 +65,7 @@ TRIALS: Final = pa.schema(
         ("contexts_per_task", pa.int32()),
         ("schedule", pa.string()),
         ("learned_contexts", pa.bool_()),
+        ("output_contexts", pa.bool_()),
         ("precision", pa.string()),
         ("eval_tasks", pa.string()),
         ("eval_samples", pa.int32()),  # null: the whole test set

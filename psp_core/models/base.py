@@ -38,12 +38,19 @@ class SuperposedModel(nn.Module):
         return [module for module in self.modules() if isinstance(module, SuperposedLinear | SuperposedConv2d)]
 
     def bytes_per_task(self) -> int:
-        """Bytes of contexts that one more task costs the whole network; heads are not counted."""
-        return sum(self.context.bytes_per_task(len(layer.weight)) for layer in self.superposed_layers())
+        """Bytes of contexts that one more task costs the whole network, as drawn; heads are not counted."""
+        layers = self.superposed_layers()
+        signs = [layer.output_contexts.shape[1] for layer in layers if layer.output_contexts is not None]
+        inputs = sum(self.context.bytes_per_task(len(layer.weight)) for layer in layers)
+        return inputs + sum(-(-size // 8) for size in signs)
 
     def bytes_once(self) -> int:
         """Bytes of contexts that all tasks share."""
         return sum(self.context.bytes_once(len(layer.weight)) for layer in self.superposed_layers())
+
+    def has_output_contexts(self) -> bool:
+        """Whether its layers have contexts for their outputs too."""
+        return any(layer.output_contexts is not None for layer in self.superposed_layers())
 
     def trained_buffers(self) -> set[str]:
         """Names, as in `named_buffers()`, of the buffers that are trained whether contexts are or not: heads."""
@@ -97,6 +104,7 @@ class TaskParts:
         heads: `shared`, one last layer with contexts, or `per-task`, one for each task without.
         seed: of weights, contexts and heads.
         device: where contexts and heads are made and kept; the weights are on the CPU until moved.
+        output_contexts: whether superposed layers have contexts for their outputs too.
     """
 
     context: Context
@@ -104,11 +112,19 @@ class TaskParts:
     seed: int
     heads: str = "shared"
     device: torch.device | None = None
+    output_contexts: bool = False
 
     def linear(self, in_features: int, out_features: int, index: int) -> SuperposedLinear:
         """A linear layer, the network's `index`-th."""
         return SuperposedLinear(
-            in_features, out_features, self.context, self.num_tasks, seed=self.seed, index=index, device=self.device
+            in_features,
+            out_features,
+            self.context,
+            self.num_tasks,
+            seed=self.seed,
+            index=index,
+            device=self.device,
+            output_contexts=self.output_contexts,
         )
 
     def conv(
@@ -129,6 +145,7 @@ class TaskParts:
             seed=self.seed,
             index=index,
             device=self.device,
+            output_contexts=self.output_contexts,
         )
 
     def output(self, in_features: int, out_features: int, index: int) -> SuperposedLinear | TaskHeads:

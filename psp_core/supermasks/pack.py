@@ -50,6 +50,8 @@ class SupermaskPack:
     Source: paper B, sections 3.1 and 3.2 (papers.md, B4).
     """
 
+    is_frozen = False  # there is nothing that all tasks train
+
     def __init__(self, configs: Sequence[TrialConfig], models: Sequence[SuperposedModel], device: torch.device) -> None:
         """Draw the frozen weights: they depend on the seed alone."""
         self.config, self.configs, self.device = configs[0], list(configs), device

@@ -108,6 +108,16 @@ def test_published_values_are_fractions_with_a_source() -> None:
                 "complex x100, local-mix": 0.761,
             },
         ),
+        ("SupSup Fig. 4, LeNet: BatchE", 250_000, {"batche": 0.8822}),
+        (
+            "SupSup Fig. 4, LeNet",
+            250_000,
+            {
+                "supsup, entropy-one-shot +90": 0.9363,
+                "supsup, superfluous-one-shot +90": 0.9363,
+                "none, net per task": 0.9487,
+            },
+        ),
         ("PSP Fig. 6b", 40_500, {"binary": 0.794, "none, head per task": 0.438, "none": 0.114}),
     ],
 )
@@ -179,6 +189,28 @@ def test_rotations_are_compared_with_their_second_authors_by_the_mean_over_all_t
     }
 
 
+LENET = {**PERMUTING, "model": "lenet-300-100", "width": 256, "permute_first": True, "num_tasks": 10}
+BATCHE = {
+    **LENET, "learned_contexts": True, "output_contexts": True, "trunk": "first-task", "optimiser": "adam",
+    "later_lr": 0.01,
+}  # fmt: skip
+
+
+def test_rivals_of_supermasks_are_compared_each_with_its_own_optimiser(tmp_path: Path) -> None:
+    add_trials(tmp_path, BATCHE, lambda seen, task: 0.9)
+    add_trials(tmp_path, LENET, lambda seen, task: 0.95, context="none", trunk="per-task")
+    upper, batche = tables(tmp_path)
+    assert upper[0].startswith("### SupSup Fig. 4, LeNet: mean accuracy over all tasks seen (%)")
+    assert rows(upper)["256", "none, net per task", "difference"][0] == "+0.1"
+    assert batche[0].startswith("### SupSup Fig. 4, LeNet: BatchE: mean accuracy over all tasks seen (%)")
+    assert "contexts trained" not in batche[2]
+    assert rows(batche) == {
+        ("256", "batche", "paper"): ["88.9", "88.3", "88.2", "88.2", "88.2", "88.2"],
+        ("256", "batche", "ours"): ["90.0", *"-----"],
+        ("256", "batche", "difference"): ["+1.1", *"-----"],
+    }
+
+
 # Rotating and incremental
 
 
@@ -241,6 +273,10 @@ def test_a_store_without_a_finished_trial_is_bad_input(tmp_path: Path) -> None:
         (PERMUTING, {"precision": "bfloat16"}),
         (PERMUTING, {"context": "complex"}),
         (PERMUTING, {"context": "binary", "contexts_per_task": 10}),
+        (BATCHE, {"optimiser": "rmsprop"}),
+        (BATCHE, {"later_lr": None}),
+        (BATCHE, {"trunk": "random"}),
+        (LENET, {"context": "none", "heads": "per-task"}),
         (ROTATING, {"num_cycles": 5}),
         (ROTATING, {"num_tasks": 5}),
         (ROTATING, {"dataset": "mnist"}),
@@ -338,5 +374,7 @@ def test_published_contexts_have_names_that_psp_core_knows() -> None:
     rows = pd.read_csv(Path(compare_plot.__file__).parent / "published.csv")
     masks = {label for label in rows["context"] if label.startswith("supsup")}
     assert masks == {f"supsup, {inference} +90" for inference in ("entropy-one-shot", "superfluous-one-shot")}
-    assert set(rows["context"]) - masks <= set(CONTEXTS)
+    rivals = {"batche", "none, net per task"}  # tests/analysis/test_labels.py has them
+    assert rivals < set(rows["context"])
+    assert set(rows["context"]) - masks - rivals <= set(CONTEXTS)
     assert set(rows["schedule"]) <= set(SCHEDULES)

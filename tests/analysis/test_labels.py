@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,10 @@ from analysis.store import STRATUM, read_store
 from analysis.tables import best_lr, mean_accuracy
 from psp_core.schedules import SCHEDULES
 from psp_core.streams import STREAMS
+from psp_core.trial import TrialConfig
 from tests.conftest import run_here, small_study
 
+BATCHE = {"context": "binary", "learned_contexts": True, "output_contexts": True, "trunk": "first-task"}
 VARIANTS = {
     "complex": {"context": "complex"},
     "complex, local-mix": {"context": "complex", "schedule": "local-mix"},
@@ -47,11 +50,84 @@ def test_a_label_says_what_is_unusual_about_a_curves_contexts(settings: tuple[ob
     assert curve_labels(frame) == [label]
 
 
+RIVALS = {
+    "batche": BATCHE,
+    "batche, trunk random": {**BATCHE, "trunk": "random"},
+    "batche, trunk shared": {**BATCHE, "trunk": "shared"},
+    "batche gaussian, head per task": {**BATCHE, "context": "gaussian", "heads": "per-task"},
+    "binary, outputs too": {"context": "binary", "output_contexts": True},
+    "binary, trunk first-task": {**BATCHE, "output_contexts": False},
+    "none, head per task, trunk first-task": {"context": "none", "heads": "per-task", "trunk": "first-task"},
+    "none, head per task, trunk random": {"context": "none", "heads": "per-task", "trunk": "random"},
+    "none, head per task": {"context": "none", "heads": "per-task"},
+    "none, net per task": {"context": "none", "trunk": "per-task"},
+}
+
+
+@pytest.mark.parametrize("label", RIVALS)
+def test_a_label_says_what_trains_the_trunk_and_whether_weights_have_factors_of_rank_one(label: str) -> None:
+    settings = asdict(TrialConfig(**RIVALS[label], dataset="digits"))
+    assert curve_labels(pd.DataFrame([settings])) == [label]
+
+
+def rivals_store(out: Path, *variants: dict[str, object]) -> pd.DataFrame:
+    settings = {**small_study().settings, "width": 4, "num_tasks": 2}
+    settings = {key: value for key, value in settings.items() if not any(key in variant for variant in variants)}
+    run_here(small_study(axes={}, variants=list(variants), settings=settings), out)
+    return read_store(str(out)).evals
+
+
+ADAM = {"optimiser": "adam", "lr": 0.01}
+OF_PAPER = [
+    {**BATCHE, **ADAM, "later_lr": 0.1},
+    {**RIVALS["none, head per task, trunk random"], **ADAM},
+    {**RIVALS["none, net per task"], "lr": 0.01},
+    {**RIVALS["none, head per task"], "lr": 0.01},
+    {"context": "none", "method": "supsup", "superfluous": 5, "lr": 0.01},
+]
+
+
+def test_rivals_stand_in_the_others_figure_though_each_is_trained_in_its_own_way(tmp_path: Path) -> None:
+    evals = rivals_store(tmp_path / "out", *OF_PAPER)
+    assert evals["optimiser"].nunique() == 2
+    ((suffix, whole),) = strata(evals)
+    assert suffix == ""
+    assert set(whole["context"]) == {
+        "batche", "none, head per task, trunk random", "none, net per task", "none, head per task", "supsup +5",
+    }  # fmt: skip
+
+
+def test_rivals_alone_stand_in_one_figure(tmp_path: Path) -> None:
+    assert [suffix for suffix, _ in strata(rivals_store(tmp_path / "out", *OF_PAPER[:3]))] == [""]
+
+
+def test_a_rival_that_was_trained_in_two_ways_is_never_averaged_over_them(tmp_path: Path) -> None:
+    other = {**OF_PAPER[0], "later_lr": 0.2}
+    evals = rivals_store(tmp_path / "out", *OF_PAPER, other)
+    assert [suffix for suffix, _ in strata(evals)] == ["-later_lr=0.1", "-later_lr=0.2", "-later_lr=nan"]
+
+
+def test_others_of_two_optimisers_have_two_figures_and_each_rival_stands_in_its_own(tmp_path: Path) -> None:
+    evals = rivals_store(tmp_path / "out", *OF_PAPER[1:4], {**OF_PAPER[3], "optimiser": "adam"})
+    groups = {suffix: set(group["context"]) for suffix, group in strata(evals)}
+    assert groups == {
+        "-optimiser=adam": {"none, head per task, trunk random", "none, head per task"},
+        "-optimiser=rmsprop": {"none, net per task", "none, head per task"},
+    }
+
+
+def test_trained_contexts_still_tell_figures_apart(tmp_path: Path) -> None:
+    evals = rivals_store(
+        tmp_path / "out", {"context": "binary", "lr": 0.01}, {**BATCHE, "output_contexts": False, "trunk": "shared"}
+    )
+    assert [suffix for suffix, _ in strata(evals)] == ["-learned_contexts=False", "-learned_contexts=True"]
+
+
 def test_trials_that_differ_in_heads_contexts_per_task_or_schedule_are_curves_of_one_figure(store: Path) -> None:
     evals = read_store(str(store)).evals
     assert set(evals["context"].unique()) == set(VARIANTS)
     assert [suffix for suffix, _ in strata(evals)] == [""]
-    assert not {"heads", "contexts_per_task", "schedule"} & set(STRATUM)
+    assert not {"heads", "contexts_per_task", "schedule", "trunk", "output_contexts"} & set(STRATUM)
 
 
 def test_nothing_averages_trials_with_different_labels(store: Path) -> None:

@@ -27,6 +27,12 @@ def test_signs_multiply_the_kernel(kernel_size: int, stride: int, padding: int) 
     torch.testing.assert_close(layer(images(), task=2), F.conv2d(images(), kernel, stride=stride, padding=padding))
 
 
+def test_output_contexts_multiply_the_output_channels() -> None:
+    both, alone = (conv("binary", output_contexts=given) for given in (True, False))
+    expected = alone(images(), task=2) * both.output_contexts[2][:, None, None]
+    torch.testing.assert_close(both(images(), task=2), expected)
+
+
 @pytest.mark.parametrize("context", REAL)
 def test_a_bound_kernel_answers_as_bound_patches_do(context: str) -> None:
     """A convolution is a linear layer on every patch, of which `bind` knows what it does."""

@@ -11,6 +11,7 @@ from psp_core.devices import Repeater
 from psp_core.optimisers import OPTIMISERS
 from psp_core.training import PackTraining
 from tests.psp_core.test_training_streams import KINDS
+from tests.psp_core.test_trunk import KINDS as TRUNKS
 
 pytestmark = [
     pytest.mark.gpu,
@@ -37,6 +38,14 @@ def test_every_stream_and_network_runs_there(kind: str) -> None:
     configs = [replace(KINDS[kind], seed=seed, precision="float32", lr=0.0003) for seed in range(2)]
     for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
         torch.testing.assert_close(there.accuracy, here.accuracy, atol=0.1, rtol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("kind", TRUNKS)
+def test_every_trunk_is_trained_or_frozen_there_as_here(kind: str) -> None:
+    """A graph is captured anew when the trunk is frozen, with another learning rate."""
+    configs = [replace(TRUNKS[kind], seed=seed, precision="float32") for seed in range(2)]
+    for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
+        torch.testing.assert_close(there.accuracy, here.accuracy, atol=0.05, rtol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("learned", [False, True])

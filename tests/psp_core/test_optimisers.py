@@ -80,6 +80,28 @@ def test_a_frozen_member_stands_still_and_its_neighbour_does_not_notice(name: st
     assert torch.equal(parameters[1], alone[1])
 
 
+@pytest.mark.parametrize("change", [as_it_comes, by_expression])
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_other_learning_rates_hold_from_the_next_step_for_all_but_the_frozen(name: str, change: object) -> None:
+    """As where a parameter group of torch.optim's gets another lr; the state stays."""
+    parameters, gradients = torch.randn(3, 50, generator=rng()), torch.zeros(3, 50)
+    alone = torch.nn.Parameter(parameters[1].clone())
+    theirs = TORCH[name]([alone], lr=0.003, momentum=0.0)
+    ours = OPTIMISERS[name](parameters, gradients, [0.1, 0.003, 0.2], [0.0] * 3)
+    change(ours)
+    ours.freeze(0)
+    for step in range(4):
+        if step == 2:
+            ours.set_lrs([0.5, 0.01, 0.2])
+            theirs.param_groups[0]["lr"] = 0.01
+        gradients.copy_(torch.randn(3, 50, generator=rng(10 + step)))
+        alone.grad = gradients[1].clone()
+        theirs.step()
+        ours.step()
+    assert parameters[0].count_nonzero() == 0
+    torch.testing.assert_close(parameters[1], alone.detach())
+
+
 def test_a_restarted_optimiser_is_a_new_one() -> None:
     start, gradients = torch.randn(1, 5, generator=rng()), torch.ones(1, 5)
     used, new = start.clone(), start.clone()
