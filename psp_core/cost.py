@@ -109,6 +109,8 @@ def member_bytes(trial: "TrialConfig") -> int:
 
     Weights, shared and retrieved; gradients; the optimiser's state; contexts; batches.
     """
+    if trial.method == "supsup":
+        return _supermask_bytes(trial)
     context, layers = CONTEXTS[trial.context], _shared_layers(trial)
     contexts = sum(
         prod(context.shape(layer.inputs)) + layer.outputs * trial.output_contexts
@@ -127,6 +129,15 @@ def member_bytes(trial: "TrialConfig") -> int:
     if context.is_complex:
         floats += 3 * 2 * layers[0].inputs * layers[0].outputs  # the first layer is bound, and its gradient unbound
     return 4 * floats + 8 * trial.steps_per_task * trial.batch_size
+
+
+def _supermask_bytes(trial: "TrialConfig") -> int:
+    """Weights: frozen, masked, retrieved; scores; gradients of both; state; masks as bits, and the scores kept."""
+    weights = sum(layer.inputs * layer.outputs for layer in trial.layers)
+    state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
+    kept = trial.num_tasks if trial.new_mask_eps is not None else int(trial.transfer != "random")
+    floats = weights * (6 + state + kept) + 4 * trial.batch_size * num_activations(trial)
+    return 4 * floats + trial.num_tasks * weights // 8 + 8 * trial.steps_per_task * trial.batch_size
 
 
 def shared_bytes(trial: "TrialConfig", device: str) -> int:

@@ -1,5 +1,7 @@
+import json
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,7 @@ def test_tests_are_counted_as_they_are_made(settings: dict[str, object]) -> None
 
 
 PEAK = """
+import json
 import sys
 from pathlib import Path
 import torch
@@ -35,25 +38,30 @@ def kilobytes(what):
     return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if what in line)
 
 torch.set_num_threads(1)
-num_tasks, context, width, members = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-base = dict(dataset="digits", steps_per_task=2, context=context)
-train([TrialConfig(**base, num_tasks=1, width=8)])
+settings, members = json.loads(sys.argv[1]), int(sys.argv[2])
+train([TrialConfig(**settings | {"num_tasks": 1, "width": 8})])
 Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
 before = kilobytes("VmRSS")
-train([TrialConfig(**base, num_tasks=num_tasks, width=width, seed=seed) for seed in range(members)])
+train([TrialConfig(**settings, seed=seed) for seed in range(members)])
 print(1024 * (kilobytes("VmHWM") - before))
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("num_tasks", "context", "width", "members"),
-    [(20, "rotation", 512, 2), (2, "binary", 2048, 3), (2, "complex", 1024, 3)],
+    ("settings", "members"),
+    [
+        ({"num_tasks": 20, "context": "rotation", "width": 512}, 2),
+        ({"num_tasks": 2, "context": "binary", "width": 2048}, 3),
+        ({"num_tasks": 2, "context": "complex", "width": 1024}, 3),
+        ({"num_tasks": 100, "context": "none", "width": 1024, "method": "supsup"}, 3),
+    ],
 )
-def test_memory_is_estimated_as_it_is_used(num_tasks: int, context: str, width: int, members: int) -> None:
+def test_memory_is_estimated_as_it_is_used(settings: dict[str, Any], members: int) -> None:
     """Peak memory of a process, less what it had before: between half and 1.25 times the estimate."""
-    trial = TrialConfig(dataset="digits", num_tasks=num_tasks, steps_per_task=2, width=width, context=context)
-    command = [sys.executable, "-c", PEAK, str(num_tasks), context, str(width), str(members)]
+    settings = {"dataset": "digits", "steps_per_task": 2, "eval_tasks": "first", **settings}
+    trial = TrialConfig(**settings)
+    command = [sys.executable, "-c", PEAK, json.dumps(settings), str(members)]
     used = int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
     estimated = members * member_bytes(trial) + shared_bytes(trial, "cpu")
     assert 0.5 * estimated < used < 1.25 * estimated
