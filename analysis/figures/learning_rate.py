@@ -3,17 +3,17 @@
 from matplotlib.figure import Figure
 
 from analysis.figures.base import Axis, UnsupportedError, curves, finish
-from analysis.tables import Measured, mean_accuracy
+from analysis.tables import Measured, mean_accuracy, trials_of
 
 
 def draw(measured: Measured) -> Figure:
     """One panel for each width, one curve for each context, over learning rates.
 
     Raises:
-        UnsupportedError: fewer than two learning rates.
+        UnsupportedError: no curve has two learning rates.
     """
-    if measured.evals["lr"].nunique() < 2:
-        raise UnsupportedError(f"needs at least two learning rates; there is {measured.evals['lr'].iloc[0]:g}")
+    if trials_of(measured.evals).groupby(["context", "width"])["lr"].nunique().max() < 2:
+        raise UnsupportedError("needs at least two learning rates of one context and width")
     frame = mean_accuracy(measured.evals)
     last = frame["tasks_seen"].max()
     num_tasks = min(last, measured.evals["num_tasks"].max())  # a stream with cycles sees them again

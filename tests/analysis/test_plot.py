@@ -119,6 +119,12 @@ def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd
     assert [suffix for suffix, _ in strata(evals)] == [""]
 
 
+def test_curves_that_have_a_learning_rate_each_say_nothing_of_it(evals: pd.DataFrame) -> None:
+    one_each = evals.assign(lr=evals["context"].map({"none": 0.1, "binary": 0.01}).astype(float))
+    with pytest.raises(UnsupportedError, match="two learning rates of one context and width"):
+        FIGURES["learning-rate"](Measured(one_each))
+
+
 def test_crosstalk_is_drawn_beside_the_theory(tmp_path: Path) -> None:
     axes = {"context": ["binary", "rotation", "mask"], "width": [16, 32], "support": [1.0, 0.25]}
     spec = StudySpec.from_mapping(
