@@ -77,7 +77,9 @@ def test_published_values_are_fractions_with_a_source() -> None:
     values = published()
     known = values["value"].dropna()
     assert known.between(0, 1).all()
-    assert len(known) == len(values) - 4  # the table in Fig. 3 right
+    unknown = values[values["value"].isna()]
+    assert unknown["certainty"].str.endswith("not in our sheet").all()
+    assert len(unknown) == 4 + 18 + 18 + 18 + 6  # of SupSup three plots and a table
     assert set(values["source"]) == set(SOURCES)
     assert set(values["quantity"]) == set(QUANTITIES)
     assert values[["certainty", "stream", "dataset", "model", "step"]].notna().all(axis=None)
@@ -117,6 +119,11 @@ def test_published_values_are_fractions_with_a_source() -> None:
                 "supsup, superfluous-one-shot +90": 0.9363,
                 "none, net per task": 0.9487,
             },
+        ),
+        (
+            "SupSup Fig. 2 left",
+            500_000,
+            {"supsup, top-k 4": 0.8637, "supsup, top-k 8": 0.8868, "supsup, top-k 16": 0.8958},
         ),
         ("PSP Fig. 6b", 40_500, {"binary": 0.794, "none, head per task": 0.438, "none": 0.114}),
     ],
