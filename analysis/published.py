@@ -73,7 +73,7 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     "SupSup Fig. 4, FC 1024-1024": Source(settings={**_PERMUTING, "permute_first": True}, layers="theirs has 2"),
     "SupSup Fig. 4, 2500 tasks": Source(
-        settings={**_PERMUTING, "permute_first": True, "superfluous": 490},
+        settings={**_PERMUTING, "permute_first": True},
         note="Where no task is told, theirs skips data once there are 2500 masks.",
     ),
     "SupSup Fig. 5 left": Source(
@@ -87,7 +87,7 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     "SupSup Fig. 2 right": Source(
         settings=_SPLIT_CIFAR,
-        note="The paper's text has 77.56 to 89.57 % depending on sparsity, and at best 91.66 % with transferred scores. "
+        note="The paper's text has 77.56 to 89.57 % depending on sparsity, at best 91.66 % with transferred scores. "
         "Theirs crops and flips images and lowers the learning rate by a cosine.",
     ),
     "A replication of SupSup Fig. 2 right": Source(settings=_SPLIT_CIFAR, note="Not by the authors (papers.md, B1)."),
