@@ -39,7 +39,8 @@ class TrialConfig:
 
     Args:
         dataset: the images; see `psp_core.datasets`.
-        stream: how tasks are made of the data set: `permuting`, `rotating`, `split` or `incremental`.
+        stream: how tasks are made of the data set: `permuting`, `rotating`, `turned`, `split` or
+            `incremental`.
         permute_first: whether task 0 is permuted as well.
         classes_per_task: of a split stream.
         shuffle_classes: whether a split stream's tasks take their classes in a random order.

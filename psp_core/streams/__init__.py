@@ -7,7 +7,10 @@ from psp_core.streams.incremental import Incremental
 from psp_core.streams.permuting import Permuting
 from psp_core.streams.rotating import Rotating
 from psp_core.streams.split import Split
+from psp_core.streams.turned import Turned
 
-STREAMS: Final[dict[str, type[Stream]]] = {stream.name: stream for stream in (Permuting, Rotating, Split, Incremental)}
+STREAMS: Final[dict[str, type[Stream]]] = {
+    stream.name: stream for stream in (Permuting, Rotating, Turned, Split, Incremental)
+}
 
-__all__ = ["STREAMS", "Incremental", "Permuting", "Rotating", "Split", "Stream"]
+__all__ = ["STREAMS", "Incremental", "Permuting", "Rotating", "Split", "Stream", "Turned"]

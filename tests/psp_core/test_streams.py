@@ -4,12 +4,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.ndimage import affine_transform
 
 from psp_core import TrialConfig, load_dataset
 from psp_core.datasets import DATASETS
 from psp_core.evaluation import task_samples
-from psp_core.streams import Incremental, Permuting, Rotating, Split, Stream
+from psp_core.streams import Incremental, Permuting, Rotating, Split, Stream, Turned
 from tests.contracts import StreamContract, rng
 
 
@@ -75,6 +76,38 @@ class TestRotating(StreamContract):
                 torch.testing.assert_close(turned[c], torch.from_numpy(expected), atol=1e-4, rtol=0)
 
 
+class TestTurned(StreamContract):
+    is_random = False
+
+    def make(self, seed: int) -> Stream:
+        return Turned((1, 4, 4))
+
+    def test_task_k_is_turned_by_10_k_degrees_whatever_the_number_of_tasks(self) -> None:
+        for num_tasks in (2, 36):
+            config = TrialConfig(dataset="digits", stream="turned", num_tasks=num_tasks)
+            angles = [math.degrees(Turned.for_trial(config).describe(task, 0.9)) for task in range(num_tasks)]
+            assert angles == pytest.approx([10.0 * task for task in range(num_tasks)], abs=1e-4)
+            assert config.is_nested
+
+    def test_tasks_9_18_and_27_are_exact_quarter_turns(self) -> None:
+        image, stream = torch.arange(16.0), self.make(0)
+        for quarters, task in enumerate((0, 9, 18, 27)):
+            turned = stream.apply(image[None, None], stream.describe(task)[None]).view(4, 4)
+            torch.testing.assert_close(turned, torch.rot90(image.view(4, 4), quarters), atol=1e-3, rtol=0)
+
+    def test_an_image_is_what_pil_turns_it_to(self) -> None:
+        """The authors' tool, which rounds to whole grey levels, inside the circle that never leaves the image."""
+        image = torch.rand(15, 15, generator=rng()).mul(255).round()
+        stream = Turned((1, 15, 15))
+        rows, columns = torch.meshgrid(torch.arange(15.0) - 7, torch.arange(15.0) - 7, indexing="ij")
+        inside = rows**2 + columns**2 <= 6**2
+        for task in (1, 5, 20):
+            turned = stream.apply(image.view(1, 1, -1), stream.describe(task)[None]).view(15, 15)
+            by_pil = Image.fromarray(image.byte().numpy()).rotate(10 * task, resample=Image.Resampling.BILINEAR)
+            expected = torch.from_numpy(np.array(by_pil)).float()
+            torch.testing.assert_close(turned[inside], expected[inside], atol=1.0, rtol=0)
+
+
 class TestSplit(StreamContract):
     def make(self, seed: int) -> Stream:
         config = TrialConfig(dataset="digits", stream="split", classes_per_task=2, num_tasks=5, seed=seed)
@@ -125,6 +158,8 @@ class TestIncremental(StreamContract):
         ),
         ({"stream": "rotating", "classes_per_task": 2}, "does not apply to stream='rotating'"),
         ({"stream": "rotating", "permute_first": True}, "does not apply to stream='rotating'"),
+        ({"stream": "turned", "num_tasks": 37}, "num_tasks=37: stream='turned' has 36 at most"),
+        ({"stream": "turned", "num_tasks": 2, "classes_per_task": 2}, "does not apply to stream='turned'"),
     ],
 )
 def test_what_a_stream_cannot_do_is_refused(settings: dict[str, object], message: str) -> None:
