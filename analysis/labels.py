@@ -86,8 +86,8 @@ def _label(
 
 
 def own_recipes(trials: pd.DataFrame) -> pd.Series:
-    """Which trials are of rivals that paper B trains in ways of their own: those whose trunk not every task trains."""
-    return (trials["trunk"] != "shared") | trials["output_contexts"]
+    """Which trials are of paper B's rivals, each of which it trains in a way of its own: masks, or another trunk."""
+    return (trials["method"] == "supsup") | (trials["trunk"] != "shared") | trials["output_contexts"]
 
 
 def whole_stream_tasks(trials: pd.DataFrame) -> pd.Series:
