@@ -50,6 +50,10 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
     "superfluous": 0,
     "task_inference": "given",
     "inference_images": 1,
+    "inference_layers": "all",
+    "inference_lr": None,
+    "inference_steps": None,
+    "shared_labels": False,
 }
 
 

@@ -12,9 +12,8 @@ from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
 from psp_core.streams import STREAMS
-from psp_core.supermasks.inference import ALGORITHMS
-from psp_core.supermasks.objectives import OBJECTIVES
 from psp_core.supermasks.weights import FROZEN_WEIGHTS
+from psp_core.task_inference import INFERENCE_LAYERS, TASK_INFERENCE, check_task_inference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +34,15 @@ class TrialConfig:
         masks: of supsup: `threshold` or `top-k` of the scores.
         sparsity: of top-k masks; larger is denser, as in the paper.
         superfluous: outputs beside the classes, which training only pushes down.
-        task_inference: whether a test batch's task is `given`, or inferred: by the `entropy` of the outputs or by
-            the `superfluous` ones, in `one-shot` or by `binary` elimination.
+        task_inference: whether a test batch's task is `given`, or inferred from a mix of all tasks' masks or contexts:
+            by the `entropy` of the outputs or by the `superfluous` ones, in `one-shot`, by `binary` elimination or by
+            `gradient-descent`; `entropy-exhaustive` asks every task's own network instead.
         inference_images: how many images of a batch of 128 the task is inferred from.
+        inference_layers: of contexts, whether `all` layers' gradients say which task it is, or the `first` one's.
+        inference_lr: of gradient descent on the mix, a step's length; a task's share of the mix is 1 / K at first.
+        inference_steps: of gradient descent, how many.
+        shared_labels: whether tasks share their labels, so that an image of a batch whose task is taken for
+            another counts by what that other task's network answers; else the whole batch counts as wrong.
         model: `mlp`, `lenet-300-100`, `small-conv` or `resnet-18`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
         context: what turns the shared weights into one task's weights.
@@ -82,6 +87,10 @@ class TrialConfig:
     superfluous: int = 0
     task_inference: str = "given"
     inference_images: int = 1
+    inference_layers: str = "all"
+    inference_lr: float | None = None
+    inference_steps: int | None = None
+    shared_labels: bool = False
     model: str = "mlp"
     heads: str = "shared"
     context: str = "binary"
@@ -113,6 +122,7 @@ class TrialConfig:
         self._check_method()
         self._check_model()
         self._check_contexts()
+        check_task_inference(self)
         num_test = DATASETS[self.dataset].num_test
         if self.eval_samples is not None and self.eval_samples > num_test:
             raise ValueError(
@@ -132,7 +142,7 @@ class TrialConfig:
 
     def _check_method(self) -> None:
         if self.method != "supsup":
-            for name in ("frozen_weights", "masks", "sparsity", "superfluous", "task_inference", "inference_images"):
+            for name in ("frozen_weights", "masks", "sparsity"):
                 if getattr(self, name) != getattr(type(self), name):
                     raise ValueError(
                         f"{name}={getattr(self, name)!r} does not apply to method={self.method!r}; leave it out, "
@@ -153,8 +163,6 @@ class TrialConfig:
             raise ValueError(
                 f"sparsity={self.sparsity} and masks={self.masks!r}: top-k masks need it, others have none."
             )
-        if self.task_inference.startswith("superfluous") and not self.superfluous:
-            raise ValueError(f"task_inference={self.task_inference!r} needs superfluous outputs, such as 90.")
 
     def _check_model(self) -> None:
         model = MODELS[self.model]
@@ -299,9 +307,8 @@ TRIAL_SETTINGS: Final = Settings(
         "method": dict.fromkeys(("psp", "supsup")),
         "frozen_weights": FROZEN_WEIGHTS,
         "masks": dict.fromkeys(("threshold", "top-k")),
-        "task_inference": dict.fromkeys(
-            ("given", *(f"{objective}-{algorithm}" for objective in OBJECTIVES for algorithm in ALGORITHMS))
-        ),
+        "task_inference": dict.fromkeys(TASK_INFERENCE),
+        "inference_layers": dict.fromkeys(INFERENCE_LAYERS),
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
         "schedule": SCHEDULES,
@@ -316,6 +323,7 @@ TRIAL_SETTINGS: Final = Settings(
         "num_tasks": 1,
         "superfluous": 0,
         "inference_images": 1,
+        "inference_steps": 1,
         "classes_per_task": 1,
         "num_cycles": 1,
         "contexts_per_task": 1,
@@ -326,6 +334,7 @@ TRIAL_SETTINGS: Final = Settings(
     },
     rules={
         "sparsity": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
+        "inference_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
         "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
         "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
     },

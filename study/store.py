@@ -33,12 +33,16 @@ TRIALS: Final = pa.schema(
         ("status", pa.string()),  # ok | diverged | failed
         ("error", pa.string()),
         ("method", pa.string()),
-        ("frozen_weights", pa.string()),  # of supsup, as the next five; null or the default elsewhere
+        ("frozen_weights", pa.string()),  # of supsup, as the next two; null or the default elsewhere
         ("masks", pa.string()),
         ("sparsity", pa.float64()),
         ("superfluous", pa.int32()),
         ("task_inference", pa.string()),
         ("inference_images", pa.int32()),
+        ("inference_layers", pa.string()),
+        ("inference_lr", pa.float64()),  # null but for gradient descent, as the next
+        ("inference_steps", pa.int32()),
+        ("shared_labels", pa.bool_()),
         ("context", pa.string()),
         ("stream", pa.string()),
         ("dataset", pa.string()),

@@ -10,7 +10,6 @@ from psp_core.contexts import get_context
 from psp_core.packed_mlp import Layer, PackedMLP
 from psp_core.packing import flat_views
 from psp_core.randomness import generator
-from psp_core.supermasks.inference import ALGORITHMS
 from psp_core.supermasks.masks import (
     erdos_renyi_density,
     mask_gradient,
@@ -19,10 +18,10 @@ from psp_core.supermasks.masks import (
     top_k_mask,
     top_k_score_gradient,
 )
-from psp_core.supermasks.objectives import OBJECTIVES
 from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
 from psp_core.supermasks.weights import FROZEN_WEIGHTS, score_init
+from psp_core.task_inference import TaskInference
 from psp_core.trial import TrialConfig
 
 # E members, T tasks, A questions, B batch, I inputs, O outputs, P weights of one member
@@ -116,12 +115,13 @@ class SupermaskPack:
         """Logits of one member on one task's batch: shape (B, O)."""
         return self.logits(self._networks([(member, task)]), x_BI[None])[0].T
 
-    def infer(self, member: int, x_ABI: Tensor) -> Tensor:
-        """Which of the tasks stored so far each of A batches is of, by all of its images: int64 (A,)."""
-        objective, algorithm = self.config.task_inference.split("-", 1)
+    def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
+        """Which of the tasks stored so far, `num_seen`, each of A batches is of, by all of its images: int64 (A,)."""
+        assert num_seen == len(self.stores[member])
+        inference = TaskInference.for_trial(self.config)
         weights = [weight[member] for weight in self.weights]
-        superposition = Superposition(weights, self.stores[member], OBJECTIVES[objective], self.config.num_outputs)
-        return ALGORITHMS[algorithm](superposition, x_ABI)
+        superposition = Superposition(weights, self.stores[member], inference.objective, inference.num_real)
+        return inference.algorithm(superposition, x_ABI)
 
     def finite(self) -> Tensor:
         """Of which members everything that is trained is finite, shape (E,)."""
