@@ -6,17 +6,18 @@ import pandas as pd
 
 CONTEXT_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
 TRUNK_SETTINGS: Final = ["trunk", "output_contexts", "learned_contexts"]
-MASK_SETTINGS: Final = [
-    "frozen_weights",
-    "masks",
-    "sparsity",
-    "transfer",
+MASK_SETTINGS: Final = ["frozen_weights", "masks", "sparsity", "transfer"]
+INFERENCE_SETTINGS: Final = [
     "superfluous",
     "task_inference",
     "inference_images",
+    "inference_layers",
+    "inference_lr",
+    "inference_steps",
+    "shared_labels",
     "new_mask_eps",
 ]
-LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *TRUNK_SETTINGS, *MASK_SETTINGS]
+LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *TRUNK_SETTINGS, *MASK_SETTINGS, *INFERENCE_SETTINGS]
 
 # Where a task depends on how many there are, or the contexts in use do: trials of fewer tasks are not the beginning.
 WHOLE_STREAMS: Final = {"rotating"}
@@ -30,37 +31,51 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
         trials: columns LABEL_SETTINGS; two rows with the same label have the same of them, but for contexts
             of inputs alone, of which it does not say whether they were trained.
     """
-    # Published values say trunk and masks in their contexts' names.
+    # Published values say trunk, masks and inference in their contexts' names.
     settings = [*CONTEXT_SETTINGS, *(TRUNK_SETTINGS if "trunk" in trials else [])]
     labels = [_label(*row) for row in trials[settings].itertuples(index=False, name=None)]
-    masked: list[bool] = list(trials["method"] == "supsup") if "method" in trials else []
-    if any(masked):
-        rows = trials[MASK_SETTINGS].itertuples(index=False, name=None)
-        return [_mask_label(*row) if m else label for row, m, label in zip(rows, masked, labels, strict=True)]
-    return labels
+    if "method" not in trials:
+        return labels
+    masks = trials[MASK_SETTINGS].itertuples(index=False, name=None)
+    inferences = trials[INFERENCE_SETTINGS].itertuples(index=False, name=None)
+    rows = zip(trials["method"], labels, masks, inferences, strict=True)
+    return [
+        (_mask_label(*mask) if method == "supsup" else label) + _inference_label(*inference)
+        for method, label, mask, inference in rows
+    ]
 
 
-def _mask_label(
-    frozen_weights: str,
-    masks: str,
-    sparsity: float,
-    transfer: str,
-    superfluous: int,
-    task_inference: str,
-    inference_images: int,
-    new_mask_eps: float | None,
-) -> str:
-    """`supsup`, `supsup, entropy-one-shot +90`: threshold masks of signed constants unless it says otherwise."""
+def _mask_label(frozen_weights: str, masks: str, sparsity: float, transfer: str) -> str:
+    """`supsup`, `supsup, top-k 8`: threshold masks of signed constants unless it says otherwise."""
     parts = [
         "supsup",
         *([frozen_weights] if frozen_weights != "signed-constant" else []),
         *([f"{masks} {sparsity:g}"] if masks != "threshold" else []),
         *([f"{transfer} scores"] if transfer != "random" else []),
+    ]
+    return ", ".join(parts)
+
+
+def _inference_label(
+    superfluous: int,
+    task_inference: str,
+    inference_images: int,
+    inference_layers: str,
+    inference_lr: float,
+    inference_steps: float,
+    shared_labels: bool,
+    new_mask_eps: float,
+) -> str:
+    """`, entropy-one-shot, of 128 +90`: what follows where the task is inferred, or outputs are superfluous."""
+    parts = [
         *([task_inference] if task_inference != "given" else []),
+        *([f"{inference_steps:g} x {inference_lr:g}"] if pd.notna(inference_lr) else []),
+        *([f"{inference_layers} layer"] if inference_layers != "all" else []),
         *([f"of {inference_images}"] if inference_images != 1 else []),
+        *(["shared labels"] if shared_labels and pd.isna(new_mask_eps) else []),  # which the next one implies
         *([f"no task told, eps {new_mask_eps:g}"] if pd.notna(new_mask_eps) else []),
     ]
-    return ", ".join(parts) + (f" +{superfluous}" if superfluous else "")
+    return "".join(f", {part}" for part in parts) + (f" +{superfluous}" if superfluous else "")
 
 
 def _label(

@@ -60,6 +60,10 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
     "inference_images": 1,
     "new_mask_eps": None,
     "steps_per_decision": 100,
+    "inference_layers": "all",
+    "inference_lr": None,
+    "inference_steps": None,
+    "shared_labels": False,
 }
 
 

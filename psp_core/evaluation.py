@@ -9,21 +9,19 @@ from torch import Tensor, nn
 from psp_core.datasets import Dataset
 from psp_core.packed_mlp import Layer
 from psp_core.streams import Stream
+from psp_core.task_inference import QUESTION
 
 if TYPE_CHECKING:
     from psp_core.methods import MemberPack
-    from psp_core.supermasks.pack import SupermaskPack
+    from psp_core.trial import TrialConfig
 
-# E members, T tasks, M = E * T retrieved networks, N samples, I inputs, O outputs
+# E members, T tasks, M = E * T retrieved networks, N samples, A batches whose task is inferred, I inputs, O outputs
 
 CHUNK_BYTES: Final = {"cpu": 2**23, "cuda": 2**30}
 """How much may be worked on at once, in weights and again in activations: what caches or devices hold well."""
 
 BATCH_OF_ONE: Final = 1000
 """Samples that a network sees at once where it is measured alone, as in the authors' code (papers.md, A7)."""
-
-QUESTION: Final = 128
-"""Samples in a batch whose task is inferred (papers.md, B3)."""
 
 
 @torch.no_grad()
@@ -78,25 +76,32 @@ def evaluate(
 
 @torch.no_grad()
 def evaluate_inferred(
-    pack: "SupermaskPack",
+    pack: "MemberPack",
     streams: Sequence[Stream],
     dataset: Dataset,
     samples_N: Tensor,
     tasks: Sequence[int],
-    num_images: int,
+    config: "TrialConfig",
+    *,
+    num_seen: int,
+    most: int | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Each member's accuracy on each task if nobody tells which task a batch is of, and how often it finds out.
 
     Test samples come in batches of 128; the task of each is inferred from its first images, among all tasks
-    stored so far. A batch whose task is taken for another counts as wrong altogether.
+    trained so far. A batch whose task is taken for another counts as wrong altogether (GNu), unless labels are
+    shared (GNs): then each image counts by what the network of the task that was inferred says.
 
     Args:
-        pack: the members, which can infer.
+        pack: the members.
         streams: one for each member.
         dataset: on the pack's device; its test images are used.
-        samples_N: which of them; of these, a task that is about some classes takes its own.
-        tasks: any tasks that are stored.
-        num_images: of how many images of a batch the question is made.
+        samples_N: which of them, in the order in which they are taken; of these, a task that is about some
+            classes takes its own.
+        tasks: any tasks that were trained.
+        config: the members', for how many images a question has, and whether labels are shared.
+        num_seen: how many tasks were trained: the first of the streams, any of which may be inferred.
+        most: how many samples each task takes; None for all.
 
     Returns:
         Accuracy, and the share of batches whose task is found (fractions), each (E, T), float64, on the CPU.
@@ -104,31 +109,42 @@ def evaluate_inferred(
     Source: papers.md, B3.
     """
     pairs = [
-        _infer(pack, e, stream, dataset, task_samples(stream, task, dataset.test_labels, samples_N), task, num_images)
+        _infer(pack, e, config, num_seen, task, *task_batch(stream, task, dataset, images_NI, labels_N))
         for e, stream in enumerate(streams)
         for task in tasks
+        for chosen_N in [task_samples(stream, task, dataset.test_labels, samples_N)[:most]]
+        for images_NI, labels_N in [(dataset.test_images[chosen_N], dataset.test_labels[chosen_N])]
     ]
     accuracy, inferred = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 2).unbind(2)
     return accuracy, inferred
 
 
 def _infer(
-    pack: "SupermaskPack",
-    member: int,
-    stream: Stream,
-    dataset: Dataset,
-    samples_N: Tensor,
-    task: int,
-    num_images: int,
+    pack: "MemberPack", member: int, config: "TrialConfig", num_seen: int, task: int, x_NI: Tensor, labels_N: Tensor
 ) -> tuple[float, float]:
-    x_NI, labels_N = task_batch(stream, task, dataset, dataset.test_images[samples_N], dataset.test_labels[samples_N])
-    correct_N = pack.logits_of(member, task, x_NI).argmax(dim=1) == labels_N
+    right = pack.answer_of(member, task)
     whole = len(x_NI) - len(x_NI) % QUESTION
-    questions = [x_NI[:whole].view(-1, QUESTION, x_NI.shape[1]), x_NI[whole:][None]]
-    found = [pack.infer(member, x_ABI[:, :num_images]) == task for x_ABI in questions if x_ABI.numel()]
-    found_A = torch.cat(found)
-    found_N = found_A.repeat_interleave(QUESTION)[: len(x_NI)]
-    return (correct_N & found_N).double().mean().item(), found_A.double().mean().item()
+    correct, found = 0.0, []
+    for part, shape in ((slice(whole), (-1, QUESTION)), (slice(whole, None), (1, -1))):
+        if not len(labels_N[part]):
+            continue
+        x_ABI, labels_AB = x_NI[part].view(*shape, x_NI.shape[1]), labels_N[part].view(shape)
+        inferred_A = pack.infer(member, x_ABI[:, : config.inference_images], num_seen)
+        for answer in torch.unique(inferred_A).tolist():
+            if answer == right or config.shared_labels:
+                of_answer = inferred_A == answer
+                predicted_AB = _predicted(pack, member, answer, x_ABI[of_answer])
+                correct += (predicted_AB == labels_AB[of_answer]).sum().item()
+        found.append(inferred_A == right)
+    return correct / len(x_NI), torch.cat(found).double().mean().item()
+
+
+def _predicted(pack: "MemberPack", member: int, task: int, x_ABI: Tensor) -> Tensor:
+    """The labels (A, B) that one member gives batches of one task."""
+    if pack.is_retrievable:
+        return pack.logits_of(member, task, x_ABI.flatten(0, 1)).argmax(dim=1).view(x_ABI.shape[:2])
+    # Layers may be normalised over a batch, and what is measured is an answer to one.
+    return torch.stack([pack.logits_of(member, task, x_BI).argmax(dim=1) for x_BI in x_ABI])
 
 
 def task_batch(

@@ -14,6 +14,7 @@ from psp_core.packing import Batch, Pack
 from psp_core.schedules import SCHEDULES, reschedule
 from psp_core.supermasks.pack import SupermaskPack
 from psp_core.supermasks.unidentified import UnidentifiedPack
+from psp_core.task_inference import GIVEN, TaskInference
 from psp_core.trial import TrialConfig
 
 # E members, M retrieved networks, B batch, I inputs
@@ -61,6 +62,10 @@ class MemberPack(Protocol):
 
     def logits_of(self, member: int, task: int, x_BI: Tensor) -> Tensor: ...  # noqa: D102
 
+    def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor: ...  # noqa: D102
+
+    def answer_of(self, member: int, task: int) -> int: ...  # noqa: D102
+
     def finite(self) -> Tensor: ...  # noqa: D102
 
     def notes(self, member: int) -> dict[str, float]: ...  # noqa: D102
@@ -82,6 +87,8 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
     pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
     if first.trunk == "per-task":
         pack.bytes_per_task += 4 * numbers
+    if first.task_inference != GIVEN:
+        pack.task_inference = TaskInference.for_trial(first)
     if SCHEDULES[first.schedule].shares_one:
         pack.bytes_once += models[0].bytes_per_task()
     elif not first.learned_contexts:  # whose numbers are no longer signs or phases: each counts

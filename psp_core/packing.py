@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 
+from psp_core.context_superposition import ContextSuperposition
 from psp_core.models import SuperposedMLP
 from psp_core.packed_mlp import Layer, PackedMLP
+from psp_core.task_inference import TaskInference
 
 # E members, P parameters of one member, C numbers of one member's contexts of one task, B batch, I inputs
 
@@ -80,6 +82,7 @@ class Pack:
         self.is_frozen = False
         self._skeleton = first.to("meta")
         self.num_params = self.bytes_once = self.bytes_per_task = 0  # known to who made the modules
+        self.task_inference: TaskInference | None = None  # likewise
 
     def __len__(self) -> int:
         """E, the number of members."""
@@ -161,6 +164,24 @@ class Pack:
         """
         parameters = {name: parameter[member] for name, parameter in self.parameters.items()} | (instead or {})
         return self._call(parameters | {name: b[task] for name, b in self.all_contexts[member].items()}, x_BI)
+
+    def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
+        """Which of the first `num_seen` tasks each of A batches is of, by all of its images: int64 (A,)."""
+        assert self.task_inference, "who made the modules says how tasks are inferred"
+        parameters = {name: parameter[member] for name, parameter in self.parameters.items()}
+        superposition = ContextSuperposition(
+            lambda contexts, x_BI: self._call(parameters | contexts, x_BI),
+            {name: contexts[:num_seen] for name, contexts in self.all_contexts[member].items()},
+            self.task_inference.objective,
+            self.task_inference.num_real,
+            first_layer_only=self.task_inference.first_layer_only,
+            questions_at_once=None if self.is_retrievable else 1,
+        )
+        return self.task_inference.algorithm(superposition, x_ABI)
+
+    def answer_of(self, member: int, task: int) -> int:
+        """What `infer` should answer to batches of `task`."""
+        return task
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights and biases of each of T tasks, layer by layer: (E * T, ...), member first."""

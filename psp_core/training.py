@@ -16,7 +16,7 @@ from psp_core.methods import METHODS
 from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.randomness import generator
 from psp_core.streams import STREAMS
-from psp_core.supermasks.pack import SupermaskPack
+from psp_core.task_inference import GIVEN
 from psp_core.trial import TrialConfig
 
 # E members, K tasks, T of them, V visits (tasks trained, those trained again counted again), S steps, B batch,
@@ -35,7 +35,7 @@ class TrialResult:
         loss: the same for the mean cross-entropy (nats).
         num_samples: test samples behind each entry, int64, 0 where not measured.
         inferred: where tasks are inferred, in what share of batches rightly; accuracy counts all others as
-            wrong. NaN elsewhere.
+            wrong, unless labels are shared. NaN elsewhere.
         diverged_at: the step at which a loss or parameter was first seen not finite, else None;
             nothing is measured from that task on.
         num_params: real numbers that are trained and that all tasks share.
@@ -267,9 +267,16 @@ class PackTraining:
             rows_per_task=self.config.rows_per_task,
         )
         inferred_ET = torch.full_like(accuracy_ET, float("nan"))
-        if isinstance(self.pack, SupermaskPack) and self.config.task_inference != "given":
+        if self.config.task_inference != GIVEN:
             accuracy_ET, inferred_ET = evaluate_inferred(
-                self.pack, self.streams, self.dataset, samples_N[:most], tasks, self.config.inference_images
+                self.pack,
+                self.streams,
+                self.dataset,
+                samples_N,
+                tasks,
+                self.config,
+                num_seen=min(self.tasks_seen, self.config.num_tasks),
+                most=most,
             )
         for e, diverged_at in enumerate(self.diverged_at):
             if diverged_at is None:

@@ -13,22 +13,10 @@ from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
 from psp_core.streams import STREAMS
-from psp_core.supermasks.inference import ALGORITHMS
-from psp_core.supermasks.objectives import OBJECTIVES
+from psp_core.supermasks.check import check_supermasks
 from psp_core.supermasks.weights import FROZEN_WEIGHTS
+from psp_core.task_inference import INFERENCE_LAYERS, TASK_INFERENCE, check_task_inference
 from psp_core.trunk import TRUNKS, check_trunk
-
-MASK_SETTINGS: Final = (
-    "frozen_weights",
-    "masks",
-    "sparsity",
-    "transfer",
-    "superfluous",
-    "task_inference",
-    "inference_images",
-    "new_mask_eps",
-    "steps_per_decision",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +40,9 @@ class TrialConfig:
         transfer: what a task's scores begin with: `random` ones, the `previous` task's as they ended, or the
             `running-mean` of all tasks' so far.
         superfluous: outputs beside the classes, which training only pushes down.
-        task_inference: whether a test batch's task is `given`, or inferred: by the `entropy` of the outputs or by
-            the `superfluous` ones, in `one-shot` or by `binary` elimination.
+        task_inference: whether a test batch's task is `given`, or inferred from a mix of all tasks' masks or contexts:
+            by the `entropy` of the outputs or by the `superfluous` ones, in `one-shot`, by `binary` elimination or by
+            `gradient-descent`; `entropy-exhaustive` asks every task's own network instead.
         inference_images: how many images of a batch of 128 the task is inferred from.
         new_mask_eps: of supsup, where training is not told the task either (NNs): eps of the rule by which a
             batch is taken to be of a new task (the paper's is 1/8); None where it is told.
@@ -61,6 +50,11 @@ class TrialConfig:
         trunk: what trains the weights and biases that all tasks share: `shared`, every task; `first-task`, task 0,
             and then they are frozen; `random`, nothing; or `per-task`, the upper bound: each task has a net of its
             own, which begins as the previous task's ended. See `psp_core.trunk`.
+        inference_layers: of contexts, whether `all` layers' gradients say which task it is, or the `first` one's.
+        inference_lr: of gradient descent on the mix, a step's length; a task's share of the mix is 1 / K at first.
+        inference_steps: of gradient descent, how many.
+        shared_labels: whether tasks share their labels, so that an image of a batch whose task is taken for
+            another counts by what that other task's network answers; else the whole batch counts as wrong.
         model: `mlp`, `lenet-300-100`, `small-conv` or `resnet-18`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
         context: what turns the shared weights into one task's weights.
@@ -114,6 +108,10 @@ class TrialConfig:
     new_mask_eps: float | None = None
     steps_per_decision: int = 100
     trunk: str = "shared"
+    inference_layers: str = "all"
+    inference_lr: float | None = None
+    inference_steps: int | None = None
+    shared_labels: bool = False
     model: str = "mlp"
     heads: str = "shared"
     context: str = "binary"
@@ -144,10 +142,11 @@ class TrialConfig:
         if self.permute_first and not STREAMS[self.stream].is_permuted:
             raise ValueError(f"permute_first=true does not apply to stream={self.stream!r}; leave it out.")
         STREAMS[self.stream].check(self)
-        self._check_method()
+        check_supermasks(self)
         self._check_model()
         self._check_contexts()
         check_trunk(self)
+        check_task_inference(self)
         num_test = DATASETS[self.dataset].num_test
         if self.eval_samples is not None and self.eval_samples > num_test:
             raise ValueError(
@@ -163,64 +162,6 @@ class TrialConfig:
             raise ValueError(
                 f"milestones={self.milestones} must lie below num_tasks={self.num_tasks}, "
                 "whose measurement is always complete."
-            )
-
-    def _check_method(self) -> None:
-        if self.method != "supsup":
-            for name in (
-                "frozen_weights",
-                "masks",
-                "sparsity",
-                "transfer",
-                "superfluous",
-                "task_inference",
-                "inference_images",
-            ):
-                if getattr(self, name) != getattr(type(self), name):
-                    raise ValueError(
-                        f"{name}={getattr(self, name)!r} does not apply to method={self.method!r}; leave it out, "
-                        "or use 'supsup'."
-                    )
-            return
-        if self.context != "none" or self.heads != "shared" or (self.num_cycles > 1 and self.new_mask_eps is None):
-            raise ValueError(
-                f"context={self.context!r}, heads={self.heads!r}, num_cycles={self.num_cycles}: method='supsup' keeps "
-                "tasks apart by masks, each trained once; use context 'none', shared heads and, unless new_mask_eps is "
-                "given, one cycle."
-            )
-        if self.precision != "tf32":
-            raise ValueError(f"precision={self.precision!r}: method='supsup' has 'tf32' alone so far; leave it out.")
-        if MODELS[self.model].needs_real_context and self.task_inference != "given":
-            raise ValueError(
-                f"model={self.model!r}: task_inference={self.task_inference!r} is for fully connected networks so far; "
-                "use 'mlp' or 'lenet-300-100', or 'given'."
-            )
-        if (self.masks == "top-k") != (self.sparsity is not None):
-            raise ValueError(
-                f"sparsity={self.sparsity} and masks={self.masks!r}: top-k masks need it, others have none."
-            )
-        if self.task_inference.startswith("superfluous") and not self.superfluous:
-            raise ValueError(f"task_inference={self.task_inference!r} needs superfluous outputs, such as 90.")
-
-        self._check_unidentified()
-
-    def _check_unidentified(self) -> None:
-        if self.new_mask_eps is None:
-            if self.steps_per_decision != type(self).steps_per_decision:
-                raise ValueError(
-                    f"steps_per_decision={self.steps_per_decision} applies where new_mask_eps is given; leave it out."
-                )
-            return
-        if not self.task_inference.endswith("one-shot") or self.transfer != "random" or self.optimiser == "adam":
-            raise ValueError(
-                f"new_mask_eps={self.new_mask_eps} with task_inference={self.task_inference!r}, "
-                f"transfer={self.transfer!r}, optimiser={self.optimiser!r}: masks are found by 'entropy-one-shot' or "
-                "'superfluous-one-shot', begin with random scores, and are trained by 'rmsprop' or 'sgd', whose state "
-                "one mask can have anew without the others."
-            )
-        if self.steps_per_task % self.steps_per_decision:
-            raise ValueError(
-                f"steps_per_decision={self.steps_per_decision} must divide steps_per_task={self.steps_per_task}."
             )
 
     def _check_model(self) -> None:
@@ -378,10 +319,9 @@ TRIAL_SETTINGS: Final = Settings(
         "frozen_weights": FROZEN_WEIGHTS,
         "masks": dict.fromkeys(("threshold", "top-k")),
         "transfer": dict.fromkeys(("random", "previous", "running-mean")),
-        "task_inference": dict.fromkeys(
-            ("given", *(f"{objective}-{algorithm}" for objective in OBJECTIVES for algorithm in ALGORITHMS))
-        ),
         "trunk": TRUNKS,
+        "task_inference": dict.fromkeys(TASK_INFERENCE),
+        "inference_layers": dict.fromkeys(INFERENCE_LAYERS),
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
         "schedule": SCHEDULES,
@@ -397,6 +337,7 @@ TRIAL_SETTINGS: Final = Settings(
         "superfluous": 0,
         "inference_images": 1,
         "steps_per_decision": 1,
+        "inference_steps": 1,
         "classes_per_task": 1,
         "num_cycles": 1,
         "contexts_per_task": 1,
@@ -408,6 +349,7 @@ TRIAL_SETTINGS: Final = Settings(
     rules={
         "sparsity": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
         "new_mask_eps": (lambda value: 0 <= value < math.inf, "must be a finite number of at least 0, such as 0.125."),
+        "inference_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
         "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
         "later_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number, such as 0.01."),
         "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),

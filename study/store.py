@@ -33,7 +33,7 @@ TRIALS: Final = pa.schema(
         ("status", pa.string()),  # ok | diverged | failed
         ("error", pa.string()),
         ("method", pa.string()),
-        ("frozen_weights", pa.string()),  # of supsup, as the next eight; null or the default elsewhere
+        ("frozen_weights", pa.string()),  # of supsup, as the next three; null or the default elsewhere
         ("masks", pa.string()),
         ("sparsity", pa.float64()),
         ("transfer", pa.string()),
@@ -43,6 +43,10 @@ TRIALS: Final = pa.schema(
         ("new_mask_eps", pa.float64()),  # null where training is told the task
         ("steps_per_decision", pa.int32()),
         ("trunk", pa.string()),
+        ("inference_layers", pa.string()),
+        ("inference_lr", pa.float64()),  # null but for gradient descent, as the next
+        ("inference_steps", pa.int32()),
+        ("shared_labels", pa.bool_()),
         ("context", pa.string()),
         ("stream", pa.string()),
         ("dataset", pa.string()),

@@ -67,6 +67,13 @@ class ContextContract:
         self.context.bind(x, context).backward(g)
         torch.testing.assert_close(x.grad, self.context.unbind(g, context))
 
+    def test_it_is_mixable_where_bind_is_linear_in_the_context(self) -> None:
+        """bind(x, a c + b d) = a bind(x, c) + b bind(x, d); where tasks share one context there is nothing to mix."""
+        x, (first, second) = self.inputs(), self.context.sample(2, SIZE, rng())
+        mixed = self.context.bind(x, 0.3 * first + 0.41 * second)
+        linear = 0.3 * self.context.bind(x, first) + 0.41 * self.context.bind(x, second)
+        assert torch.allclose(mixed, linear, atol=1e-5) == self.context.is_mixable
+
     def test_retrieved_weights_answer_as_bound_inputs_do(self) -> None:
         weights, x = SuperposedLinear(SIZE, 4, self.context, 1, seed=SEED).weight.detach(), self.inputs()
         (context,) = self.context.sample(1, SIZE, rng())

@@ -26,6 +26,7 @@ class Context(ABC):
     is_complex: ClassVar[bool] = False
     is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
     is_orthogonal: ClassVar[bool] = True  # unbind inverts bind, and lengths are kept
+    is_mixable: ClassVar[bool] = False  # bind is linear in the context, so that sums of contexts can be bound
 
     @property
     def is_trivial(self) -> bool:

@@ -37,6 +37,7 @@ class Complex(Context):
 
     name = "complex"
     is_complex: ClassVar[bool] = True
+    is_mixable: ClassVar[bool] = True
 
     def shape(self, size: int) -> tuple[int, ...]:
         """One unit phasor for each input."""

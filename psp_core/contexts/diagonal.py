@@ -1,6 +1,7 @@
 """What diagonal contexts share: one real number for each input, which multiplies it."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +16,8 @@ class Diagonal(Context):
 
     Orthogonal where all numbers are signs. A subclass says how one task's numbers are drawn.
     """
+
+    is_mixable: ClassVar[bool] = True
 
     @abstractmethod
     def draw(self, size: int, generator: torch.Generator) -> Tensor:

@@ -1,5 +1,7 @@
 """Rotation contexts: Haar-distributed orthogonal matrices."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,7 @@ class Rotation(Context):
     """
 
     name = "rotation"
+    is_mixable: ClassVar[bool] = True
 
     def shape(self, size: int) -> tuple[int, ...]:
         """A matrix."""

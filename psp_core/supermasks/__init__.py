@@ -5,7 +5,7 @@ Paper B (SupSup, papers.md part B). Building blocks; none knows of trials or stu
 
 from psp_core.supermasks.bits import bit_bytes, csc_bytes, packed, unpacked
 from psp_core.supermasks.hopfield import RULES, HopfieldStore
-from psp_core.supermasks.inference import ALGORITHMS, binary, gradient_descent, is_new_task, one_shot
+from psp_core.supermasks.inference import ALGORITHMS, binary, exhaustive, gradient_descent, is_new_task, one_shot
 from psp_core.supermasks.masks import (
     erdos_renyi_density,
     mask_gradient,
@@ -35,6 +35,7 @@ __all__ = [
     "csc_bytes",
     "entropy",
     "erdos_renyi_density",
+    "exhaustive",
     "gradient_descent",
     "is_new_task",
     "mask_gradient",

@@ -1,25 +1,37 @@
-"""Which task is it? Algorithms that find the mask for a batch whose task nobody tells."""
+"""Which task is it? Algorithms that find the mask, or the context, for a batch whose task nobody tells."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
-
-from psp_core.supermasks.superposition import Superposition
 
 # A questions, each about one batch, K tasks stored, m of them still possible
 
 EPS: Final = 2**-3
 
-Algorithm = Callable[[Superposition, Tensor], Tensor]
+
+class Superposed(Protocol):
+    """A network of K tasks at once, p(alpha), and an objective F of it: `Superposition` of masks, or of contexts."""
+
+    def __len__(self) -> int:
+        """K, the number of tasks, at least one."""
+
+    def gradient(self, x: Tensor, alpha: Tensor | None = None, tasks: Tensor | None = None) -> Tensor:
+        """dF/dalpha (..., m) for batches (..., B, I); see `Superposition.gradient`."""
+
+    def value(self, x: Tensor, task: int) -> Tensor:
+        """F of one task's own network, (...) for batches (..., B, I)."""
 
 
-def one_shot(superposition: Superposition, x: Tensor) -> Tensor:
+Algorithm = Callable[[Superposed, Tensor], Tensor]
+
+
+def one_shot(superposition: Superposed, x: Tensor) -> Tensor:
     """argmax_i of - dF/dalpha_i at alpha_i = 1 / K: one forward and one backward pass.
 
     Args:
-        superposition: the network and all its masks, at least one.
+        superposition: the network and all its tasks.
         x: (..., B, I), a question for each batch; the images that the question is asked by, 1 or all.
 
     Returns:
@@ -31,7 +43,7 @@ def one_shot(superposition: Superposition, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def binary(superposition: Superposition, x: Tensor) -> Tensor:
+def binary(superposition: Superposed, x: Tensor) -> Tensor:
     """Halve the possible tasks until one is left: those with g_i at most the median stay, g = dF/dalpha.
 
     Alpha is uniform over those that are left: of m the ceil(m / 2) with the lowest gradients stay, so it takes
@@ -39,7 +51,7 @@ def binary(superposition: Superposition, x: Tensor) -> Tensor:
     equals, so it may not end; it then stops after log2(capacity) + 1 rounds and answers as for the batch before.
 
     Args:
-        superposition: the network and all its masks, at least one.
+        superposition: the network and all its tasks.
         x: (..., B, I), a question for each batch.
 
     Returns:
@@ -48,7 +60,7 @@ def binary(superposition: Superposition, x: Tensor) -> Tensor:
     Source: "Binary" (papers.md, B4).
     """
     x_ABI = x.reshape(-1, *x.shape[-2:])
-    left_Am = torch.arange(len(superposition.store), device=x.device).expand(len(x_ABI), -1)
+    left_Am = torch.arange(len(superposition), device=x.device).expand(len(x_ABI), -1)
     while (num_left := left_Am.shape[1]) > 1:
         lowest = _gradient_over(superposition, x_ABI, left_Am).argsort(dim=-1, stable=True)
         kept = lowest[:, : -(-num_left // 2)].sort(-1).values  # in the tasks' order, by which equals are parted
@@ -56,9 +68,9 @@ def binary(superposition: Superposition, x: Tensor) -> Tensor:
     return left_Am.view(x.shape[:-2])
 
 
-def _gradient_over(superposition: Superposition, x_ABI: Tensor, left_Am: Tensor) -> Tensor:
+def _gradient_over(superposition: Superposed, x_ABI: Tensor, left_Am: Tensor) -> Tensor:
     """dF/dalpha (A, m) of each question's own tasks, at alpha uniform over them."""
-    if left_Am.shape[1] == len(superposition.store):
+    if left_Am.shape[1] == len(superposition):
         return superposition.gradient(x_ABI)
     tasks, places_Am = torch.unique(left_Am, return_inverse=True)  # those that are possible for any question
     alpha = x_ABI.new_zeros(len(x_ABI), len(tasks)).scatter_(-1, places_Am, 1 / left_Am.shape[1])
@@ -66,14 +78,14 @@ def _gradient_over(superposition: Superposition, x_ABI: Tensor, left_Am: Tensor)
 
 
 @torch.no_grad()
-def gradient_descent(superposition: Superposition, x: Tensor, *, lr: float, num_steps: int) -> Tensor:
+def gradient_descent(superposition: Superposed, x: Tensor, *, lr: float, num_steps: int) -> Tensor:
     """argmax_i of alpha_i, after steps alpha <- alpha - lr dF/dalpha from 1 / K, each made to sum to 1.
 
-    What falls below zero becomes zero, so that alpha remains an average of masks; a step so long that
+    What falls below zero becomes zero, so that alpha remains an average; a step so long that
     nothing is left is not taken. The paper does not say what it does then.
 
     Args:
-        superposition: the network and all its masks, at least one.
+        superposition: the network and all its tasks.
         x: (..., B, I), a question for each batch.
         lr: eta; alpha is about 1 / K, and so is a useful eta.
         num_steps: how many.
@@ -88,13 +100,31 @@ def gradient_descent(superposition: Superposition, x: Tensor, *, lr: float, num_
     """
     if lr <= 0 or num_steps <= 0:
         raise ValueError(f"lr={lr} and num_steps={num_steps} must be positive: without a step all tasks are equal.")
-    num_tasks = len(superposition.store)
+    num_tasks = len(superposition)
     alpha = x.new_full((*x.shape[:-2], num_tasks), 1 / num_tasks)
     for _ in range(num_steps):
         stepped = (alpha - lr * superposition.gradient(x, alpha)).clamp_(min=0)
         total = stepped.sum(-1, keepdim=True)
         alpha = torch.where(total > 0, stepped / total, alpha)
     return alpha.argmax(-1)
+
+
+@torch.no_grad()
+def exhaustive(superposition: Superposed, x: Tensor) -> Tensor:
+    """argmin_i of F at alpha = e_i: each task's own network answers, K forward passes.
+
+    The limit of what F can tell; the other algorithms come close to it with few passes through one network.
+
+    Args:
+        superposition: the network and all its tasks; F must compare networks, as the entropy does.
+        x: (..., B, I), a question for each batch.
+
+    Returns:
+        Each question's task, int64 (...); of equals the first.
+
+    Source: ours, as the measure of paper B's search in superposition (papers.md, B4).
+    """
+    return torch.stack([superposition.value(x, task) for task in range(len(superposition))], -1).argmin(-1)
 
 
 def is_new_task(gradient: Tensor, k: int, eps: float = EPS) -> Tensor:
@@ -120,4 +150,5 @@ def is_new_task(gradient: Tensor, k: int, eps: float = EPS) -> Tensor:
 
 
 ALGORITHMS: Final[dict[str, Algorithm]] = {"one-shot": one_shot, "binary": binary}
-"""Those that need no settings; `gradient_descent` needs a learning rate and a number of steps."""
+"""Those that need no settings, and take any objective: `gradient_descent` needs a learning rate and a number of steps,
+`exhaustive` an objective that compares networks."""

@@ -12,7 +12,6 @@ from psp_core.models import SuperposedModel
 from psp_core.packed_mlp import Layer
 from psp_core.packing import Batch, Pack, Tensors, flat_views
 from psp_core.randomness import generator
-from psp_core.supermasks.inference import ALGORITHMS
 from psp_core.supermasks.masks import (
     erdos_renyi_density,
     mask_gradient,
@@ -21,10 +20,10 @@ from psp_core.supermasks.masks import (
     top_k_mask,
     top_k_score_gradient,
 )
-from psp_core.supermasks.objectives import OBJECTIVES
 from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
 from psp_core.supermasks.weights import FROZEN_WEIGHTS, score_init
+from psp_core.task_inference import TaskInference
 from psp_core.trial import TrialConfig
 
 # E members, T tasks, A questions, B batch, I inputs, O outputs, P weights of one member
@@ -136,21 +135,26 @@ class SupermaskPack:
 
     def logits_of(self, member: int, task: int, x_BI: Tensor) -> Tensor:
         """Logits of one member on one task's batch: shape (B, O)."""
-        masks = self.stores[member].mask(task)
-        masked = {
-            name: mask.mul_(weight[member]) for name, mask, weight in zip(self._used, masks, self.weights, strict=True)
-        }
-        return self._networks.logits_of(member, task, x_BI, masked)
+        return self._networks.logits_of(member, task, x_BI, self._masked(member, task))
 
-    def infer(self, member: int, x_ABI: Tensor) -> Tensor:
-        """Which of the tasks stored so far each of A batches is of, by all of its images: int64 (A,)."""
-        _, algorithm = self.config.task_inference.split("-", 1)
-        return ALGORITHMS[algorithm](self._superposition(member), x_ABI)
+    def _masked(self, member: int, mask: int) -> Tensors:
+        """One member's weights with one of its masks, by name."""
+        masks = self.stores[member].mask(mask)
+        return {name: m.mul_(weight[member]) for name, m, weight in zip(self._used, masks, self.weights, strict=True)}
+
+    def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
+        """Which of the tasks stored so far, `num_seen`, each of A batches is of, by all of its images: int64 (A,)."""
+        assert num_seen == len(self.stores[member])
+        return TaskInference.for_trial(self.config).algorithm(self._superposition(member), x_ABI)
+
+    def answer_of(self, member: int, task: int) -> int:
+        """What `infer` should answer to batches of `task`."""
+        return task
 
     def _superposition(self, member: int) -> Superposition:
-        objective, _ = self.config.task_inference.split("-", 1)
+        inference = TaskInference.for_trial(self.config)
         weights = [weight[member] for weight in self.weights]
-        return Superposition(weights, self.stores[member], OBJECTIVES[objective], self.config.num_outputs)
+        return Superposition(weights, self.stores[member], inference.objective, inference.num_real)
 
     def finite(self) -> Tensor:
         """Of which members everything that is trained is finite, shape (E,)."""

@@ -45,6 +45,16 @@ class Superposition:
         per_question = 4 * sum(weight.numel() for weight in weights)
         self._questions_at_once = max(1, CHUNK_BYTES[store.device.type] // per_question)
 
+    def __len__(self) -> int:
+        """K, the number of tasks."""
+        return len(self.store)
+
+    @torch.no_grad()
+    def value(self, x: Tensor, task: int) -> Tensor:
+        """F of one task's own network, for batches (..., B, I): shape (...)."""
+        logits = self.logits(x, x.new_ones(1), torch.tensor([task], device=x.device))
+        return self.objective(logits, self.num_real)
+
     @torch.no_grad()
     def logits(self, x: Tensor, alpha: Tensor | None = None, tasks: Tensor | None = None) -> Tensor:
         """p(alpha) for batches (..., B, I), shape (..., B, O); `alpha` and `tasks` as in `gradient`."""

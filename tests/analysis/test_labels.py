@@ -22,11 +22,29 @@ VARIANTS = {
     "none": {"context": "none"},
     "none, head per task": {"context": "none", "heads": "per-task"},
 }
+INFERRED = {
+    "binary": {"context": "binary"},
+    "binary, entropy-one-shot": {"context": "binary", "task_inference": "entropy-one-shot"},
+    "binary, entropy-one-shot, first layer, of 16": {
+        "context": "binary", "task_inference": "entropy-one-shot", "inference_images": 16, "inference_layers": "first",
+    },
+    "binary, entropy-one-shot, shared labels": {
+        "context": "binary", "task_inference": "entropy-one-shot", "shared_labels": True,
+    },
+    "binary +9": {"context": "binary", "superfluous": 9},
+    "complex, superfluous-gradient-descent, 3 x 0.05 +9": {
+        "context": "complex", "task_inference": "superfluous-gradient-descent", "superfluous": 9, "inference_lr": 0.05,
+        "inference_steps": 3,
+    },
+    "supsup, entropy-exhaustive +9": {
+        "method": "supsup", "context": "none", "superfluous": 9, "task_inference": "entropy-exhaustive",
+    },
+}  # fmt: skip
 
 
-def variants_store(out: Path, **settings: object) -> Path:
+def variants_store(out: Path, variants: dict[str, dict[str, object]] = VARIANTS, **settings: object) -> Path:
     content = {**small_study().settings, "width": 4, **settings}
-    run_here(small_study(axes={}, variants=list(VARIANTS.values()), settings=content), out)
+    run_here(small_study(axes={}, variants=list(variants.values()), settings=content), out)
     return out
 
 
@@ -128,6 +146,14 @@ def test_trials_that_differ_in_heads_contexts_per_task_or_schedule_are_curves_of
     assert set(evals["context"].unique()) == set(VARIANTS)
     assert [suffix for suffix, _ in strata(evals)] == [""]
     assert not {"heads", "contexts_per_task", "schedule", "trunk", "output_contexts"} & set(STRATUM)
+
+
+def test_a_label_says_how_the_task_is_inferred_by_masks_or_by_contexts(tmp_path: Path) -> None:
+    stored = read_store(str(variants_store(tmp_path / "out", INFERRED)))
+    assert set(stored.evals["context"].unique()) == set(INFERRED)
+    asked = stored.trials.set_index("trial_id")["task_inference"] != "given"
+    assert asked.sum() == 5 * 2  # seeds
+    assert (stored.trials["shared_labels"].sum(), stored.trials["inference_steps"].notna().sum()) == (2, 2)
 
 
 def test_nothing_averages_trials_with_different_labels(store: Path) -> None:

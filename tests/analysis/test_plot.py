@@ -164,7 +164,8 @@ def test_masks_used_shows_each_threshold(tmp_path: Path) -> None:
             "axes": {"new_mask_eps": [0.01, 1000.0]},
             "settings": {
                 "dataset": "digits", "method": "supsup", "context": "none", "task_inference": "entropy-one-shot",
-                "superfluous": 20, "width": 16, "num_tasks": 3, "steps_per_task": 4, "steps_per_decision": 2,
+                "shared_labels": True, "superfluous": 20, "width": 16, "num_tasks": 3,
+                "steps_per_task": 4, "steps_per_decision": 2,
             },
         }
     )  # fmt: skip

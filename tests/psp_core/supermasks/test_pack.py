@@ -128,7 +128,7 @@ def test_a_batch_whose_task_is_taken_for_another_counts_as_wrong(kind: str, monk
     found = train([config])[0]
     assert found.inferred.item() == 1
     torch.testing.assert_close(found.accuracy, given)
-    answers = {"none": lambda pack, member, x: torch.full((len(x),), 7)}
+    answers = {"none": lambda pack, member, x, num_seen: torch.full((len(x),), 7)}
     monkeypatch.setattr("psp_core.supermasks.pack.SupermaskPack.infer", answers["none"])
     lost = train([config])[0]
     assert lost.inferred.item() == 0
@@ -187,7 +187,7 @@ def test_convolutions_train_by_masks_alone_as_a_plain_loop_does() -> None:
         ({"sparsity": 4}, "top-k masks need it"),
         ({"superfluous": 0, "task_inference": "superfluous-one-shot"}, "needs superfluous outputs"),
         ({"task_inference": "entropy-oneshot"}, "did you mean 'entropy-one-shot'"),
-        ({"method": "psp"}, "superfluous=20 does not apply to method='psp'"),
+        ({"method": "psp"}, "superfluous=20, .* context='none' has none that can be mixed"),
         ({"method": "supsub"}, "did you mean 'supsup'"),
         ({"model": "small-conv", "task_inference": "entropy-one-shot"}, "fully connected networks so far"),
         ({"precision": "bfloat16"}, "'tf32' alone so far"),

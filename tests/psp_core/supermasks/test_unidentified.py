@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 REPEATING = TrialConfig(
     dataset="digits", method="supsup", context="none", permute_first=True, width=100, num_tasks=3, num_cycles=2,
     superfluous=490, steps_per_task=150, steps_per_decision=50, batch_size=64, lr=0.001,
-    task_inference="entropy-one-shot", inference_images=64, new_mask_eps=0.125,
+    task_inference="entropy-one-shot", inference_images=64, new_mask_eps=0.125, shared_labels=True,
 )  # fmt: skip
 
 

@@ -1,0 +1,178 @@
+"""Whole trials whose networks find out which task a batch is of, beside plain loops."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from psp_core import TrialConfig, load_dataset, train
+from psp_core.evaluation import evaluate_inferred, task_batch
+from psp_core.supermasks import entropy
+from psp_core.training import PackTraining
+from tests.conftest import whole_and_resumed
+
+CPU = torch.device("cpu")
+DIGITS = TrialConfig(
+    dataset="digits", permute_first=True, width=64, num_tasks=3, steps_per_task=100, batch_size=64, lr=0.003,
+    task_inference="entropy-one-shot", inference_images=16,
+)  # fmt: skip
+DESCENT = {"task_inference": "entropy-gradient-descent", "inference_lr": 0.05, "inference_steps": 5}
+MASKS = replace(DIGITS, method="supsup", context="none", superfluous=20)
+CONV = replace(DIGITS, model="small-conv", width=4, lr=0.01, steps_per_task=40)
+KINDS = {
+    "binary": replace(DIGITS, task_inference="entropy-binary"),
+    "complex": replace(DIGITS, context="complex", width=32, superfluous=20, task_inference="superfluous-one-shot"),
+    "rotation": replace(DIGITS, context="rotation", width=32, inference_images=1, inference_layers="first"),
+    "exhaustive": replace(DIGITS, task_inference="entropy-exhaustive", shared_labels=True),
+    "descent": replace(DIGITS, **DESCENT),
+    "masks, descent": replace(MASKS, **DESCENT),
+    "masks, exhaustive": replace(MASKS, task_inference="entropy-exhaustive", shared_labels=True),
+    "learned": replace(DIGITS, learned_contexts=True, lr=0.001),
+    "cycles": replace(DIGITS, num_cycles=2, steps_per_task=50),
+    "lenet": replace(DIGITS, model="lenet-300-100", width=256, num_tasks=2, steps_per_task=20),
+    "conv": CONV,
+    "split": replace(CONV, stream="split", permute_first=False, classes_per_task=3, steps_per_task=10, eval_samples=20),
+}
+
+
+def trained(config: TrialConfig) -> PackTraining:
+    training = PackTraining([config], load_dataset("digits"), CPU)
+    while not training.done:
+        training.train_task()
+    return training
+
+
+def questions(training: PackTraining, member: int) -> Tensor:
+    """The first images of some batches of each task, (A, B, I)."""
+    data, num_images = training.dataset, training.config.inference_images
+    tasks = range(training.config.num_tasks)
+    inputs = [task_batch(training.streams[member], k, data, data.test_images, data.test_labels)[0] for k in tasks]
+    return torch.cat([x_NI[: 10 * num_images].view(10, num_images, -1) for x_NI in inputs])
+
+
+@pytest.mark.parametrize("kind", [kind for kind, config in KINDS.items() if config.method == "psp"])
+def test_a_member_answers_as_it_does_alone(kind: str) -> None:
+    config, data = KINDS[kind], load_dataset("digits")
+    pack = PackTraining([config, replace(config, seed=1), replace(config, seed=1, lr=0.002)], data, CPU)
+    while not pack.done:
+        pack.train_task()
+    state = pack.pack.state_dict()
+    for e, of_member in enumerate(pack.configs):
+        result = pack.results()[e]
+        assert result.inferred.isfinite().equal(result.accuracy.isfinite())
+        alone = PackTraining([of_member], data, CPU)
+        alone.pack.load_state_dict({name: members[e : e + 1] for name, members in state.items()})
+        asked = questions(pack, e)
+        answers = pack.pack.infer(e, asked, config.num_tasks)
+        assert torch.equal(alone.pack.infer(0, asked, config.num_tasks), answers)
+        assert len(answers.unique()) > 1 or config.model == "small-conv"  # these are too short to tell tasks apart
+
+
+@pytest.mark.parametrize("kind", ["binary", "learned", "cycles"])
+def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
+    whole, second = whole_and_resumed([replace(KINDS[kind], seed=seed) for seed in range(2)], stop_after=1)
+    for mine, theirs in zip(whole.results(), second.results(), strict=True):
+        assert torch.equal(mine.accuracy.nan_to_num(), theirs.accuracy.nan_to_num())
+        assert torch.equal(mine.inferred.nan_to_num(), theirs.inferred.nan_to_num())
+
+
+@pytest.mark.parametrize("shared_labels", [False, True])
+@pytest.mark.parametrize("kind", ["exhaustive", "masks, exhaustive", "conv"])
+def test_accuracy_is_what_a_plain_loop_over_batches_gives(kind: str, shared_labels: bool) -> None:
+    """The task whose network is surest of the first 16 images; then all images of the batch by that network."""
+    config = replace(KINDS[kind], task_inference="entropy-exhaustive", shared_labels=shared_labels, inference_images=2)
+    training, data = trained(config), load_dataset("digits")
+    result, wrong_tasks = training.results()[0], 0
+    for task in range(3):
+        x_NI, labels_N = task_batch(training.streams[0], task, data, data.test_images, data.test_labels)
+        correct, found = [], []
+        for x_BI, labels_B in zip(x_NI.split(128), labels_N.split(128), strict=True):
+            surest = min(range(3), key=lambda k, x=x_BI: entropy(training.pack.logits_of(0, k, x[:2]), 10).item())
+            right = training.pack.logits_of(0, surest, x_BI).argmax(dim=1) == labels_B
+            correct += (right if shared_labels or surest == task else torch.zeros_like(right)).tolist()
+            found.append(surest == task)
+        assert result.accuracy[-1, task].item() == pytest.approx(sum(correct) / len(correct))
+        assert result.inferred[-1, task].item() == pytest.approx(sum(found) / len(found))
+        wrong_tasks += len(found) - sum(found)
+    assert (wrong_tasks > 0) == (kind == "conv")
+
+
+@pytest.mark.parametrize("kind", ["binary", "masks, descent"])
+def test_shared_labels_count_what_the_other_task_s_network_gets_right(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Task 1's network is asked for every batch: task 1 is found everywhere, tasks 0 and 2 nowhere."""
+    training, data = trained(KINDS[kind]), load_dataset("digits")
+    monkeypatch.setattr(type(training.pack), "infer", lambda pack, member, x, num_seen: torch.ones(len(x)).long())
+    accuracies = {}
+    for shared in (False, True):
+        config = replace(KINDS[kind], shared_labels=shared)
+        samples_N = torch.arange(len(data.test_labels))
+        accuracy, inferred = evaluate_inferred(
+            training.pack, training.streams, data, samples_N, range(3), config, num_seen=3
+        )
+        accuracies[shared] = accuracy[0]
+        assert inferred.tolist() == [[0, 1, 0]]
+    assert accuracies[False][[0, 2]].tolist() == [0, 0]
+    assert accuracies[False][1] == accuracies[True][1]
+    for task in (0, 2):
+        x_NI, labels_N = task_batch(training.streams[0], task, data, data.test_images, data.test_labels)
+        by_chance = (training.pack.logits_of(0, 1, x_NI).argmax(dim=1) == labels_N).double().mean()
+        assert accuracies[True][task].item() == pytest.approx(by_chance.item())
+        assert 0 < by_chance < 0.5
+
+
+@pytest.mark.parametrize("context", ["binary", "complex", "rotation"])
+def test_the_task_is_found_more_often_than_by_chance(context: str) -> None:
+    """72 questions about three tasks: 0.79, 0.74 and 0.75 are found; exhaustive search finds 0.99 by one image."""
+    base = replace(DIGITS, context=context, inference_layers="first")
+    configs = [replace(base, seed=seed) for seed in range(8)]
+    inferred = torch.stack([result.inferred[-1] for result in train(configs)])
+    assert inferred.mean() > 0.55
+    searched = [replace(config, task_inference="entropy-exhaustive", inference_layers="all") for config in configs]
+    assert torch.stack([result.inferred[-1] for result in train(searched)]).mean() > 0.9
+
+
+def test_only_tasks_that_were_trained_are_candidates() -> None:
+    result = train([replace(DIGITS, num_tasks=2, superfluous=20)])[0]
+    assert result.inferred[0, 0].item() == 1
+    cycles = train([KINDS["cycles"]])[0].inferred
+    assert cycles[0, 0].item() == 1
+    assert cycles[3:].isfinite().all()
+
+
+def test_nobody_asks_where_the_task_is_given() -> None:
+    result = train([replace(DIGITS, task_inference="given", inference_images=1, num_tasks=1)])[0]
+    assert result.inferred.isnan().all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"context": "permutation"}, "context='permutation' has none that can be mixed; .* or use binary, complex"),
+        ({"context": "none"}, "context='none' has none"),
+        ({"context": "none", "superfluous": 9, "task_inference": "given", "inference_images": 1}, "superfluous=9"),
+        ({"context": "structured-rotation"}, "or method 'supsup'"),
+        ({"heads": "per-task"}, "use shared heads"),
+        ({"contexts_per_task": 2}, "one context of its own in every layer"),
+        ({"context": "complex", "schedule": "local-mix"}, "one context of its own in every layer"),
+        ({"task_inference": "superfluous-one-shot"}, "needs superfluous outputs, such as 90"),
+        ({"inference_images": 129}, "a batch has 128 images"),
+        ({"task_inference": "given"}, "inference_images=16 does not apply to task_inference='given'"),
+        ({"task_inference": "given", "inference_images": 1, "shared_labels": True}, "shared_labels=True does not"),
+        ({"inference_lr": 0.1}, "gradient descent needs both, others have none"),
+        ({"inference_steps": 3}, "gradient descent needs both, others have none"),
+        ({**DESCENT, "inference_lr": None}, "gradient descent needs both, others have none"),
+        ({**DESCENT, "inference_lr": 0}, "inference_lr=0.0 must be a positive"),
+        ({**DESCENT, "inference_steps": 0}, "inference_steps=0 must be at least 1"),
+        ({"task_inference": "entropy-exhaustive", "inference_layers": "first"}, "inference_layers='first' is for grad"),
+        ({"method": "supsup", "context": "none", "inference_layers": "first"}, "not for method='supsup'"),
+        ({"inference_layers": "last"}, "inference_layers='last' is not known"),
+        ({"model": "resnet-18", "width": 4}, "cannot be asked by single images"),
+        ({"task_inference": "superfluous-exhaustive"}, "is not known"),
+    ],
+)
+def test_what_does_not_apply_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(DIGITS, **settings)
