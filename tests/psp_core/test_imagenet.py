@@ -202,9 +202,7 @@ def test_a_class_without_images_is_refused(links: Path) -> None:
     folder = min((links / "val").iterdir())
     folder.unlink()
     folder.mkdir()
-    with pytest.raises(
-        DataUnavailableError, match=f"in {links / 'val'}: .*no valid file for the classes {folder.name}"
-    ):
+    with pytest.raises(DataUnavailableError, match=f"in {links / 'val'}: .*no valid file .*{folder.name}"):
         load_dataset("imagenet", links.parent)
 
 
