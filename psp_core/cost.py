@@ -107,10 +107,22 @@ def _shared_layers(trial: "TrialConfig") -> list["LayerSize"]:
 def member_bytes(trial: "TrialConfig") -> int:
     """What one more member with a seed of its own needs.
 
-    Weights, shared and retrieved; gradients; the optimiser's state; contexts; batches.
+    Weights, shared and retrieved; gradients; the optimiser's state; contexts; batches, and their images where the
+    device does not hold the data set.
     """
-    if trial.method == "supsup":
-        return _supermask_bytes(trial)
+    return _image_bytes(trial) + (_supermask_bytes(trial) if trial.method == "supsup" else _network_bytes(trial))
+
+
+def _image_bytes(trial: "TrialConfig") -> int:
+    """The images of one task's batches, if the data set stays in its files: members of other seeds have others."""
+    data = DATASETS[trial.dataset]
+    if data.in_memory:
+        return 0
+    of_task = data.num_train * trial.num_outputs // data.num_classes
+    return min(of_task, trial.steps_per_task * trial.batch_size) * (data.num_inputs + 8)
+
+
+def _network_bytes(trial: "TrialConfig") -> int:
     context, layers = CONTEXTS[trial.context], _shared_layers(trial)
     contexts = sum(
         prod(context.shape(layer.inputs)) + layer.outputs * trial.output_contexts
@@ -141,6 +153,10 @@ def _supermask_bytes(trial: "TrialConfig") -> int:
 
 
 def shared_bytes(trial: "TrialConfig", device: str) -> int:
-    """What a pack needs whatever its size: the data set, and the chunks that are measured at once."""
+    """What a pack needs whatever its size: the data set, and the chunks that are measured at once.
+
+    Of a data set whose images stay in files, the labels.
+    """
     data = DATASETS[trial.dataset]
-    return (data.num_train + data.num_test) * (data.num_inputs + 8) + 6 * CHUNK_BYTES[device]
+    of_sample = 8 + (data.num_inputs if data.in_memory else 0)
+    return (data.num_train + data.num_test) * of_sample + 6 * CHUNK_BYTES[device]

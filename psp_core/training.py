@@ -103,6 +103,9 @@ class PackTraining:
         self._zero_1 = torch.zeros_like(self._step_1)
         size = (self.config.steps_per_task, len(configs), self.config.batch_size)
         self._samples_SEB = torch.zeros(size, dtype=torch.int64, device=device)
+        images = self.dataset.train_images
+        self._images_NI = images if isinstance(images, Tensor) else torch.empty(0)  # what batches are taken from
+        self._labels_N = self.dataset.train_labels
         self._losses_SE = torch.zeros(size[:2], device=device)
         self._descriptions_SE = self._describe(0)
         self._repeater = Repeater(device)
@@ -135,6 +138,7 @@ class PackTraining:
             samples_N = torch.arange(len(self.dataset.train_labels), device=self.device)
             samples_N = task_samples(stream, task, self.dataset.train_labels, samples_N)
             self._samples_SEB[:, e] = samples_N[_batch_order(config, len(samples_N), visit).to(self.device)]
+        self._fetch_images()
         self._begin_optimisers(task)
         self._task = task
 
@@ -214,6 +218,17 @@ class PackTraining:
         if self.config.trunk == "per-task":
             self.optimisers[0].restart(range(len(self.configs)))
 
+    def _fetch_images(self) -> None:
+        """Decode the images of the task's batches, if the data set leaves them in files, and number batches by them."""
+        images = self.dataset.train_images
+        if isinstance(images, Tensor):
+            return
+        self._repeater = Repeater(self.device)  # a graph would go on reading the last task's images
+        self._images_NI = torch.empty(0)  # which make room first
+        used_N, places_SEB = torch.unique(self._samples_SEB, return_inverse=True)
+        self._images_NI, self._labels_N = images[used_N], self.dataset.train_labels[used_N]
+        self._samples_SEB.copy_(places_SEB)
+
     def _describe(self, task: int) -> Tensor:
         """What the task is to each member: at each step where it changes, else once: (S or 1, E, ...)."""
         steps = self.config.steps_per_task if self.streams[0].is_continuous else 1
@@ -231,11 +246,11 @@ class PackTraining:
     def _batch(self) -> tuple[Tensor, Tensor]:
         """Images (E, B, I) and labels (E, B) of the step that comes."""
         samples_EB = self._samples_SEB.index_select(0, self._step_1)[0]
-        images_EBI = self.dataset.train_images.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
+        images_EBI = self._images_NI.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
         moment_1 = self._step_1 if len(self._descriptions_SE) > 1 else self._zero_1
         description_E = self._descriptions_SE.index_select(0, moment_1)[0]
         x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
-        labels_EB = self.dataset.train_labels.index_select(0, samples_EB.flatten()).view_as(samples_EB)
+        labels_EB = self._labels_N.index_select(0, samples_EB.flatten()).view_as(samples_EB)
         return x_EBI, self.streams[0].relabel(labels_EB, description_E)
 
     def _note_divergence(self) -> None:

@@ -19,6 +19,7 @@ from study.spec import StudySpec
 from study.store import TrialStore
 from study.worker import Job, PackRun
 from study.workers import Workers
+from tests.published import publish_imagenet
 
 torch.set_num_threads(1)
 
@@ -64,6 +65,13 @@ def cifar_root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     subprocess.run([sys.executable, str(unpack), str(folder)], check=True)
     yield folder
     shutil.rmtree(folder)  # pytest keeps the folders of three sessions, and this one has 190 MB
+
+
+@pytest.fixture(scope="session")
+def imagenet_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("imagenet")
+    publish_imagenet(root)
+    return root
 
 
 def small_study(**changes: object) -> StudySpec:

@@ -1,4 +1,4 @@
-"""Small data sets in the formats in which CIFAR and SVHN are published; torchvision takes them for the real ones."""
+"""Small data sets in the formats in which CIFAR, SVHN and ImageNet are published, taken for the real ones."""
 
 import hashlib
 import io
@@ -11,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.io import savemat
 from torch import Tensor
 from torchvision import datasets
@@ -83,6 +84,23 @@ def publish_svhn(root: Path, patch: pytest.MonkeyPatch) -> tuple[Part, Part]:
         splits[name] = [url, file_name, _md5(root / file_name)]
     patch.setattr(datasets.SVHN, "split_list", splits)
     return _part(train, [1, 0, 9, 2]), _part(test, [0, 0, 5])
+
+
+def publish_imagenet(root: Path) -> None:
+    """Write 1000 class folders with two training images and one test image each.
+
+    Their sizes, proportions, modes and names vary; every class has a colour of its own.
+    """
+    rng = np.random.default_rng(0)
+    for number in rng.choice(10**8, size=1000, replace=False):
+        colour = rng.integers(256, size=3)
+        for part, count in (("train", 2), ("val", 1)):
+            folder = root / "imagenet" / part / f"n{number:08d}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = (colour + rng.integers(-60, 60, size=(*rng.integers(8, 40, size=2), 3))).clip(0, 255)
+                image = Image.fromarray(pixels.astype(np.uint8)).convert(("RGB", "RGB", "L", "CMYK")[rng.integers(4)])
+                image.save(folder / f"{folder.name}_{rng.integers(1000)}{i}.JPEG", quality=90)
 
 
 def _images(seed: int, number: int) -> np.ndarray:

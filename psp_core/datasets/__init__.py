@@ -12,6 +12,8 @@ from typing import Final
 from psp_core.datasets.base import Dataset, DataUnavailableError, Sizes
 from psp_core.datasets.digits import DIGITS, load_digits
 from psp_core.datasets.digits import SIZES as DIGITS_SIZES
+from psp_core.datasets.imagenet import IMAGENET, find_imagenet, load_imagenet
+from psp_core.datasets.imagenet import SIZES as IMAGENET_SIZES
 from psp_core.datasets.sources import SOURCES, Collection, Source
 from psp_core.messages import lookup, one_line
 
@@ -27,7 +29,11 @@ __all__ = [
     "load_dataset",
 ]
 
-DATASETS: Final = {DIGITS: DIGITS_SIZES} | {name: source.sizes for name, source in SOURCES.items()}
+DATASETS: Final = {
+    DIGITS: DIGITS_SIZES,
+    **{name: source.sizes for name, source in SOURCES.items()},
+    IMAGENET: IMAGENET_SIZES,
+}
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -46,12 +52,15 @@ def ensure_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Non
 
     Raises:
         ValueError: the name is not known.
-        DataUnavailableError: the files are missing and the download failed; says which and where.
+        DataUnavailableError: the files are missing and the download failed, or there is none; says which and where.
     """
-    if name == DIGITS:
-        return
-    source = lookup("dataset", name, SOURCES)
+    lookup("dataset", name, DATASETS)
     folder = data_root(root)
+    if name == IMAGENET:
+        find_imagenet(folder)
+    if name not in SOURCES:
+        return
+    source = SOURCES[name]
     try:
         for collection in source.collections:
             if collection.missing(folder):
@@ -97,6 +106,8 @@ def load_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Datas
 
 @lru_cache(maxsize=2)  # the largest is 370 MB
 def _load(name: str, root: Path) -> Dataset:
+    if name == IMAGENET:
+        return load_imagenet(root)
     source = SOURCES[name]
     try:
         train_images, train_labels = source.read(root, train=True)

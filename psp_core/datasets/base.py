@@ -1,10 +1,14 @@
-"""What a data set is: images held whole as uint8 tensors, normalised when used."""
+"""What a data set is: images as uint8, held whole or left in their files, normalised when used."""
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from psp_core.datasets.folders import FolderImages
 
 # N samples, I inputs (the pixels of one image: channels, then rows, then columns)
 
@@ -15,12 +19,21 @@ class DataUnavailableError(ValueError):
 
 @dataclass(frozen=True)
 class Sizes:
-    """What can be known of a data set without reading it; `shape` is an image's channels, height and width."""
+    """What can be known of a data set without reading it.
+
+    Attributes:
+        shape: an image's channels, height and width.
+        num_classes: labels are 0 .. num_classes - 1.
+        num_train: training images.
+        num_test: test images.
+        in_memory: whether a device holds all images; else those of one task (`FolderImages`).
+    """
 
     shape: tuple[int, int, int]
     num_classes: int
     num_train: int
     num_test: int
+    in_memory: bool = True
 
     @property
     def num_inputs(self) -> int:
@@ -33,7 +46,8 @@ class Dataset:
     """Images (N, I) as uint8, labels (N,) as int64, for training and for testing.
 
     An image lies flat in the order channels, rows, columns: `images.unflatten(1, shape)` is
-    (N, C, H, W). `normalise` maps pixel p to (p / scale - mean) / std.
+    (N, C, H, W). `normalise` maps pixel p to (p / scale - mean) / std. Images are tensors, or stay in
+    their files where they are too many; both give a tensor for the numbers of samples.
 
     Raises:
         ValueError: the images do not have as many pixels as `shape` says.
@@ -45,9 +59,9 @@ class Dataset:
     scale: float
     mean: float
     std: float
-    train_images: Tensor
+    train_images: "Tensor | FolderImages"
     train_labels: Tensor
-    test_images: Tensor
+    test_images: "Tensor | FolderImages"
     test_labels: Tensor
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """What only a CUDA device can show: the same numbers through graphs, and packs that do not fit."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from psp_core.contexts import CONTEXTS
 from psp_core.devices import Repeater
 from psp_core.optimisers import OPTIMISERS
 from psp_core.training import PackTraining
+from tests.psp_core.test_imagenet import KINDS as IMAGENET
+from tests.psp_core.test_imagenet import in_memory
 from tests.psp_core.test_training_streams import KINDS
 from tests.psp_core.test_trunk import KINDS as TRUNKS
 
@@ -46,6 +49,18 @@ def test_every_trunk_is_trained_or_frozen_there_as_here(kind: str) -> None:
     configs = [replace(TRUNKS[kind], seed=seed, precision="float32") for seed in range(2)]
     for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
         torch.testing.assert_close(there.accuracy, here.accuracy, atol=0.05, rtol=0, equal_nan=True)
+
+
+def test_images_that_stay_in_their_files_are_fetched_there(imagenet_root: Path) -> None:
+    """A graph of the last task's images would read memory that is no longer theirs."""
+    configs = [replace(config, steps_per_task=10, precision="float32") for config in IMAGENET["two members"]]
+    data = load_dataset("imagenet", imagenet_root)
+    whole = in_memory(imagenet_root, configs)
+    one, other = (PackTraining(configs, images, torch.device("cuda")) for images in (data, whole))
+    while not one.done:
+        one.train_task()
+        other.train_task()
+        torch.testing.assert_close(one.pack.flat, other.pack.flat, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("learned", [False, True])

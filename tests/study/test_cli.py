@@ -78,6 +78,17 @@ def test_run_with_nothing_left_to_do_ends_without_ray(psp, small_store: Path, tm
     assert "8 trials planned, 8 done already" in outcome.out
 
 
+def test_data_that_nobody_can_download_are_bad_input(psp, tmp_path: Path) -> None:
+    split = ("dataset=imagenet", "stream=split", "classes_per_task=10", "model=small-conv", "context=binary")
+    changes = [part for setting in (*split, "num_tasks=2", "width=4") for part in ("--set", setting)]
+    outcome = psp("run", "permuting-mnist-256", "--out", "out", "--data", str(tmp_path), *changes)
+    assert outcome.code == 2
+    for part in ("train", "val"):
+        assert str(tmp_path / "imagenet" / part) in outcome.err
+    assert "1000 folders of JPEG files" in outcome.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_store_that_another_run_writes_is_refused(psp, small_store: Path, tmp_path: Path) -> None:
     out = tmp_path / "copy"
     shutil.copytree(small_store, out)

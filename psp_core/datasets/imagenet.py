@@ -1,0 +1,81 @@
+"""ImageNet (ILSVRC2012), from folders of JPEG files: 190 GB once decoded, so its images stay in their files."""
+
+import textwrap
+from pathlib import Path
+from typing import Final
+
+from torch import Tensor
+
+from psp_core.datasets.base import Dataset, DataUnavailableError, Sizes
+from psp_core.datasets.folders import FolderImages, list_folder
+from psp_core.messages import one_line
+
+IMAGENET: Final = "imagenet"
+SIZES: Final = Sizes((3, 224, 224), 1000, 1_281_167, 50_000, in_memory=False)
+"""Numbers of images as published, for planning; what the folders have is what is used."""
+
+
+def find_imagenet(root: Path) -> None:
+    """See that the folders are there.
+
+    Raises:
+        DataUnavailableError: one is not; says which, and what to put there.
+    """
+    missing = [str(folder) for folder in _folders(root) if not folder.is_dir()]
+    if missing:
+        raise _refusal(root, f"missing: {', '.join(missing)}")
+
+
+def load_imagenet(root: Path) -> Dataset:
+    """List the images below `root`/imagenet; nothing is decoded yet. Labels are places in the classes' sorted order.
+
+    Other data sets here have one mean and one standard deviation for all channels, and so has this:
+    the means of the usual ones, (.485, .456, .406) and (.229, .224, .225). Images are neither flipped nor
+    cropped at random.
+
+    Raises:
+        DataUnavailableError: the folders do not have the same 1000 classes, or a class has no image.
+    """
+    (classes, train_images, train_labels), (others, test_images, test_labels) = (
+        _listed(root, folder) for folder in _folders(root)
+    )
+    if classes != others:
+        alone = min(set(classes) ^ set(others))
+        of, lacks = _folders(root) if alone in classes else reversed(_folders(root))
+        raise _refusal(root, f"the class folder {alone} is in {of} and not in {lacks}")
+    return Dataset(
+        name=IMAGENET,
+        shape=SIZES.shape,
+        num_classes=SIZES.num_classes,
+        scale=255.0,
+        mean=0.449,
+        std=0.226,
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+    )
+
+
+def _listed(root: Path, folder: Path) -> tuple[list[str], FolderImages, Tensor]:
+    try:
+        listed = list_folder(folder)
+    except OSError as error:
+        raise _refusal(root, f"in {folder}: {textwrap.shorten(one_line(error), 300)}") from error
+    if len(listed[0]) != SIZES.num_classes:
+        raise _refusal(root, f"{folder} has {len(listed[0])} class folders")
+    return listed
+
+
+def _folders(root: Path) -> tuple[Path, Path]:
+    return root / IMAGENET / "train", root / IMAGENET / "val"
+
+
+def _refusal(root: Path, problem: str) -> DataUnavailableError:
+    train, val = _folders(root)
+    return DataUnavailableError(
+        f"dataset={IMAGENET!r} is read from {train} and {val}, each with the same {SIZES.num_classes} folders of JPEG "
+        f"files, one for each class (n01440764, ...); {problem}. It cannot be downloaded without registration: get "
+        "ILSVRC2012 from image-net.org and unpack it there, the validation images sorted into their classes' "
+        "folders, or point --data or PSP_DATA at the folder that has imagenet/train and imagenet/val."
+    )
