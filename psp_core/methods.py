@@ -9,6 +9,7 @@ from torch import Tensor
 from psp_core.contexts import get_context
 from psp_core.devices import PRECISIONS
 from psp_core.models import MODELS, SuperposedModel, TaskParts
+from psp_core.norms import measured_buffers
 from psp_core.packed_mlp import Layer
 from psp_core.packing import Pack
 from psp_core.schedules import SCHEDULES, reschedule
@@ -67,11 +68,13 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
     """Paper A's networks, with contexts or without."""
     first, models = configs[0], _models(configs, device)
     buffers = dict(models[0].named_buffers())
-    learned = set(buffers) if first.learned_contexts else models[0].trained_buffers()
+    learned = models[0].trained_buffers()
+    if first.learned_contexts:  # a stem's are none, without numbers
+        learned = {name for name, buffer in buffers.items() if buffer.numel()} - measured_buffers(models[0])
     pack = Pack(models, device, learned=learned, dtype=PRECISIONS[first.precision])
     pack.num_params = sum(parameter[0].numel() for parameter in pack.parameters.values())
     pack.bytes_once = models[0].bytes_once()
-    pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
+    pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned | pack.measured)
     if SCHEDULES[first.schedule].shares_one:
         pack.bytes_once += models[0].bytes_per_task()
     elif not first.learned_contexts:  # whose numbers are no longer signs or phases: each counts
@@ -95,6 +98,7 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
         num_tasks=config.num_contexts,
         seed=config.seed,
         heads=config.heads,
+        norm=config.norm,
         device=device,
     )
     model = MODELS[config.model].build(config.network_size, parts)

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -14,10 +14,14 @@ from psp_core.devices import Repeater, arithmetic
 from psp_core.evaluation import evaluate, evaluate_inferred, task_samples
 from psp_core.methods import METHODS
 from psp_core.optimisers import OPTIMISERS, Optimiser
+from psp_core.packing import Pack
 from psp_core.randomness import generator
 from psp_core.streams import STREAMS
 from psp_core.supermasks.pack import SupermaskPack
 from psp_core.trial import TrialConfig
+
+SETTLING_BATCHES: Final = 50
+"""Of a task's last batches, on how many a pack measures what its batch norms keep of the task."""
 
 # E members, K tasks, T of them, V visits (tasks trained, those trained again counted again), S steps, B batch,
 # N samples, I inputs, P parameters
@@ -144,6 +148,7 @@ class PackTraining:
         for row in range(self._task * rows, (self._task + 1) * rows):
             self.pack.begin(row)
             self._repeater.run(self._step, self.config.steps_per_task // rows)
+            self._settle()
             self.pack.end(row)
 
     def results(self) -> list[TrialResult]:
@@ -205,19 +210,28 @@ class PackTraining:
         moments = [[stream.describe(task, step / steps) for stream in self.streams] for step in range(steps)]
         return torch.stack([torch.stack(members) for members in moments]).to(self.device)
 
+    def _settle(self) -> None:
+        """Have measured what belongs to the task and is not trained, with its weights as they are at its end."""
+        if isinstance(self.pack, Pack):
+            steps = range(max(0, self.config.steps_per_task - SETTLING_BATCHES), self.config.steps_per_task)
+            self.pack.settle(self._batch(self._zero_1 + step)[0] for step in steps)
+
     def _step(self) -> None:
-        samples_EB = self._samples_SEB.index_select(0, self._step_1)[0]
-        images_EBI = self.dataset.train_images.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
-        moment_1 = self._step_1 if len(self._descriptions_SE) > 1 else self._zero_1
-        description_E = self._descriptions_SE.index_select(0, moment_1)[0]
-        x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
-        labels_EB = self.dataset.train_labels.index_select(0, samples_EB.flatten()).view_as(samples_EB)
-        labels_EB = self.streams[0].relabel(labels_EB, description_E)
-        loss_E = self.pack.gradients(x_EBI, labels_EB)
+        loss_E = self.pack.gradients(*self._batch(self._step_1))
         for optimiser in self.optimisers:
             optimiser.step()
         self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
         self._step_1 += 1
+
+    def _batch(self, step_1: Tensor) -> tuple[Tensor, Tensor]:
+        """The inputs (E, B, I) and labels (E, B) of a step of the task that was begun."""
+        samples_EB = self._samples_SEB.index_select(0, step_1)[0]
+        images_EBI = self.dataset.train_images.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
+        moment_1 = step_1 if len(self._descriptions_SE) > 1 else self._zero_1
+        description_E = self._descriptions_SE.index_select(0, moment_1)[0]
+        x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
+        labels_EB = self.dataset.train_labels.index_select(0, samples_EB.flatten()).view_as(samples_EB)
+        return x_EBI, self.streams[0].relabel(labels_EB, description_E)
 
     def _note_divergence(self) -> None:
         """Freeze who diverged in the task just trained, and remember the step."""

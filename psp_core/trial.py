@@ -8,6 +8,7 @@ from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
+from psp_core.norms import NORMS
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
@@ -39,8 +40,10 @@ class TrialConfig:
         task_inference: whether a test batch's task is `given`, or inferred: by the `entropy` of the outputs or by
             the `superfluous` ones, in `one-shot` or by `binary` elimination.
         inference_images: how many images of a batch of 128 the task is inferred from.
-        model: `mlp`, `lenet-300-100`, `small-conv` or `resnet-18`.
+        model: `mlp`, `lenet-300-100`, `small-conv`, `resnet-18` or `resnet-50`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
+        norm: of convolutions: `static`, each batch by its own statistics, at test time too; or `per-task`, at test
+            time by statistics of the task's own, measured when its training ends (`psp_core.norms`).
         context: what turns the shared weights into one task's weights.
         contexts_per_task: how many contexts a task has, each for an equal share of its steps; it is
             measured with the first.
@@ -48,8 +51,8 @@ class TrialConfig:
         learned_contexts: train the current task's contexts too, with the weights' optimiser settings,
             and leave them when the next task begins; nothing keeps them on the unit circle or
             orthogonal. The paper's contexts are fixed; its released code trains them (papers.md, A7).
-        width: units of each hidden layer; of a convolutional net, channels of the first (ResNet-18: 64 in the paper).
-        depth: number of hidden layers, or of convolutions; of ResNet-18 given.
+        width: units of each hidden layer; of a convolutional net, channels of the first (ResNets: 64 in the papers).
+        depth: number of hidden layers, or of convolutions; of ResNets given.
         num_tasks: K, how many tasks are trained, one after another.
         optimiser: one for the whole stream, never reset between tasks.
         lr: learning rate.
@@ -85,6 +88,7 @@ class TrialConfig:
     inference_images: int = 1
     model: str = "mlp"
     heads: str = "shared"
+    norm: str = "static"
     context: str = "binary"
     contexts_per_task: int = 1
     schedule: str = "task"
@@ -182,9 +186,15 @@ class TrialConfig:
                 f"context={self.context!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "
                 "use 'none', or give a depth."
             )
-        if self.heads == "per-task" and self.rows_per_task > 1:
+        for name in ("heads", "norm"):
+            if getattr(self, name) == "per-task" and self.rows_per_task > 1:
+                raise ValueError(
+                    f"{name}='per-task' needs one context for each task: leave out contexts_per_task and schedule."
+                )
+        if self.norm != "static" and not model.has_norms:
             raise ValueError(
-                "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
+                f"norm={self.norm!r} does not apply to model={self.model!r}, which normalises nothing; leave it out, "
+                "or use a convolutional model."
             )
 
     def _check_contexts(self) -> None:
@@ -305,6 +315,7 @@ TRIAL_SETTINGS: Final = Settings(
         ),
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
+        "norm": dict.fromkeys(NORMS),
         "schedule": SCHEDULES,
         "context": CONTEXTS,
         "optimiser": OPTIMISERS,
