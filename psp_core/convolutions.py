@@ -1,4 +1,4 @@
-"""The superposed convolution: many tasks' kernels in one tensor; and batch norm without memory."""
+"""The superposed convolution: many tasks' kernels in one tensor."""
 
 import torch
 from torch import Tensor, nn
@@ -106,17 +106,3 @@ class SuperposedConv2d(nn.Module):
 def kaiming_normal(out_channels: int, filter_shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
     """A kernel from N(0, 2 / (O kh kw)), shape (O, C, kh, kw)."""
     return nn.init.kaiming_normal_(torch.empty(out_channels, *filter_shape), mode="fan_out", generator=rng)
-
-
-def static_batch_norm(x: Tensor) -> Tensor:
-    """(x - mean) / sqrt(variance + 1e-5), of each channel over this batch and its pixels: (B, C, H, W) to the same.
-
-    No affine parameters and no running statistics: a batch's own statistics serve at test time too, so
-    no task's statistics reach another task. An image's result then depends on its batch.
-
-    Raises:
-        ValueError: a channel has one number only, so that it has no variance.
-
-    Source: the authors' code for ResNets (papers.md, A7); the paper does not mention it.
-    """
-    return F.batch_norm(x, None, None, training=True)

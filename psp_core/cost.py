@@ -133,6 +133,8 @@ def _network_bytes(trial: "TrialConfig") -> int:
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
     rows = trial.num_tasks * trial.rows_per_task
     floats = trunk_size(trial) * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
+    if trial.norm == "per-task":  # a mean and a variance of each channel
+        floats += 2 * sum(layer.outputs for layer in trial.layers[:-1]) * (rows + 1)
     learned = heads + (contexts if trial.learned_contexts else 0)
     if learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
         floats += learned * (2 + state) + trunk_size(trial)

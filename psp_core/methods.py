@@ -1,6 +1,6 @@
 """How a network keeps its tasks apart: one line for each method, and what all of them do for training."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final, Protocol
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from psp_core.contexts import get_context
 from psp_core.devices import PRECISIONS
 from psp_core.models import MODELS, SuperposedModel, TaskParts
+from psp_core.norms import measured_buffers
 from psp_core.packed_mlp import Layer
 from psp_core.packing import Batch, Pack
 from psp_core.schedules import SCHEDULES, reschedule
@@ -52,6 +53,8 @@ class MemberPack(Protocol):
 
     def begin(self, task: int, batch: Batch | None = None) -> Collection[int]: ...  # noqa: D102
 
+    def settle(self, batches: Iterable[Tensor]) -> None: ...  # noqa: D102
+
     def end(self, task: int) -> None: ...  # noqa: D102
 
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor: ...  # noqa: D102
@@ -79,12 +82,14 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
     """Paper A's networks, with contexts or without."""
     first, models = configs[0], _models(configs, device)
     buffers = dict(models[0].named_buffers())
-    learned = set(buffers) if first.learned_contexts else models[0].trained_buffers()
+    learned = models[0].trained_buffers()
+    if first.learned_contexts:  # a stem's are none, without numbers
+        learned = {name for name, buffer in buffers.items() if buffer.numel()} - measured_buffers(models[0])
     pack = Pack(models, device, learned=learned, dtype=PRECISIONS[first.precision])
     numbers = sum(parameter[0].numel() for parameter in pack.parameters.values())
     pack.num_params = 0 if first.trunk in ("random", "per-task") else numbers  # frozen weights are a seed
     pack.bytes_once = models[0].bytes_once()
-    pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned)
+    pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned | pack.measured)
     if first.trunk == "per-task":
         pack.bytes_per_task += 4 * numbers
     if first.task_inference != GIVEN:
@@ -118,6 +123,7 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
         num_tasks=config.num_contexts,
         seed=config.seed,
         heads=config.heads,
+        norm=config.norm,
         device=device,
         output_contexts=config.output_contexts,
     )

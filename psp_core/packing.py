@@ -1,6 +1,6 @@
 """Packs: E networks of the same shape that step together."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch.func import functional_call, grad_and_value, vmap
 
 from psp_core.context_superposition import ContextSuperposition
 from psp_core.models import SuperposedMLP
+from psp_core.norms import measured_buffers, total_moments, watched
 from psp_core.packed_mlp import Layer, PackedMLP
 from psp_core.task_inference import TaskInference
 
@@ -27,9 +28,10 @@ class Pack:
     - `PackedMLP`, by hand, for superposed networks with fixed contexts of their inputs;
     - `torch.func` for everything else, so whatever a single module computes, a pack computes.
 
-    A module's buffers hold what belongs to one task each, contexts and heads, a row for each task. All
-    rows are kept, once for all members that share a module; the current task's are copied to where the
-    step reads them, and those that are trained are put back when the task ends.
+    A module's buffers hold what belongs to one task each, contexts, heads and statistics, a row for each task.
+    All rows are kept, once for all members that share a module; the current task's are copied to where the
+    step reads them, and those that are trained or measured are put back when the task ends. Statistics are
+    each member's own, whoever shares its module.
 
     Attributes:
         flat: the members' shared weights, (E, P), with zeros between those of two layers.
@@ -40,6 +42,7 @@ class Pack:
         parameters, parameter_gradients, contexts, learned, learned_gradients: views of these by name, each (E, ...).
         all_contexts: each member's buffers by name, (K, ...); members may share them.
         is_frozen: whether `gradients` leaves out the shared weights; set while nothing trains them.
+        measured: names of the buffers that `settle` measures: what batch norms know of each task.
     """
 
     def __init__(
@@ -56,7 +59,8 @@ class Pack:
             models: the members; the same module may stand for several of them, which then begin
                 alike, and share their contexts.
             device: where everything is kept.
-            learned: names of buffers that are trained too; each member then needs a module of its own.
+            learned: names of buffers that are trained too, none of them measured; each member then needs a
+                module of its own.
             dtype: in what precision matrix products take their operands.
         """
         shapes = {name: p.shape for name, p in models[0].named_parameters()}
@@ -70,6 +74,9 @@ class Pack:
         self.flat_learned, self.learned = flat_views(trained, num_members, device)
         self.flat_learned_gradients, self.learned_gradients = flat_views(trained, num_members, device)
         self.all_contexts = _moved([dict(model.named_buffers()) for model in models], device)
+        self.measured = measured_buffers(models[0])
+        for contexts in self.all_contexts:
+            contexts.update({name: contexts[name].clone() for name in self.measured})
         for e, model in enumerate(models):
             for name, parameter in model.named_parameters():
                 self.parameters[name][e] = parameter.detach()
@@ -103,10 +110,35 @@ class Pack:
                 current[e] = contexts[name][task]
         return range(len(self))
 
+    @torch.no_grad()
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Measure what batch norms of each task's own get on batches (E, B, I) of the current one.
+
+        The weights are those of this moment, and each batch is normalised by its own statistics on its way, as in
+        training. What is measured is the mean and the variance over all batches together, of each channel.
+
+        Args:
+            batches: of one size; none is looked at where nothing is to be measured.
+
+        Source: what `TaskBatchNorm` says; "precise BN" of Wu and Johnson (2021).
+        """
+        if not self.measured:
+            return
+        tensors = self.parameters | self.contexts | self.learned
+        with watched(self._skeleton) as seen:
+            for x_EBI in batches:
+                for e, x_BI in enumerate(x_EBI):
+                    self._call({name: of_members[e] for name, of_members in tensors.items()}, x_BI)
+        for norm, passes in seen.items():
+            moments = torch.stack(passes)  # a pass for each batch and member
+            mean_EC, variance_EC = total_moments(moments.view(-1, len(self), *moments.shape[1:])).unbind(1)
+            self.contexts[f"{norm}.mean"].copy_(mean_EC)
+            self.contexts[f"{norm}.variance"].copy_(variance_EC)
+
     def end(self, task: int) -> None:
-        """Keep what was learned of `task`, the current one."""
+        """Keep what was learned and measured of `task`, the current one."""
         for e, contexts in enumerate(self.all_contexts):
-            for name, current in self.learned.items():
+            for name, current in self._of_task().items():
                 contexts[name][task] = current[e]
 
     @torch.no_grad()
@@ -140,8 +172,14 @@ class Pack:
         gradients, loss_E = vmap(grad_and_value(loss))(*inputs)
         return gradients, loss_E
 
-    def _call(self, tensors: Tensors, x_BI: Tensor) -> Tensor:
+    def _of_task(self) -> Tensors:
+        """Where the current task leaves something behind."""
+        return self.learned | {name: self.contexts[name] for name in self.measured}
+
+    def _call(self, tensors: Tensors, x_BI: Tensor, *, training: bool = True) -> Tensor:
         """The logits of one member with these parameters and these rows of its buffers."""
+        if self._skeleton.training != training:
+            self._skeleton.train(training)
         rows = {name: tensors[name][None] for name in (*self.contexts, *self.learned)}
         with torch.autocast(self.device_type, self.dtype, enabled=self.dtype != torch.float32):
             logits_BO: Tensor = functional_call(self._skeleton, tensors | rows, (x_BI, 0))
@@ -163,14 +201,15 @@ class Pack:
             instead: parameters that stand in place of the member's, by name.
         """
         parameters = {name: parameter[member] for name, parameter in self.parameters.items()} | (instead or {})
-        return self._call(parameters | {name: b[task] for name, b in self.all_contexts[member].items()}, x_BI)
+        rows = {name: buffer[task] for name, buffer in self.all_contexts[member].items()}
+        return self._call(parameters | rows, x_BI, training=False)
 
     def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
         """Which of the first `num_seen` tasks each of A batches is of, by all of its images: int64 (A,)."""
         assert self.task_inference, "who made the modules says how tasks are inferred"
         parameters = {name: parameter[member] for name, parameter in self.parameters.items()}
         superposition = ContextSuperposition(
-            lambda contexts, x_BI: self._call(parameters | contexts, x_BI),
+            lambda contexts, x_BI: self._call(parameters | contexts, x_BI, training=False),
             {name: contexts[:num_seen] for name, contexts in self.all_contexts[member].items()},
             self.task_inference.objective,
             self.task_inference.num_real,
@@ -202,8 +241,8 @@ class Pack:
         return self._mlp.logits(retrieved, x_MBI)
 
     def state_dict(self) -> dict[str, Any]:
-        """What training has changed: shared weights, and the rows of buffers that are trained."""
-        learned = [{name: buffers[name] for name in self.learned} for buffers in self.all_contexts]
+        """What training has changed: shared weights, and the rows of buffers that are trained or measured."""
+        learned = [{name: buffers[name] for name in self._of_task()} for buffers in self.all_contexts]
         return {"parameters": self.flat, "contexts": learned}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

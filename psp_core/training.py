@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ from psp_core.randomness import generator
 from psp_core.streams import STREAMS
 from psp_core.task_inference import GIVEN
 from psp_core.trial import TrialConfig
+
+SETTLING_BATCHES: Final = 50
+"""Of a task's last batches, on how many a pack measures what its batch norms keep of the task."""
 
 # E members, K tasks, T of them, V visits (tasks trained, those trained again counted again), S steps, B batch,
 # N samples, I inputs, P parameters
@@ -147,10 +150,11 @@ class PackTraining:
         self._step_1.zero_()
         rows = self.config.rows_per_task
         for row in range(self._task * rows, (self._task + 1) * rows):
-            others = self.pack.begin(row, lambda: self._batch()[0])
+            others = self.pack.begin(row, lambda: self._batch(self._step_1)[0])
             for learned in self.optimisers[1:]:
                 learned.restart(others)  # no optimiser has seen what they train now
             self._repeater.run(self._step, self.config.steps_per_task // rows)
+            self._settle()
             self.pack.end(row)
 
     def results(self) -> list[TrialResult]:
@@ -235,19 +239,23 @@ class PackTraining:
         moments = [[stream.describe(task, step / steps) for stream in self.streams] for step in range(steps)]
         return torch.stack([torch.stack(members) for members in moments]).to(self.device)
 
+    def _settle(self) -> None:
+        """Have measured what belongs to the task and is not trained, with its weights as they are at its end."""
+        steps = range(max(0, self.config.steps_per_task - SETTLING_BATCHES), self.config.steps_per_task)
+        self.pack.settle(self._batch(self._zero_1 + step)[0] for step in steps)
+
     def _step(self) -> None:
-        x_EBI, labels_EB = self._batch()
-        loss_E = self.pack.gradients(x_EBI, labels_EB)
+        loss_E = self.pack.gradients(*self._batch(self._step_1))
         for optimiser in self.optimisers[1 if self.pack.is_frozen else 0 :]:
             optimiser.step()
         self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
         self._step_1 += 1
 
-    def _batch(self) -> tuple[Tensor, Tensor]:
-        """Images (E, B, I) and labels (E, B) of the step that comes."""
-        samples_EB = self._samples_SEB.index_select(0, self._step_1)[0]
+    def _batch(self, step_1: Tensor) -> tuple[Tensor, Tensor]:
+        """The inputs (E, B, I) and labels (E, B) of a step of the task that was begun."""
+        samples_EB = self._samples_SEB.index_select(0, step_1)[0]
         images_EBI = self._images_NI.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
-        moment_1 = self._step_1 if len(self._descriptions_SE) > 1 else self._zero_1
+        moment_1 = step_1 if len(self._descriptions_SE) > 1 else self._zero_1
         description_E = self._descriptions_SE.index_select(0, moment_1)[0]
         x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))
         labels_EB = self._labels_N.index_select(0, samples_EB.flatten()).view_as(samples_EB)

@@ -9,6 +9,7 @@ from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
 from psp_core.layers import check_output_contexts
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
+from psp_core.norms import NORMS
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
@@ -55,8 +56,10 @@ class TrialConfig:
         inference_steps: of gradient descent, how many.
         shared_labels: whether tasks share their labels, so that an image of a batch whose task is taken for
             another counts by what that other task's network answers; else the whole batch counts as wrong.
-        model: `mlp`, `lenet-300-100`, `small-conv` or `resnet-18`.
+        model: `mlp`, `lenet-300-100`, `small-conv`, `resnet-18` or `resnet-50`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
+        norm: of convolutions: `static`, each batch by its own statistics, at test time too; or `per-task`, at test
+            time by statistics of the task's own, measured when its training ends (`psp_core.norms`).
         context: what turns the shared weights into one task's weights.
         contexts_per_task: how many contexts a task has, each for an equal share of its steps; it is
             measured with the first.
@@ -66,8 +69,8 @@ class TrialConfig:
             orthogonal. The paper's contexts are fixed; its released code trains them (papers.md, A7).
         output_contexts: each task also has a number for each output of a layer, a random sign at first, so that its
             weights are W * (c s^T), BatchE's factors of rank one. Trained where contexts are.
-        width: units of each hidden layer; of a convolutional net, channels of the first (ResNet-18: 64 in the paper).
-        depth: number of hidden layers, or of convolutions; of ResNet-18 given.
+        width: units of each hidden layer; of a convolutional net, channels of the first (ResNets: 64 in the papers).
+        depth: number of hidden layers, or of convolutions; of ResNets given.
         num_tasks: K, how many tasks are trained, one after another.
         optimiser: one for the whole stream, never reset between tasks, of what all tasks share; a new one for each task
             of what belongs to it.
@@ -114,6 +117,7 @@ class TrialConfig:
     shared_labels: bool = False
     model: str = "mlp"
     heads: str = "shared"
+    norm: str = "static"
     context: str = "binary"
     contexts_per_task: int = 1
     schedule: str = "task"
@@ -189,9 +193,15 @@ class TrialConfig:
                 f"context={self.context!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "
                 "use 'none', or give a depth."
             )
-        if self.heads == "per-task" and self.rows_per_task > 1:
+        for name in ("heads", "norm"):
+            if getattr(self, name) == "per-task" and self.rows_per_task > 1:
+                raise ValueError(
+                    f"{name}='per-task' needs one context for each task: leave out contexts_per_task and schedule."
+                )
+        if self.norm != "static" and not model.has_norms:
             raise ValueError(
-                "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
+                f"norm={self.norm!r} does not apply to model={self.model!r}, which normalises nothing; leave it out, "
+                "or use a convolutional model."
             )
 
     def _check_contexts(self) -> None:
@@ -324,6 +334,7 @@ TRIAL_SETTINGS: Final = Settings(
         "inference_layers": dict.fromkeys(INFERENCE_LAYERS),
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
+        "norm": dict.fromkeys(NORMS),
         "schedule": SCHEDULES,
         "context": CONTEXTS,
         "optimiser": OPTIMISERS,

@@ -66,6 +66,7 @@ TRIALS: Final = pa.schema(
         ("shuffle_classes", pa.bool_()),
         ("num_cycles", pa.int32()),
         ("heads", pa.string()),
+        ("norm", pa.string()),
         ("contexts_per_task", pa.int32()),
         ("schedule", pa.string()),
         ("learned_contexts", pa.bool_()),

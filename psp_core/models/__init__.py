@@ -6,9 +6,10 @@ from psp_core.models.base import HEADS, Architecture, LayerSize, NetworkSize, Su
 from psp_core.models.lenet import LENET
 from psp_core.models.mlp import MLP, SuperposedMLP, mlp
 from psp_core.models.resnet import RESNET_18, ResNet18
+from psp_core.models.resnet_50 import RESNET_50, ResNet50
 from psp_core.models.small_conv import SMALL_CONV, SmallConv
 
-MODELS: Final[dict[str, Architecture]] = {model.name: model for model in (MLP, LENET, SMALL_CONV, RESNET_18)}
+MODELS: Final[dict[str, Architecture]] = {model.name: model for model in (MLP, LENET, SMALL_CONV, RESNET_18, RESNET_50)}
 
 __all__ = [
     "HEADS",
@@ -17,6 +18,7 @@ __all__ = [
     "LayerSize",
     "NetworkSize",
     "ResNet18",
+    "ResNet50",
     "SmallConv",
     "SuperposedMLP",
     "SuperposedModel",

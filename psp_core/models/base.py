@@ -1,17 +1,18 @@
 """What a model is: a network of superposed layers, and what is known of it before it is built."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import torch
 from torch import nn
 
-from psp_core.contexts import Context
+from psp_core.contexts import Context, get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
 from psp_core.messages import did_you_mean
+from psp_core.norms import NORMS, NormedConv2d, TaskBatchNorm
 
 # B batch, I inputs, O outputs, K tasks
 
@@ -22,7 +23,7 @@ class SuperposedModel(nn.Module):
     """A network in which contexts of one kind keep the tasks apart.
 
     `forward(x, task)` takes real inputs (B, I), images as rows of pixels, and gives real logits (B, O).
-    Parameters are shared by all tasks. Buffers have the tasks first, (K, ...): contexts, and heads.
+    Parameters are shared by all tasks. Buffers have the tasks first, (K, ...): contexts, heads, statistics.
 
     Attributes:
         context: the contexts' kind.
@@ -34,19 +35,19 @@ class SuperposedModel(nn.Module):
         self.context = context
 
     def superposed_layers(self) -> list[SuperposedLinear | SuperposedConv2d]:
-        """The layers that have contexts, in the order of `Architecture.layer_sizes`."""
+        """The layers with weights (I, O), in the order of `Architecture.layer_sizes`; a stem's context is `none`."""
         return [module for module in self.modules() if isinstance(module, SuperposedLinear | SuperposedConv2d)]
 
     def bytes_per_task(self) -> int:
-        """Bytes of contexts that one more task costs the whole network, as drawn; heads are not counted."""
+        """Bytes of contexts, as drawn, that one more task costs the network; heads and statistics are not counted."""
         layers = self.superposed_layers()
         signs = [layer.output_contexts.shape[1] for layer in layers if layer.output_contexts is not None]
-        inputs = sum(self.context.bytes_per_task(len(layer.weight)) for layer in layers)
+        inputs = sum(layer.context.bytes_per_task(len(layer.weight)) for layer in layers)
         return inputs + sum(-(-size // 8) for size in signs)
 
     def bytes_once(self) -> int:
         """Bytes of contexts that all tasks share."""
-        return sum(self.context.bytes_once(len(layer.weight)) for layer in self.superposed_layers())
+        return sum(layer.context.bytes_once(len(layer.weight)) for layer in self.superposed_layers())
 
     def has_output_contexts(self) -> bool:
         """Whether its layers have contexts for their outputs too."""
@@ -102,6 +103,7 @@ class TaskParts:
         context: the contexts' kind.
         num_tasks: K, how many contexts and heads to draw.
         heads: `shared`, one last layer with contexts, or `per-task`, one for each task without.
+        norm: of convolutions: `static`, by each batch's own statistics, or `per-task`, by each task's.
         seed: of weights, contexts and heads.
         device: where contexts and heads are made and kept; the weights are on the CPU until moved.
         output_contexts: whether superposed layers have contexts for their outputs too.
@@ -111,6 +113,7 @@ class TaskParts:
     num_tasks: int
     seed: int
     heads: str = "shared"
+    norm: str = "static"
     device: torch.device | None = None
     output_contexts: bool = False
 
@@ -127,15 +130,15 @@ class TaskParts:
             output_contexts=self.output_contexts,
         )
 
-    def conv(
-        self, in_channels: int, out_channels: int, kernel_size: int, index: int, stride: int = 1
-    ) -> SuperposedConv2d:
-        """A convolution, the network's `index`-th layer.
+    def conv(self, in_channels: int, out_channels: int, kernel_size: int, index: int, stride: int = 1) -> NormedConv2d:
+        """A convolution with its norm, the network's `index`-th layer.
 
         Raises:
-            ValueError: the context is complex.
+            ValueError: the context is complex, or `norm` is not known.
         """
-        return SuperposedConv2d(
+        if self.norm not in NORMS:
+            raise ValueError(f"norm={self.norm!r} is not known; {did_you_mean(self.norm, NORMS)}")
+        conv = SuperposedConv2d(
             in_channels,
             out_channels,
             kernel_size,
@@ -147,6 +150,12 @@ class TaskParts:
             device=self.device,
             output_contexts=self.output_contexts,
         )
+        static = self.norm == "static"
+        return NormedConv2d(conv, None if static else TaskBatchNorm(out_channels, self.num_tasks, device=self.device))
+
+    def without_contexts(self) -> "TaskParts":
+        """For a layer whose weights all tasks share as they are: the context `none`."""
+        return replace(self, context=get_context("none"))
 
     def output(self, in_features: int, out_features: int, index: int) -> SuperposedLinear | TaskHeads:
         """The network's last layer.
@@ -177,6 +186,7 @@ class Architecture:
         needs_real_context: whether it refuses complex contexts.
         has_depth: whether its number of layers can be chosen.
         has_width: whether their sizes can.
+        has_norms: whether it has batch norm, so that `norm` can be chosen.
     """
 
     name: str
@@ -185,6 +195,7 @@ class Architecture:
     needs_real_context: bool
     has_depth: bool = True
     has_width: bool = True
+    has_norms: bool = False
 
 
 def conv_size(

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core.contexts import Context
-from psp_core.convolutions import SuperposedConv2d, static_batch_norm
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
 from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts, conv_size
+from psp_core.norms import NormedConv2d
 
 # B batch, I inputs (pixels), O outputs
 
@@ -19,7 +19,7 @@ NAME: Final = "small-conv"
 
 
 class SmallConv(SuperposedModel):
-    """3x3 convolutions with contexts, each followed by static batch norm, relu and pooling; a linear layer.
+    """3x3 convolutions with contexts, each followed by batch norm, relu and pooling; a linear layer.
 
     `depth` convolutions have width, 2 width, 4 width, ... channels.
 
@@ -32,7 +32,7 @@ class SmallConv(SuperposedModel):
 
     def __init__(
         self,
-        convolutions: Sequence[SuperposedConv2d],
+        convolutions: Sequence[NormedConv2d],
         last: SuperposedLinear | TaskHeads,
         context: Context,
         image_shape: tuple[int, int, int],
@@ -47,7 +47,7 @@ class SmallConv(SuperposedModel):
         """Logits of a batch of task `task`, shapes (B, I) to (B, O)."""
         h = x.reshape(-1, *self.image_shape)
         for convolution in self.convolutions:
-            h = static_batch_norm(convolution(h, task)).relu()
+            h = convolution(h, task).relu()
             if _is_pooled(h.shape[-2:]):
                 h = F.max_pool2d(h, 2)
         logits: Tensor = self.last(h.mean(dim=(-2, -1)), task)
@@ -84,4 +84,6 @@ def _is_pooled(sides: Sequence[int]) -> bool:
     return min(sides) >= 4
 
 
-SMALL_CONV: Final = Architecture(name=NAME, build=_build, layer_sizes=_layer_sizes, needs_real_context=True)
+SMALL_CONV: Final = Architecture(
+    name=NAME, build=_build, layer_sizes=_layer_sizes, needs_real_context=True, has_norms=True
+)

@@ -1,6 +1,6 @@
 """Packs of networks with supermasks: frozen weights, and a mask for each task, found by training scores."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from math import prod
 from typing import Any
 
@@ -73,7 +73,8 @@ class SupermaskPack:
         ]
         self.stores = [MaskStore(self.sizes, self.config.num_tasks, device) for _ in configs]
         self.num_params = self.bytes_once = 0  # frozen weights are a seed
-        self.bytes_per_task = self.stores[0].bytes_per_task
+        statistics = sum(self._networks.contexts[name][0].numel() for name in self._networks.measured)
+        self.bytes_per_task = self.stores[0].bytes_per_task + 4 * statistics
 
     def __len__(self) -> int:
         """E, the number of members."""
@@ -90,9 +91,7 @@ class SupermaskPack:
     @torch.no_grad()
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:
         """Each member's loss (E,); the gradients of its scores go straight through the masks."""
-        masks = self._masks(self._scores)
-        for used, mask, weight in zip(self._used.values(), masks, self.weights, strict=True):
-            torch.mul(mask, weight, out=used)
+        self._use_masks()
         loss_E = self._networks.gradients(x_EBI, labels_EB)
         top_k = self.config.masks == "top-k"
         for (name, scores), weight in zip(self._scores.items(), self.weights, strict=True):
@@ -100,6 +99,13 @@ class SupermaskPack:
             of_scores = top_k_score_gradient(of_mask, scores) if top_k else threshold_score_gradient(of_mask)
             self._gradients[name].copy_(of_scores)
         return loss_E
+
+    @torch.no_grad()
+    def settle(self, batches: Iterable[Tensor]) -> None:
+        """Measure what batch norms keep of the current task, with its masks as they are now; see `Pack.settle`."""
+        if self._networks.measured:
+            self._use_masks()
+            self._networks.settle(batches)
 
     def end(self, task: int) -> None:
         """Keep the masks of `task`, the current one, as bits."""
@@ -180,6 +186,12 @@ class SupermaskPack:
         if self._transferred is not None:
             self._transferred.copy_(state["transferred"])
         self._networks.load_state_dict(state["networks"])
+
+    def _use_masks(self) -> None:
+        """Give the networks the current task's weights."""
+        masks = self._masks(self._scores)
+        for used, mask, weight in zip(self._used.values(), masks, self.weights, strict=True):
+            torch.mul(mask, weight, out=used)
 
     def _draw(self, configs: Sequence[TrialConfig], scores: Tensors, number: int) -> None:
         """Scores that mask `number` of each of these members begins with."""

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from psp_core.contexts import CONTEXTS
-from psp_core.convolutions import SuperposedConv2d, static_batch_norm
+from psp_core.convolutions import SuperposedConv2d
 from tests.contracts import rng
 
 REAL = ["none", "binary", "rotation"]
@@ -83,17 +83,3 @@ def test_a_task_without_a_context_is_refused(task: int) -> None:
 def test_complex_contexts_are_refused(context: str) -> None:
     with pytest.raises(ValueError, match=rf"real numbers; context='{context}' is complex. Use 'binary'"):
         conv(context)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_static_batch_norm_is_pytorchs_without_affine_and_statistics(training: bool) -> None:
-    """At every batch anew, whatever came before it."""
-    norm = nn.BatchNorm2d(2, affine=False, track_running_stats=False).train(training)
-    for x in (images(), 7 + 3 * images().flip(0), images()):
-        torch.testing.assert_close(static_batch_norm(x), norm(x))
-    torch.testing.assert_close(static_batch_norm(7 + 3 * images()), static_batch_norm(images()), rtol=1e-4, atol=1e-4)
-
-
-def test_static_batch_norm_needs_two_numbers_for_each_channel() -> None:
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
-        static_batch_norm(torch.ones(1, 2, 1, 1))

@@ -4,9 +4,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core.contexts import CONTEXTS
-from psp_core.convolutions import SuperposedConv2d
+from psp_core.convolutions import SuperposedConv2d, kaiming_normal
 from psp_core.layers import SuperposedLinear
 from psp_core.models import MODELS, NetworkSize, ResNet18, TaskParts
+from psp_core.randomness import generator
 from tests.contracts import rng
 
 
@@ -55,10 +56,9 @@ def resnet(width: int, context: str = "binary", image_shape: tuple[int, int, int
 
 @torch.no_grad()
 def copied(net: ResNet18, width: int, channels: int, task: int) -> nn.Sequential:
-    """The plain network with one task's weights."""
+    """The plain network with one task's weights; the stem's are the same for all."""
     plain = plain_resnet(width, channels)
-    ours = [net.stem.weight]
-    ours += [layer.kernel(task) for layer in net.superposed_layers() if isinstance(layer, SuperposedConv2d)]
+    ours = [layer.kernel(task) for layer in net.superposed_layers() if isinstance(layer, SuperposedConv2d)]
     convolutions = [module for module in plain.modules() if isinstance(module, nn.Conv2d)]
     for convolution, kernel in zip(convolutions, ours, strict=True):
         convolution.weight.copy_(kernel)
@@ -92,10 +92,15 @@ def test_contexts_are_on_19_convolutions_and_the_linear_layer_but_not_on_the_ste
     sizes = [len(layer.weight) for layer in net.superposed_layers()]
     first = [64 * 9] * 4
     later = [[c * 9, 2 * c * 9, c, 2 * c * 9, 2 * c * 9] for c in (64, 128, 256)]
-    assert sizes == [*first, *later[0], *later[1], *later[2], 512]
-    assert len(sizes) == 19 + 1
-    assert net.bytes_per_task() == sum(sizes) // 8 == 3_936
-    assert not dict(net.stem.named_buffers())
+    assert sizes == [3 * 9, *first, *later[0], *later[1], *later[2], 512]
+    assert len(sizes) == 1 + 19 + 1
+    assert net.bytes_per_task() == sum(sizes[1:]) // 8 == 3_936
+    assert sum(buffer.numel() for buffer in net.stem.buffers()) == 0
+
+
+def test_the_stem_begins_as_a_plain_kaiming_normal_convolution() -> None:
+    kernel = kaiming_normal(64, (3, 3, 3), generator(0, "weights", 0))
+    assert torch.equal(resnet(64).stem.conv.kernel(0), kernel)
 
 
 def test_depth_does_not_apply() -> None:

@@ -13,6 +13,7 @@ from psp_core.methods import build_model
 from psp_core.streams import STREAMS
 from psp_core.training import PackTraining, _batch_order
 from tests.conftest import whole_and_resumed
+from tests.psp_core.test_norms import statistics_by_hand
 
 BASE = TrialConfig(dataset="digits", width=8, num_tasks=2, steps_per_task=12, batch_size=32, lr=0.003)
 ROTATING = replace(BASE, stream="rotating", num_tasks=3, num_cycles=2, context="complex")
@@ -28,6 +29,7 @@ KINDS = {
     "small-conv": replace(SPLIT, model="small-conv"),
     "small-conv-heads": replace(SPLIT, model="small-conv", heads="per-task"),
     "resnet-18": replace(SPLIT, model="resnet-18", width=2, num_tasks=2, steps_per_task=6, lr=0.0003),
+    "norms": replace(SPLIT, model="small-conv", norm="per-task", steps_per_task=60),
     "deep": replace(BASE, depth=10),
     "complex without contexts": replace(BASE, context="plain-complex"),
 }
@@ -62,10 +64,18 @@ def by_hand(config: TrialConfig) -> torch.Tensor:
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(x, task=task * rows + step * rows // steps), labels).backward()
             optimiser.step()
+        if config.norm == "per-task":
+            last = [of_task[places] for places in _batch_order(config, len(of_task), visit)[-50:]]
+            batches = [batch(data.train_images[c], data.train_labels[c], task, 0.0)[0] for c in last]
+            buffers = dict(model.named_buffers())
+            for name, statistics in statistics_by_hand(model, batches, task).items():
+                buffers[name][task] = statistics
+        model.eval()
         for j in config.tasks_to_measure(visit + 1):
             chosen = samples(j, data.test_labels)
             x, labels = batch(data.test_images[chosen], data.test_labels[chosen], j, 0.0)
             R[visit, j] = (model(x, task=j * rows).argmax(dim=1) == labels).double().mean()
+        model.train()
     return R
 
 

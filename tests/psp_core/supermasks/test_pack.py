@@ -34,6 +34,7 @@ KINDS = {
     "previous": replace(DIGITS, transfer="previous"),
     "running-mean": replace(DIGITS, transfer="running-mean"),
     "convolutions": replace(DIGITS, model="small-conv", width=4, masks="top-k", sparsity=4, num_tasks=2, lr=0.01),
+    "norms": replace(DIGITS, model="small-conv", width=4, norm="per-task", num_tasks=2, lr=0.01),
 }
 
 
@@ -105,7 +106,7 @@ def test_packed_equals_alone(kind: str) -> None:
         assert (packed.accuracy - alone.accuracy).nan_to_num().abs().mean() < 0.01
 
 
-@pytest.mark.parametrize("kind", ["threshold", "entropy", "previous", "running-mean", "convolutions"])
+@pytest.mark.parametrize("kind", ["threshold", "entropy", "previous", "running-mean", "norms"])
 def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
     configs = [replace(KINDS[kind], seed=seed) for seed in range(2)]
     whole, second = whole_and_resumed(configs, stop_after=1)
@@ -133,6 +134,21 @@ def test_a_batch_whose_task_is_taken_for_another_counts_as_wrong(kind: str, monk
     lost = train([config])[0]
     assert lost.inferred.item() == 0
     assert lost.accuracy.item() == 0
+
+
+def test_with_statistics_of_its_own_a_task_answers_image_by_image() -> None:
+    """Measured on training batches with the task's own masks, or single images would not be classified by them."""
+    training = PackTraining([KINDS["norms"]], load_dataset("digits"), CPU)
+    while not training.done:
+        training.train_task()
+    pack, data = training.pack, training.dataset
+    for task in range(2):
+        stream = Permuting(64, 0, permute_first=True)
+        x = data.normalise(data.test_images[:100, stream.describe(task)])
+        alone = torch.cat([pack.logits_of(0, task, x[i : i + 1]) for i in range(100)])
+        torch.testing.assert_close(alone, pack.logits_of(0, task, x), atol=1e-4, rtol=1e-4)
+        assert (alone.argmax(1) == data.test_labels[:100]).float().mean() > 0.4
+    assert training.results()[0].context_bytes_per_task == -(-36 // 8) + -(-288 // 8) + -(-240 // 8) + 8 * (4 + 8)
 
 
 def test_masks_cost_a_bit_a_weight_and_weights_a_seed() -> None:
