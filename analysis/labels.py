@@ -6,6 +6,7 @@ import pandas as pd
 
 CONTEXT_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
 TRUNK_SETTINGS: Final = ["trunk", "output_contexts", "learned_contexts"]
+HOPFIELD_SETTINGS: Final = ["hopfield_rule", "recovery_order", "recovery_lr", "recovery_gamma"]
 MASK_SETTINGS: Final = ["frozen_weights", "masks", "sparsity", "transfer"]
 INFERENCE_SETTINGS: Final = [
     "superfluous",
@@ -17,7 +18,14 @@ INFERENCE_SETTINGS: Final = [
     "shared_labels",
     "new_mask_eps",
 ]
-LABEL_SETTINGS: Final = ["method", *CONTEXT_SETTINGS, *TRUNK_SETTINGS, *MASK_SETTINGS, *INFERENCE_SETTINGS]
+LABEL_SETTINGS: Final = [
+    "method",
+    *CONTEXT_SETTINGS,
+    *TRUNK_SETTINGS,
+    *MASK_SETTINGS,
+    *INFERENCE_SETTINGS,
+    *HOPFIELD_SETTINGS,
+]
 
 # Where a task depends on how many there are, or the contexts in use do: trials of fewer tasks are not the beginning.
 WHOLE_STREAMS: Final = {"rotating"}
@@ -38,11 +46,12 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
         return labels
     masks = trials[MASK_SETTINGS].itertuples(index=False, name=None)
     inferences = trials[INFERENCE_SETTINGS].itertuples(index=False, name=None)
-    rows = zip(trials["method"], labels, masks, inferences, strict=True)
-    return [
-        (_mask_label(*mask) if method == "supsup" else label) + _inference_label(*inference)
-        for method, label, mask, inference in rows
+    hopfields = trials[HOPFIELD_SETTINGS].itertuples(index=False, name=None)
+    labels = [
+        _mask_label(*mask) if method == "supsup" else _hopfield_label(*hopfield) if method == "hopsupsup" else label
+        for method, label, mask, hopfield in zip(trials["method"], labels, masks, hopfields, strict=True)
     ]
+    return [label + _inference_label(*inference) for label, inference in zip(labels, inferences, strict=True)]
 
 
 def _mask_label(frozen_weights: str, masks: str, sparsity: float, transfer: str) -> str:
@@ -52,6 +61,17 @@ def _mask_label(frozen_weights: str, masks: str, sparsity: float, transfer: str)
         *([frozen_weights] if frozen_weights != "signed-constant" else []),
         *([f"{masks} {sparsity:g}"] if masks != "threshold" else []),
         *([f"{transfer} scores"] if transfer != "random" else []),
+    ]
+    return ", ".join(parts)
+
+
+def _hopfield_label(hopfield_rule: str, recovery_order: str, recovery_lr: float, recovery_gamma: float) -> str:
+    """`hopsupsup, storkey`, `hopsupsup, hebb, layer-by-layer`: the paper's recovery unless it says otherwise."""
+    parts = [
+        f"hopsupsup, {hopfield_rule}",
+        *([recovery_order] if recovery_order != "together" else []),
+        *([f"lr {recovery_lr:g}"] if recovery_lr != 500 else []),
+        *([f"gamma {recovery_gamma:g}"] if recovery_gamma != 1.5e-3 else []),
     ]
     return ", ".join(parts)
 
@@ -102,7 +122,7 @@ def _label(
 
 def own_recipes(trials: pd.DataFrame) -> pd.Series:
     """Which trials are of paper B's rivals, each of which it trains in a way of its own: masks, or another trunk."""
-    return (trials["method"] == "supsup") | (trials["trunk"] != "shared") | trials["output_contexts"]
+    return trials["method"].isin(("supsup", "hopsupsup")) | (trials["trunk"] != "shared") | trials["output_contexts"]
 
 
 def whole_stream_tasks(trials: pd.DataFrame) -> pd.Series:

@@ -19,6 +19,7 @@ STRATUM: Final = [
     "permute_first",
     "classes_per_task",
     "shuffle_classes",
+    "keep_labels",
     "num_cycles",
     "stream_tasks",
     "learned_contexts",
@@ -32,6 +33,7 @@ STRATUM: Final = [
     "optimiser",
     "later_lr",
     "momentum",
+    "weight_decay",
     "eval_tasks",
     "eval_samples",
 ]
@@ -40,7 +42,7 @@ STRATUM: Final = [
 RECIPE: Final = ["optimiser", "later_lr"]  # of these, those that belong to how a rival is trained; see `strata`
 
 # Settings younger than the oldest stores, each with the value that means what those stores did.
-ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
+ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
     "trunk": "shared",
     "later_lr": None,
     "output_contexts": False,
@@ -48,6 +50,8 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
     "precision": "tf32",
     "classes_per_task": None,
     "shuffle_classes": False,
+    "keep_labels": False,
+    "weight_decay": 0.0,
     "num_cycles": 1,
     "heads": "shared",
     "norm": "static",
@@ -66,6 +70,10 @@ ADDED_LATER: Final[dict[str, bool | str | int | None]] = {
     "inference_lr": None,
     "inference_steps": None,
     "shared_labels": False,
+    "hopfield_rule": "storkey",
+    "recovery_gamma": 1.5e-3,
+    "recovery_order": "together",
+    "recovery_lr": 500.0,
 }
 
 

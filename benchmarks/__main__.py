@@ -10,7 +10,18 @@ import pandas as pd
 import torch
 import typer
 
-from benchmarks import binding, convolutions, engine, growth, measuring, plain_loop, steps, supermasks, throughput
+from benchmarks import (
+    binding,
+    convolutions,
+    engine,
+    growth,
+    hopfield,
+    measuring,
+    plain_loop,
+    steps,
+    supermasks,
+    throughput,
+)
 from psp_core.messages import lookup
 
 BENCHMARKS = {
@@ -23,6 +34,7 @@ BENCHMARKS = {
     "convolutions": convolutions,
     "binding": binding,
     "supermasks": supermasks,
+    "hopfield": hopfield,
 }
 
 

@@ -61,7 +61,7 @@ def retrieved_products(trial: "TrialConfig") -> int:
 def num_tests(trial: "TrialConfig") -> int:
     """Test samples that are measured in all, over tasks and boundaries; of a split stream, about."""
     data = DATASETS[trial.dataset]
-    whole = data.num_test * trial.num_outputs // data.num_classes
+    whole = data.num_test * (trial.classes_per_task or trial.num_outputs) // data.num_classes
     some = min(trial.eval_samples or whole, whole)
     last, most = trial.num_visits, trial.num_tasks
     if trial.trunk == "per-task":  # each net once

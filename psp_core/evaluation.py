@@ -13,6 +13,7 @@ from psp_core.task_inference import QUESTION
 
 if TYPE_CHECKING:
     from psp_core.methods import MemberPack
+    from psp_core.supermasks.hopfield_pack import HopfieldPack
     from psp_core.trial import TrialConfig
 
 # E members, T tasks, M = E * T retrieved networks, N samples, A batches whose task is inferred, I inputs, O outputs
@@ -145,6 +146,43 @@ def _predicted(pack: "MemberPack", member: int, task: int, x_ABI: Tensor) -> Ten
         return pack.logits_of(member, task, x_ABI.flatten(0, 1)).argmax(dim=1).view(x_ABI.shape[:2])
     # Layers may be normalised over a batch, and what is measured is an answer to one.
     return torch.stack([pack.logits_of(member, task, x_BI).argmax(dim=1) for x_BI in x_ABI])
+
+
+@torch.no_grad()
+def recover_masks(
+    pack: "HopfieldPack",
+    streams: Sequence[Stream],
+    dataset: Dataset,
+    samples_N: Tensor,
+    tasks: Sequence[int],
+    most: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Let each member find its masks for each task from the test images that `evaluate` will measure it on.
+
+    Args:
+        pack: the members, which can recover masks.
+        streams: one for each member.
+        dataset: on the pack's device; its test images are used.
+        samples_N: which of them; of these, a task that is about some classes takes its own.
+        tasks: any tasks that are stored.
+        most: how many images each task takes; None for all.
+
+    Returns:
+        In what share of entries the masks found are the task's own, and whether they are nearer to these than to every
+        other stored task's (1 or 0), each (E, T), float64, on the CPU.
+
+    Source: papers.md, B4.
+    """
+    pairs = []
+    for e, stream in enumerate(streams):
+        for task in tasks:
+            chosen_N = task_samples(stream, task, dataset.test_labels, samples_N)[:most]
+            x_BI, _ = task_batch(stream, task, dataset, dataset.test_images[chosen_N], dataset.test_labels[chosen_N])
+            agreement_K = pack.recover(e, task, x_BI)
+            own = agreement_K[task].item()
+            pairs.append((own, float((agreement_K < own).sum().item() == len(agreement_K) - 1)))
+    agreement, inferred = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 2).unbind(2)
+    return agreement, inferred
 
 
 def task_batch(

@@ -13,6 +13,7 @@ from psp_core.norms import measured_buffers
 from psp_core.packed_mlp import Layer
 from psp_core.packing import Batch, Pack
 from psp_core.schedules import SCHEDULES, reschedule
+from psp_core.supermasks.hopfield_pack import HopfieldPack
 from psp_core.supermasks.pack import SupermaskPack
 from psp_core.supermasks.unidentified import UnidentifiedPack
 from psp_core.task_inference import GIVEN, TaskInference
@@ -136,4 +137,5 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
 METHODS: Final[dict[str, Callable[[Sequence[TrialConfig], torch.device], MemberPack]]] = {
     "psp": superposed,
     "supsup": supermasked,
+    "hopsupsup": HopfieldPack,
 }

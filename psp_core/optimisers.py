@@ -29,6 +29,7 @@ class Optimiser(ABC):
         gradients_EP: where their gradients will stand at each step; may be overwritten by it.
         lrs: one learning rate for each member.
         momenta: one momentum for each member; Adam has none.
+        weight_decay: d; each step's gradient is g + d p.
     """
 
     name: ClassVar[str]
@@ -36,11 +37,17 @@ class Optimiser(ABC):
     state_names: ClassVar[tuple[str, ...]]
 
     def __init__(
-        self, parameters_EP: Tensor, gradients_EP: Tensor, lrs: Sequence[float], momenta: Sequence[float]
+        self,
+        parameters_EP: Tensor,
+        gradients_EP: Tensor,
+        lrs: Sequence[float],
+        momenta: Sequence[float],
+        weight_decay: float = 0.0,
     ) -> None:
         """Start with a state of zeros."""
         self.parameters = parameters_EP
         self.gradients = gradients_EP
+        self.weight_decay = weight_decay
         self.state = [torch.zeros_like(parameters_EP) for _ in self.used_state(momenta)]
         self._members = [
             (parameters_EP[e], gradients_EP[e], [tensor[e] for tensor in self.state], lr) for e, lr in enumerate(lrs)
@@ -59,6 +66,8 @@ class Optimiser(ABC):
     def step(self) -> None:
         """Take one step."""
         self.num_steps += 1
+        if self.weight_decay:
+            self.gradients.add_(self.parameters, alpha=self.weight_decay)
         if self._fused:
             for e, (p, g, state, lr) in enumerate(self._members):
                 if e not in self._frozen:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import Repeater, arithmetic
-from psp_core.evaluation import evaluate, evaluate_inferred, task_samples
+from psp_core.evaluation import evaluate, evaluate_inferred, recover_masks, task_samples
 from psp_core.methods import METHODS
 from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.randomness import generator
 from psp_core.streams import STREAMS
+from psp_core.supermasks.hopfield_pack import HopfieldPack
 from psp_core.task_inference import GIVEN
 from psp_core.trial import TrialConfig
 
@@ -38,7 +39,9 @@ class TrialResult:
         loss: the same for the mean cross-entropy (nats).
         num_samples: test samples behind each entry, int64, 0 where not measured.
         inferred: where tasks are inferred, in what share of batches rightly; accuracy counts all others as
-            wrong, unless labels are shared. NaN elsewhere.
+            wrong, unless labels are shared. Where masks are recovered, whether they are nearest to the task's own.
+            NaN elsewhere.
+        mask_agreement: where masks are recovered, in what share of entries they are the task's own. NaN elsewhere.
         diverged_at: the step at which a loss or parameter was first seen not finite, else None;
             nothing is measured from that task on.
         num_params: real numbers that are trained and that all tasks share.
@@ -53,6 +56,7 @@ class TrialResult:
     loss: Tensor
     num_samples: Tensor
     inferred: Tensor
+    mask_agreement: Tensor
     diverged_at: int | None
     num_params: int
     context_bytes_once: int
@@ -99,6 +103,7 @@ class PackTraining:
         self.loss_EVK = torch.full(size, float("nan"), dtype=torch.float64)
         self.num_samples_EVK = torch.zeros(size, dtype=torch.int64)
         self.inferred_EVK = torch.full_like(self.loss_EVK, float("nan"))
+        self.mask_agreement_EVK = torch.full_like(self.loss_EVK, float("nan"))
         self.diverged_at: list[int | None] = [None] * len(configs)
         self.tasks_seen = 0
         self.seconds = 0.0
@@ -166,6 +171,7 @@ class PackTraining:
                 loss=self.loss_EVK[e],
                 num_samples=self.num_samples_EVK[e],
                 inferred=self.inferred_EVK[e],
+                mask_agreement=self.mask_agreement_EVK[e],
                 diverged_at=self.diverged_at[e],
                 num_params=self.pack.num_params,
                 context_bytes_once=self.pack.bytes_once,
@@ -189,6 +195,7 @@ class PackTraining:
             "loss": self.loss_EVK,
             "num_samples": self.num_samples_EVK,
             "inferred": self.inferred_EVK,
+            "mask_agreement": self.mask_agreement_EVK,
             "diverged_at": self.diverged_at,
             "tasks_seen": self.tasks_seen,
             "seconds": self.seconds,
@@ -203,13 +210,14 @@ class PackTraining:
         self.loss_EVK.copy_(state["loss"])
         self.num_samples_EVK.copy_(state["num_samples"])
         self.inferred_EVK.copy_(state["inferred"])
+        self.mask_agreement_EVK.copy_(state["mask_agreement"])
         self.diverged_at = state["diverged_at"]
         self.tasks_seen = state["tasks_seen"]
         self.seconds = state["seconds"]
 
     def _optimiser(self, parameters_EP: Tensor, gradients_EP: Tensor) -> Optimiser:
         lrs, momenta = ([getattr(config, name) for config in self.configs] for name in ("lr", "momentum"))
-        return OPTIMISERS[self.config.optimiser](parameters_EP, gradients_EP, lrs, momenta)
+        return OPTIMISERS[self.config.optimiser](parameters_EP, gradients_EP, lrs, momenta, self.config.weight_decay)
 
     def _begin_optimisers(self, task: int) -> None:
         """Choose what is trained in this task, and how fast."""
@@ -280,6 +288,9 @@ class PackTraining:
             tasks, kept, whole = [row], tasks[:-1], True
         most = None if whole else self.config.eval_samples
         samples_N = _test_samples(len(self.dataset.test_labels), in_order=most is None).to(self.device)
+        inferred_ET = agreement_ET = torch.full((len(self.configs), len(tasks)), float("nan"), dtype=torch.float64)
+        if isinstance(self.pack, HopfieldPack):
+            agreement_ET, inferred_ET = recover_masks(self.pack, self.streams, self.dataset, samples_N, tasks, most)
         accuracy_ET, loss_ET, num_samples_ET = evaluate(
             self.pack,
             self.streams,
@@ -289,7 +300,6 @@ class PackTraining:
             most=most,
             rows_per_task=self.config.rows_per_task,
         )
-        inferred_ET = torch.full_like(accuracy_ET, float("nan"))
         if self.config.task_inference != GIVEN:
             accuracy_ET, inferred_ET = evaluate_inferred(
                 self.pack,
@@ -307,6 +317,7 @@ class PackTraining:
                 self.loss_EVK[e, row, tasks] = loss_ET[e]
                 self.num_samples_EVK[e, row, tasks] = num_samples_ET[e].long()
                 self.inferred_EVK[e, row, tasks] = inferred_ET[e]
+                self.mask_agreement_EVK[e, row, tasks] = agreement_ET[e]
                 for measured_EVK in (self.accuracy_EVK, self.loss_EVK, self.num_samples_EVK):
                     measured_EVK[e, row, kept] = measured_EVK[e, kept, kept]  # R[i, j] = R[j, j]
 

@@ -15,6 +15,8 @@ from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
 from psp_core.streams import STREAMS
 from psp_core.supermasks.check import check_supermasks
+from psp_core.supermasks.hopfield import RULES
+from psp_core.supermasks.hopfield_pack import check_hopsupsup
 from psp_core.supermasks.weights import FROZEN_WEIGHTS
 from psp_core.task_inference import INFERENCE_LAYERS, TASK_INFERENCE, check_task_inference
 from psp_core.trunk import TRUNKS, check_trunk
@@ -33,8 +35,10 @@ class TrialConfig:
         permute_first: whether task 0 is permuted as well.
         classes_per_task: of a split stream.
         shuffle_classes: whether a split stream's tasks take their classes in a random order.
+        keep_labels: whether they keep the data set's labels, so that the network has an output for each class.
         num_cycles: how often the stream goes through its tasks.
-        method: how a network keeps its tasks apart: `psp`, by contexts or not at all, or `supsup`, by masks.
+        method: how a network keeps its tasks apart: `psp`, by contexts or not at all; `supsup`, by masks of weights;
+            or `hopsupsup`, by masks of hidden units that a Hopfield network holds.
         frozen_weights: what the masks of supsup choose from.
         masks: of supsup: `threshold` or `top-k` of the scores.
         sparsity: of top-k masks; larger is denser, as in the paper.
@@ -56,6 +60,11 @@ class TrialConfig:
         inference_steps: of gradient descent, how many.
         shared_labels: whether tasks share their labels, so that an image of a batch whose task is taken for
             another counts by what that other task's network answers; else the whole batch counts as wrong.
+        hopfield_rule: how hopsupsup stores masks: by `storkey`'s rule or by `hebb`'s.
+        recovery_order: whether hopsupsup finds a task's masks for all layers `together`, as in the paper, or
+            `layer-by-layer`, the first one's first.
+        recovery_lr: of the descent that finds them.
+        recovery_gamma: the weight of the Hopfield networks' energy in it.
         model: `mlp`, `lenet-300-100`, `small-conv`, `resnet-18` or `resnet-50`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
         norm: of convolutions: `static`, each batch by its own statistics, at test time too; or `per-task`, at test
@@ -77,6 +86,7 @@ class TrialConfig:
         lr: learning rate.
         later_lr: of the tasks that do not train the trunk, where task 0 does; None for `lr`.
         momentum: of SGD or RMSprop; Adam has none.
+        weight_decay: d; the gradient of whatever is trained has d times its value added.
         batch_size: B, samples for each step.
         steps_per_task: steps before the next task begins.
         eval_tasks: what is measured after each task: `all` tasks seen, the `ends` (first, newest), or the `first`;
@@ -99,6 +109,7 @@ class TrialConfig:
     permute_first: bool = False
     classes_per_task: int | None = None
     shuffle_classes: bool = False
+    keep_labels: bool = False
     num_cycles: int = 1
     method: str = "psp"
     frozen_weights: str = "signed-constant"
@@ -115,6 +126,10 @@ class TrialConfig:
     inference_lr: float | None = None
     inference_steps: int | None = None
     shared_labels: bool = False
+    hopfield_rule: str = "storkey"
+    recovery_order: str = "together"
+    recovery_lr: float = 500.0
+    recovery_gamma: float = 1.5e-3
     model: str = "mlp"
     heads: str = "shared"
     norm: str = "static"
@@ -130,6 +145,7 @@ class TrialConfig:
     lr: float = 1e-4
     later_lr: float | None = None
     momentum: float = 0.0
+    weight_decay: float = 0.0
     batch_size: int = 128
     steps_per_task: int = 1000
     eval_tasks: str = "all"
@@ -147,6 +163,7 @@ class TrialConfig:
             raise ValueError(f"permute_first=true does not apply to stream={self.stream!r}; leave it out.")
         STREAMS[self.stream].check(self)
         check_supermasks(self)
+        check_hopsupsup(self)
         self._check_model()
         self._check_contexts()
         check_trunk(self)
@@ -325,13 +342,15 @@ TRIAL_SETTINGS: Final = Settings(
     choices={
         "dataset": DATASETS,
         "stream": STREAMS,
-        "method": dict.fromkeys(("psp", "supsup")),
+        "method": dict.fromkeys(("psp", "supsup", "hopsupsup")),
         "frozen_weights": FROZEN_WEIGHTS,
         "masks": dict.fromkeys(("threshold", "top-k")),
         "transfer": dict.fromkeys(("random", "previous", "running-mean")),
         "trunk": TRUNKS,
         "task_inference": dict.fromkeys(TASK_INFERENCE),
         "inference_layers": dict.fromkeys(INFERENCE_LAYERS),
+        "hopfield_rule": RULES,
+        "recovery_order": dict.fromkeys(("together", "layer-by-layer")),
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
         "norm": dict.fromkeys(NORMS),
@@ -363,6 +382,9 @@ TRIAL_SETTINGS: Final = Settings(
         "inference_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
         "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
         "later_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number, such as 0.01."),
+        "weight_decay": (lambda value: 0 <= value < math.inf, "must be 0 or a positive, finite number."),
+        "recovery_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 500."),
+        "recovery_gamma": (lambda value: 0 <= value < math.inf, "must be 0 or positive; the paper's is 1.5e-3."),
         "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
     },
 )

@@ -47,6 +47,10 @@ TRIALS: Final = pa.schema(
         ("inference_lr", pa.float64()),  # null but for gradient descent, as the next
         ("inference_steps", pa.int32()),
         ("shared_labels", pa.bool_()),
+        ("hopfield_rule", pa.string()),  # of hopsupsup, as the next three
+        ("recovery_order", pa.string()),
+        ("recovery_lr", pa.float64()),
+        ("recovery_gamma", pa.float64()),
         ("context", pa.string()),
         ("stream", pa.string()),
         ("dataset", pa.string()),
@@ -61,9 +65,11 @@ TRIALS: Final = pa.schema(
         ("batch_size", pa.int32()),
         ("optimiser", pa.string()),
         ("momentum", pa.float64()),
+        ("weight_decay", pa.float64()),
         ("permute_first", pa.bool_()),
         ("classes_per_task", pa.int32()),  # null but for split streams
         ("shuffle_classes", pa.bool_()),
+        ("keep_labels", pa.bool_()),
         ("num_cycles", pa.int32()),
         ("heads", pa.string()),
         ("norm", pa.string()),
@@ -99,6 +105,7 @@ EVALS: Final = pa.schema(
         ("loss", pa.float64()),  # nats
         ("num_samples", pa.int32()),
         ("inferred", pa.float64()),  # share of batches whose task was found; null where it was given
+        ("mask_agreement", pa.float64()),  # share of a recovered mask's entries that are the task's own, else null
         ("step", pa.int64()),  # optimiser steps taken by then
     ]
 )

@@ -246,5 +246,6 @@ def _eval_rows(result: TrialResult) -> Iterator[Row]:
             "loss": result.loss[row, task].item(),
             "num_samples": int(result.num_samples[row, task]),
             "inferred": _number(result.inferred[row, task].item()),
+            "mask_agreement": _number(result.mask_agreement[row, task].item()),
             "step": (row + 1) * result.config.steps_per_task,
         }

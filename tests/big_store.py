@@ -48,6 +48,7 @@ def write_big_store(out: Path, num_trials: int, num_tasks: int) -> TrialStore:
             np.round(fall + 0.1, 4),
             np.full(len(fall), 10_000),
             pa.nulls(len(fall), pa.float64()),
+            pa.nulls(len(fall), pa.float64()),
             np.tile(seen, count) * 1000,
         ]
         pq.write_table(pa.table(columns, schema=EVALS), out / "evals" / f"{pack.id}.parquet", compression="zstd")

@@ -39,11 +39,11 @@ class Stream(ABC):
         Raises:
             ValueError: a setting does not apply, or asks for more than there is.
         """
-        if config.classes_per_task is not None or config.shuffle_classes:
+        if config.classes_per_task is not None or config.shuffle_classes or config.keep_labels:
             raise ValueError(
-                f"classes_per_task={config.classes_per_task} and shuffle_classes={config.shuffle_classes}: dividing "
-                f"classes does not apply to stream={config.stream!r}, whose tasks have them all; leave both out, "
-                "or use 'split'."
+                f"classes_per_task={config.classes_per_task}, shuffle_classes={config.shuffle_classes} and "
+                f"keep_labels={config.keep_labels}: dividing classes does not apply to stream={config.stream!r}, "
+                "whose tasks have them all; leave them out, or use 'split'."
             )
 
     @classmethod

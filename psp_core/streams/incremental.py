@@ -28,10 +28,10 @@ class Incremental(Split):
         """Refuse other data sets, other numbers of classes, and more than ten tasks."""
         if config.dataset != DATASET:
             raise ValueError(f"stream='incremental' is made of dataset={DATASET!r}, not {config.dataset!r}; use it.")
-        if config.classes_per_task is not None or config.shuffle_classes:
+        if config.classes_per_task is not None or config.shuffle_classes or config.keep_labels:
             raise ValueError(
-                "classes_per_task and shuffle_classes do not apply to stream='incremental', whose tasks have ten "
-                "classes each, in order; leave both out, or use 'split'."
+                "classes_per_task, shuffle_classes and keep_labels do not apply to stream='incremental', whose tasks "
+                "have ten classes each, in order, as 0 to 9; leave them out, or use 'split'."
             )
         if config.num_tasks > 10:
             raise ValueError(f"num_tasks={config.num_tasks}: stream='incremental' has 10 at most; give fewer.")

@@ -25,6 +25,8 @@ class RecoveryConfig:
         momentum: in [0, 1).
         weight_decay: what each gradient has added of the scores.
         gamma: the energy's weight at the end; the entropy's is 1 at the beginning.
+        layer_by_layer: descend in one layer's scores after the other's, the first layer's first, each with all
+            batches; the paper descends in all together.
 
     Raises:
         ValueError: a value breaks its rule.
@@ -34,6 +36,7 @@ class RecoveryConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     gamma: float = 1.5e-3
+    layer_by_layer: bool = False
 
     def __post_init__(self) -> None:
         """Check each value."""
@@ -76,21 +79,30 @@ def recover(
     if any(len(store) == 0 for store in stores):
         raise ValueError("a store without masks has none to recover: append the tasks' masks first.")
     scores = [store.mean.clone() for store in stores]
-    velocities = [torch.zeros_like(score) for score in scores]
-    for step, x in enumerate(batches, start=1):
-        masks = [threshold_mask(score).requires_grad_() for score in scores]
-        with torch.enable_grad():
-            loss = _loss(stores, masks, network(masks, x), step / len(batches), config.gamma)
-            gradients = torch.autograd.grad(loss, masks)
-        for score, velocity, gradient in zip(scores, velocities, gradients, strict=True):
-            velocity.mul_(config.momentum).add_(gradient).add_(score, alpha=config.weight_decay)
-            score.sub_(velocity, alpha=config.lr)
+    layers = range(len(scores))
+    for moved in [[layer] for layer in layers] if config.layer_by_layer else [list(layers)]:
+        velocities = [torch.zeros_like(scores[layer]) for layer in moved]
+        for step, x in enumerate(batches, start=1):
+            gradients = _gradients(stores, network, scores, x, step / len(batches), config.gamma)
+            for layer, velocity in zip(moved, velocities, strict=True):
+                velocity.mul_(config.momentum).add_(gradients[layer]).add_(scores[layer], alpha=config.weight_decay)
+                scores[layer].sub_(velocity, alpha=config.lr)
     return [threshold_mask(score) for score in scores]
 
 
-def _loss(
-    stores: Sequence[HopfieldStore], masks: Sequence[Tensor], logits: Tensor, progress: float, gamma: float
-) -> Tensor:
-    energies = [store.energy(2 * mask - 1) for store, mask in zip(stores, masks, strict=True)]
-    uncertainty = entropy(logits, logits.shape[-1])
-    return (1 - progress) * uncertainty + gamma * progress * torch.stack(energies).sum()
+def _gradients(
+    stores: Sequence[HopfieldStore],
+    network: Network,
+    scores: Sequence[Tensor],
+    x: Tensor,
+    progress: float,
+    gamma: float,
+) -> tuple[Tensor, ...]:
+    """dL/dM of each layer."""
+    masks = [threshold_mask(score).requires_grad_() for score in scores]
+    with torch.enable_grad():
+        logits = network(masks, x)
+        energies = [store.energy(2 * mask - 1) for store, mask in zip(stores, masks, strict=True)]
+        uncertainty = entropy(logits, logits.shape[-1])
+        loss = (1 - progress) * uncertainty + gamma * progress * torch.stack(energies).sum()
+        return torch.autograd.grad(loss, masks)

@@ -8,7 +8,7 @@ LRS = [0.1, 0.003]
 TORCH = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
-    "adam": lambda params, lr, momentum: torch.optim.Adam(params, lr=lr),
+    "adam": lambda params, lr, momentum, weight_decay: torch.optim.Adam(params, lr=lr, weight_decay=weight_decay),
 }
 CASES = [
     (name, momenta)
@@ -32,14 +32,17 @@ def as_it_comes(optimiser: Optimiser) -> None:
     pass
 
 
-def take_steps(name: str, momenta: list[float], change: object = as_it_comes) -> None:
+def take_steps(name: str, momenta: list[float], change: object = as_it_comes, weight_decay: float = 0.0) -> None:
     """Five steps of two members against torch.optim's of each."""
     parameters = torch.randn(2, 50, generator=rng())
     gradients = torch.zeros(2, 50)
     alone = [torch.nn.Parameter(row.clone()) for row in parameters]
-    ours = OPTIMISERS[name](parameters, gradients, LRS, momenta)
+    ours = OPTIMISERS[name](parameters, gradients, LRS, momenta, weight_decay)
     change(ours)
-    theirs = [TORCH[name]([p], lr=lr, momentum=m) for p, lr, m in zip(alone, LRS, momenta, strict=True)]
+    theirs = [
+        TORCH[name]([p], lr=lr, momentum=m, weight_decay=weight_decay)
+        for p, lr, m in zip(alone, LRS, momenta, strict=True)
+    ]
     for step in range(5):
         gradients.copy_(torch.randn(2, 50, generator=rng(10 + step)))
         for parameter, optimiser, gradient in zip(alone, theirs, gradients, strict=True):
@@ -49,10 +52,11 @@ def take_steps(name: str, momenta: list[float], change: object = as_it_comes) ->
     torch.testing.assert_close(parameters, torch.stack(alone).detach())
 
 
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
 @pytest.mark.parametrize("change", [as_it_comes, by_expression])
 @pytest.mark.parametrize(("name", "momenta"), CASES)
-def test_every_member_takes_torchs_steps(name: str, momenta: list[float], change: object) -> None:
-    take_steps(name, momenta, change)
+def test_every_member_takes_torchs_steps(name: str, momenta: list[float], change: object, weight_decay: float) -> None:
+    take_steps(name, momenta, change, weight_decay)
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ EVAL = {
     "loss": 1.0,
     "num_samples": 10,
     "inferred": None,
+    "mask_agreement": None,
     "step": 5,
 }
 

@@ -42,7 +42,20 @@ def recovered_by_torch(
 ) -> list[Tensor]:
     """As the paper's code does it, with torch.optim and autograd."""
     scores = [store.mean.clone().requires_grad_() for store in stores]
-    optimiser = torch.optim.SGD(scores, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    for moved in [[score] for score in scores] if config.layer_by_layer else [scores]:
+        optimiser = torch.optim.SGD(moved, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+        descend(stores, scores, optimiser, network, batches, config)
+    return [(score >= 0).float() for score in scores]
+
+
+def descend(
+    stores: list[HopfieldStore],
+    scores: list[Tensor],
+    optimiser: torch.optim.Optimizer,
+    network: Network,
+    batches: list[Tensor],
+    config: RecoveryConfig,
+) -> None:
     for t, x in enumerate(batches, start=1):
         masks = [Threshold.apply(score) for score in scores]
         loss = (1 - t / len(batches)) * entropy(network(masks, x), 5)
@@ -52,10 +65,16 @@ def recovered_by_torch(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return [(score >= 0).float() for score in scores]
 
 
-@pytest.mark.parametrize("config", [RecoveryConfig(), RecoveryConfig(lr=20, momentum=0.5, weight_decay=0.01, gamma=0)])
+@pytest.mark.parametrize(
+    "config",
+    [
+        RecoveryConfig(),
+        RecoveryConfig(lr=20, momentum=0.5, weight_decay=0.01, gamma=0),
+        RecoveryConfig(lr=100, gamma=6e-3, layer_by_layer=True),
+    ],
+)
 def test_steps_are_those_of_the_paper_s_code(config: RecoveryConfig) -> None:
     stores = [filled("storkey", 4, seed)[0] for seed in range(2)]
     start = [(store.mean >= 0).float() for store in stores]

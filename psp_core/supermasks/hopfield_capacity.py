@@ -1,0 +1,97 @@
+"""How many random masks a Hopfield network holds, measured."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from psp_core.supermasks.hopfield import HopfieldStore
+
+# K masks stored, D units
+
+NEAR: Final = 0.95
+"""Overlap with a mask from which on it counts as recalled: of Hebb's rule at its capacity theory has 0.967."""
+
+MOST_UPDATES: Final = 20
+
+THEORY: Final = {"hebb": 0.138, "storkey": 0.25}
+"""Masks a unit that are recalled as D grows (Amit, Gutfreund and Sompolinsky 1985; Storkey and Valabregue 1999)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """What a network of D units still knows of the masks stored in it.
+
+    Attributes:
+        num_masks: K.
+        fixed: the share of them that are fixed points: no unit changes.
+        recalled: the share that come back from a probe: after `recall` the overlap z.z' / D is `NEAR` 1.
+    """
+
+    num_masks: int
+    fixed: float
+    recalled: float
+
+
+def recall(store: HopfieldStore, probes_KD: Tensor, most_updates: int = MOST_UPDATES) -> Tensor:
+    """Where probes lead: z <- sign(Psi z - diag(Psi) z), all units at once, until nothing changes.
+
+    A unit's own value has no say: Psi's diagonal grows with K and only holds units where they are, which
+    makes anything a fixed point and recalls nothing.
+
+    Args:
+        store: the network.
+        probes_KD: ones and minus ones, (..., D).
+        most_updates: where it ends that does not settle.
+    """
+    z_KD = probes_KD
+    for _ in range(most_updates):
+        before_KD, z_KD = z_KD, _updated(store, z_KD)
+        if torch.equal(z_KD, before_KD):
+            break
+    return z_KD
+
+
+def measure_loads(
+    rule: str, size: int, numbers: Sequence[int], *, flipped: float, rng: torch.Generator
+) -> Iterator[Load]:
+    """Store random masks one by one, and look at all of them whenever their number is one of these.
+
+    Args:
+        rule: of `psp_core.supermasks.RULES`.
+        size: D.
+        numbers: of masks, in any order.
+        flipped: the share of a mask's entries that are turned round in its probe; drawn entry by entry.
+        rng: draws masks and probes, on the CPU.
+
+    Raises:
+        ValueError: no rule has that name, or the share is not one below one half.
+    """
+    if not 0 <= flipped < 0.5:
+        raise ValueError(f"flipped={flipped} must lie in [0, 0.5): from one half on a probe says nothing of its mask.")
+    store, stored = HopfieldStore(size, rule), []
+    for number in range(1, max(numbers) + 1):
+        mask_D = torch.randint(2, (size,), generator=rng)
+        store.append(mask_D)
+        stored.append(2.0 * mask_D - 1)
+        if number in numbers:
+            z_KD = torch.stack(stored)
+            turned_KD = torch.rand(z_KD.shape, generator=rng) < flipped
+            recalled_KD = recall(store, torch.where(turned_KD, -z_KD, z_KD))
+            yield Load(
+                num_masks=number,
+                fixed=(_updated(store, z_KD) == z_KD).all(1).double().mean().item(),
+                recalled=((recalled_KD * z_KD).mean(1) >= NEAR).double().mean().item(),
+            )
+
+
+def capacity(loads: Iterable[Load], share: float = 0.5) -> int:
+    """The largest number of masks of which at least this share is recalled; 0 if none is."""
+    return max((load.num_masks for load in loads if load.recalled >= share), default=0)
+
+
+def _updated(store: HopfieldStore, z_KD: Tensor) -> Tensor:
+    field_KD = z_KD @ store.psi - z_KD * store.psi.diagonal()
+    return torch.where(field_KD >= 0, 1.0, -1.0)
