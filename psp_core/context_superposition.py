@@ -25,7 +25,7 @@ class ContextSuperposition:
     At alpha_i = 1 / K, contexts whose numbers have mean 0 mix to 1 / sqrt(K) of their size, and the logits shrink with
     them. A mix of full size, sum_i c_i / sqrt(K), was seen to find fewer tasks. Nearly all that is known of the task
     stands in the first layer, which alone sees the task's images: later ones see what the mix has made of them, and
-    their parts of the sum are noise. `first_layer_only` leaves them out.
+    prefer a few tasks whatever the batch. `first_layer_only` leaves their parts of the sum out (docs/log.md).
 
     Args:
         network: with the weights that all tasks share.
