@@ -2,7 +2,7 @@
 
 import contextlib
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -70,6 +70,25 @@ class Settings:
             hint = " (an empty value means no value: quote it if you meant a name)" if value is None else ""
             raise ValueError(f"{key}={value!r} must be a name{hint}; {did_you_mean(value, self.choices[key])}")
         return value
+
+
+def refuse_chosen(config: object, names: Iterable[str], elsewhere: str, remedy: str) -> None:
+    """Refuse settings that are not at their defaults where they mean nothing.
+
+    Args:
+        config: a frozen dataclass whose defaults are its class's attributes.
+        names: the settings.
+        elsewhere: what they do not apply to, such as `method='psp'`.
+        remedy: what to do instead of leaving them out.
+
+    Raises:
+        ValueError: one is not; the message names it, its value, the rule and the remedy.
+    """
+    for name in names:
+        if getattr(config, name) != getattr(type(config), name):
+            raise ValueError(
+                f"{name}={getattr(config, name)!r} does not apply to {elsewhere}; leave it out, or {remedy}."
+            )
 
 
 def _to_int(key: str, value: object) -> int:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from psp_core.contexts import CONTEXTS
 from psp_core.models import MODELS
+from psp_core.settings import refuse_chosen
 from psp_core.supermasks.inference import ALGORITHMS, Algorithm, exhaustive, gradient_descent
 from psp_core.supermasks.objectives import OBJECTIVES, Objective
 
@@ -77,12 +78,8 @@ def check_task_inference(config: "TrialConfig") -> None:
     if config.method == "psp" and (config.superfluous or config.task_inference != GIVEN):
         _check_contexts(config)
     if config.task_inference == GIVEN:
-        for name in INFERENCE_SETTINGS:
-            if getattr(config, name) != getattr(type(config), name):
-                raise ValueError(
-                    f"{name}={getattr(config, name)!r} does not apply to task_inference='given'; leave it out, "
-                    "or have the task inferred, such as by 'entropy-one-shot'."
-                )
+        remedy = "have the task inferred, such as by 'entropy-one-shot'"
+        refuse_chosen(config, INFERENCE_SETTINGS, "task_inference='given'", remedy)
         return
     if config.task_inference.startswith("superfluous") and not config.superfluous:
         raise ValueError(f"task_inference={config.task_inference!r} needs superfluous outputs, such as 90.")

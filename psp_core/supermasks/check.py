@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from psp_core.models import MODELS
+from psp_core.settings import refuse_chosen
 
 if TYPE_CHECKING:
     from psp_core.trial import TrialConfig
@@ -17,12 +18,7 @@ def check_supermasks(config: "TrialConfig") -> None:
         ValueError: the message names settings, values, rule and remedy.
     """
     if config.method != "supsup":
-        for name in SETTINGS:
-            if getattr(config, name) != getattr(type(config), name):
-                raise ValueError(
-                    f"{name}={getattr(config, name)!r} does not apply to method={config.method!r}; leave it out, "
-                    "or use 'supsup'."
-                )
+        refuse_chosen(config, SETTINGS, f"method={config.method!r}", "use 'supsup'")
         return
     if config.context != "none" or config.heads != "shared" or (config.num_cycles > 1 and config.new_mask_eps is None):
         raise ValueError(

@@ -10,6 +10,7 @@ from psp_core.norms import static_batch_norm
 from psp_core.packed_mlp import Layer
 from psp_core.packing import Batch, flat_views
 from psp_core.randomness import generator
+from psp_core.settings import refuse_chosen
 from psp_core.supermasks.hopfield import HopfieldStore
 from psp_core.supermasks.masks import threshold_mask, threshold_score_gradient
 from psp_core.supermasks.recovery import RecoveryConfig, recover
@@ -195,12 +196,7 @@ def check_hopsupsup(config: "TrialConfig") -> None:
         ValueError: the message names settings, values, rule and remedy.
     """
     if config.method != "hopsupsup":
-        for name in SETTINGS:
-            if getattr(config, name) != getattr(type(config), name):
-                raise ValueError(
-                    f"{name}={getattr(config, name)!r} does not apply to method={config.method!r}; leave it out, "
-                    "or use 'hopsupsup'."
-                )
+        refuse_chosen(config, SETTINGS, f"method={config.method!r}", "use 'hopsupsup'")
         return
     if config.context != "none" or config.heads != "shared" or config.num_cycles > 1:
         raise ValueError(
