@@ -58,6 +58,14 @@ def retrieved_products(trial: "TrialConfig") -> int:
     return sum(_real_products(trial))
 
 
+def measuring_products(trial: "TrialConfig") -> int:
+    """Multiplications to measure one test sample; where masks are recovered, also those of a step there and back."""
+    if trial.method != "hopsupsup":
+        return retrieved_products(trial)
+    descents = trial.depth if trial.recovery_order == "layer-by-layer" else 1
+    return retrieved_products(trial) + descents * step_products(trial)
+
+
 def num_tests(trial: "TrialConfig") -> int:
     """Test samples that are measured in all, over tasks and boundaries; of a split stream, about."""
     data = DATASETS[trial.dataset]
@@ -77,6 +85,8 @@ def num_tests(trial: "TrialConfig") -> int:
 
 def _passes(trial: "TrialConfig", index: int) -> int:
     """How often a step multiplies by a layer's weights or for them: forwards, to its inputs, to its weights."""
+    if trial.method == "hopsupsup":  # what is trained is no weights
+        return 1 + (index > 0)
     is_frozen, is_last = trial.freezes_trunk(trial.num_tasks - 1), index == len(trial.layers) - 1
     to_inputs = trial.learned_contexts if is_frozen else index > 0
     to_weights = not is_frozen or (is_last and trial.heads == "per-task")
@@ -110,7 +120,8 @@ def member_bytes(trial: "TrialConfig") -> int:
     Weights, shared and retrieved; gradients; the optimiser's state; contexts; batches, and their images where the
     device does not hold the data set.
     """
-    return _image_bytes(trial) + (_supermask_bytes(trial) if trial.method == "supsup" else _network_bytes(trial))
+    of_method = {"supsup": _supermask_bytes, "hopsupsup": _hopfield_bytes}.get(trial.method, _network_bytes)
+    return _image_bytes(trial) + of_method(trial)
 
 
 def _image_bytes(trial: "TrialConfig") -> int:
@@ -152,6 +163,15 @@ def _supermask_bytes(trial: "TrialConfig") -> int:
     kept = trial.num_tasks if trial.new_mask_eps is not None else int(trial.transfer != "random")
     floats = weights * (6 + state + kept) + 4 * trial.batch_size * num_activations(trial)
     return 4 * floats + trial.num_tasks * weights // 8 + 8 * trial.steps_per_task * trial.batch_size
+
+
+def _hopfield_bytes(trial: "TrialConfig") -> int:
+    """Frozen weights; Hopfield networks, and what storing a mask makes beside the widest; scores and state; batches."""
+    weights = sum(layer.inputs * layer.outputs for layer in trial.layers)
+    widths = [layer.outputs for layer in trial.layers[:-1]]
+    floats = weights + sum(width**2 for width in widths) + 4 * max(widths) ** 2 + 10 * sum(widths)
+    floats += 6 * trial.batch_size * num_activations(trial)
+    return 4 * floats + trial.num_tasks * sum(widths) // 8 + 8 * trial.steps_per_task * trial.batch_size
 
 
 def shared_bytes(trial: "TrialConfig", device: str) -> int:

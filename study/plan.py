@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import Final
 
 from psp_core.cost import (
+    measuring_products,
     member_bytes,
     num_activations,
     num_tests,
-    retrieved_products,
     shared_bytes,
     step_products,
     trunk_size,
@@ -76,7 +76,7 @@ class Pack:
             return _STEP[device] * trial.num_draws + _PRODUCT[device] * trial.num_products
         of_sample = _PRODUCT[device] * step_products(trial) + _ACTIVATION[device] * num_activations(trial)
         of_step = trial.batch_size * of_sample + _PARAM[device] * trunk_size(trial)
-        of_tests = num_tests(trial) * _PRODUCT[device] * retrieved_products(trial)
+        of_tests = num_tests(trial) * _PRODUCT[device] * measuring_products(trial)
         return self.num_steps * _STEP[device] + len(self.trials) * (self.num_steps * of_step + of_tests)
 
     def halves(self) -> "tuple[Pack, Pack]":

@@ -41,6 +41,15 @@ INFERRED = {
     },
 }  # fmt: skip
 
+HOPFIELD = {
+    "hopsupsup, storkey": {"method": "hopsupsup", "context": "none"},
+    "hopsupsup, hebb": {"method": "hopsupsup", "context": "none", "hopfield_rule": "hebb"},
+    "hopsupsup, storkey, layer-by-layer, lr 100, gamma 0.006": {
+        "method": "hopsupsup", "context": "none", "recovery_order": "layer-by-layer", "recovery_lr": 100,
+        "recovery_gamma": 0.006,
+    },
+}  # fmt: skip
+
 
 def variants_store(out: Path, variants: dict[str, dict[str, object]] = VARIANTS, **settings: object) -> Path:
     content = {**small_study().settings, "width": 4, **settings}
@@ -86,6 +95,18 @@ RIVALS = {
 def test_a_label_says_what_trains_the_trunk_and_whether_weights_have_factors_of_rank_one(label: str) -> None:
     settings = asdict(TrialConfig(**RIVALS[label], dataset="digits"))
     assert curve_labels(pd.DataFrame([settings])) == [label]
+
+
+def test_rules_and_recoveries_of_hopsupsup_are_curves_of_one_figure(tmp_path: Path) -> None:
+    out = variants_store(tmp_path / "out", {**HOPFIELD, "none": {"context": "none"}})
+    stored = read_store(str(out))
+    assert set(stored.evals["context"].unique()) == {*HOPFIELD, "none"}
+    assert [suffix for suffix, _ in strata(stored.evals)] == [""]
+    measured = pd.concat(map(pd.read_parquet, (out / "evals").iterdir())).merge(stored.trials, on="trial_id")
+    recovered = measured["method"] == "hopsupsup"
+    assert measured["mask_agreement"].notna().equals(recovered)
+    assert measured.loc[recovered, "mask_agreement"].between(0, 1).all()
+    assert set(measured.loc[recovered, "inferred"]) <= {0.0, 1.0}
 
 
 def rivals_store(out: Path, *variants: dict[str, object]) -> pd.DataFrame:

@@ -4,9 +4,10 @@ import sys
 from typing import Any
 
 import pytest
+import torch
 
 from psp_core.contexts import CONTEXTS
-from psp_core.cost import member_bytes, num_params, num_tests, shared_bytes
+from psp_core.cost import measuring_products, member_bytes, num_params, num_tests, shared_bytes, step_products
 from psp_core.models import mlp
 from psp_core.training import train
 from psp_core.trial import TrialConfig
@@ -21,10 +22,33 @@ def test_parameters_are_counted_as_the_network_has_them(context: str, depth: int
     assert num_params(trial) == sum(p.numel() for p in net.parameters())
 
 
+@pytest.mark.parametrize("keep_labels", [False, True])
+def test_tests_of_a_split_stream_are_counted_about(keep_labels: bool) -> None:
+    split = {"stream": "split", "classes_per_task": 2, "keep_labels": keep_labels}
+    trial = TrialConfig(dataset="digits", width=4, num_tasks=3, steps_per_task=1, **split)
+    assert num_tests(trial) == pytest.approx(int(train([trial])[0].num_samples.sum()), rel=0.1)
+
+
 @pytest.mark.parametrize("settings", [{}, {"eval_tasks": "ends"}, {"eval_samples": 50, "milestones": (2,)}])
 def test_tests_are_counted_as_they_are_made(settings: dict[str, object]) -> None:
     trial = TrialConfig(dataset="digits", width=4, num_tasks=4, steps_per_task=1, **settings)
     assert num_tests(trial) == train([trial])[0].num_samples.sum()
+
+
+@pytest.mark.parametrize("order", ["together", "layer-by-layer"])
+def test_masks_are_trained_and_recovered_in_as_many_products_as_counted(order: str) -> None:
+    """PyTorch's own count of the networks' products; those with Psi are no batched ones."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    settings = {"stream": "split", "classes_per_task": 2, "keep_labels": True, "method": "hopsupsup", "context": "none"}
+    trial = TrialConfig(
+        dataset="digits", width=16, num_tasks=3, steps_per_task=5, batch_size=8, recovery_order=order, **settings
+    )
+    with FlopCounterMode(display=False) as counter:
+        (result,) = train([trial])
+    measured = int(result.num_samples.sum()) * measuring_products(trial)
+    counted = sum(flops for name, flops in counter.get_flop_counts()["Global"].items() if name is torch.ops.aten.bmm)
+    assert counted == 2 * (trial.num_steps * trial.batch_size * step_products(trial) + measured)
 
 
 PEAK = """
@@ -55,6 +79,8 @@ print(1024 * (kilobytes("VmHWM") - before))
         ({"num_tasks": 2, "context": "binary", "width": 2048}, 3),
         ({"num_tasks": 2, "context": "complex", "width": 1024}, 3),
         ({"num_tasks": 100, "context": "none", "width": 1024, "method": "supsup"}, 3),
+        ({"num_tasks": 3, "context": "none", "width": 1024, "method": "hopsupsup"}, 3),
+        ({"num_tasks": 1, "context": "none", "width": 2048, "method": "hopsupsup"}, 1),
     ],
 )
 def test_memory_is_estimated_as_it_is_used(settings: dict[str, Any], members: int) -> None:

@@ -8,7 +8,7 @@ LRS = [0.1, 0.003]
 TORCH = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
-    "adam": lambda params, lr, momentum, weight_decay: torch.optim.Adam(params, lr=lr, weight_decay=weight_decay),
+    "adam": lambda params, lr, momentum, weight_decay=0.0: torch.optim.Adam(params, lr=lr, weight_decay=weight_decay),
 }
 CASES = [
     (name, momenta)

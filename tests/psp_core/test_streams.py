@@ -128,6 +128,14 @@ class TestSplit(StreamContract):
         for task, samples in enumerate(found):
             assert set(labels[samples].tolist()) == set(stream.classes(task).tolist())
 
+    def test_kept_labels_are_the_data_set_s_and_the_network_has_an_output_for_each_class(self) -> None:
+        config = TrialConfig(dataset="digits", stream="split", classes_per_task=2, num_tasks=5, keep_labels=True)
+        stream, labels = Split.for_trial(config), torch.tensor([[4, 5, 5, 4]])
+        assert torch.equal(stream.relabel(labels, stream.describe(2)[None]), labels)
+        assert stream.classes(2).tolist() == [4, 5]
+        assert config.num_outputs == 10
+        assert config.layers[-1].outputs == 10
+
 
 class TestIncremental(StreamContract):
     is_random = False
@@ -149,7 +157,9 @@ class TestIncremental(StreamContract):
     [
         ({"classes_per_task": 2}, "does not apply to stream='permuting'"),
         ({"shuffle_classes": True}, "does not apply to stream='permuting'"),
+        ({"keep_labels": True}, "keep_labels=True: dividing classes does not apply to stream='permuting'"),
         ({"stream": "split"}, "needs classes_per_task"),
+        ({"dataset": "cifar-10-100", "stream": "incremental", "num_tasks": 2, "keep_labels": True}, "keep_labels do"),
         ({"stream": "split", "classes_per_task": 5, "num_tasks": 3}, "need 15 classes; dataset='digits' has 10"),
         ({"stream": "incremental", "num_tasks": 2}, "made of dataset='cifar-10-100'"),
         (

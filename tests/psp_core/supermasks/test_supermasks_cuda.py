@@ -1,9 +1,12 @@
 """The same answers on a CUDA device."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
+from psp_core import load_dataset
 from psp_core.supermasks import (
     ALGORITHMS,
     HopfieldStore,
@@ -16,8 +19,10 @@ from psp_core.supermasks import (
     top_k_mask,
     unpacked,
 )
+from psp_core.training import PackTraining
 from tests.contracts import rng
 from tests.psp_core.supermasks.test_hopfield import SIZE, patterns
+from tests.psp_core.supermasks.test_hopfield_pack import SPLIT
 
 pytestmark = [
     pytest.mark.gpu,
@@ -57,3 +62,17 @@ def test_a_mask_is_recovered() -> None:
     store.append(patterns(1)[0].cuda())
     (mask,) = recover([store], lambda masks, x: x * masks[0], [torch.randn(4, SIZE, device="cuda")] * 5)
     assert torch.equal(mask.cpu(), patterns(1)[0])
+
+
+def test_masks_are_trained_through_a_graph_and_recovered_there() -> None:
+    """As here, but for units whose scores rounding carries over the threshold."""
+    configs = [replace(SPLIT, width=256, seed=seed) for seed in range(2)]
+    here, there = (PackTraining(configs, load_dataset("digits"), torch.device(name)) for name in ("cpu", "cuda"))
+    for training in (here, there):
+        while not training.done:
+            training.train_task()
+    for mine, theirs in zip(here.pack.own, there.pack.own, strict=True):
+        for task in range(SPLIT.num_tasks):
+            masks = zip(mine.mask(task), theirs.mask(task), strict=True)
+            assert all((mask == other.cpu()).float().mean() > 0.9 for mask, other in masks)
+    assert all(result.mask_agreement[-1].isfinite().all() for result in there.results())
