@@ -89,7 +89,7 @@ def test_each_choice_is_what_the_rule_says() -> None:
     training.train_task()
     training.begin_task(1)
     training._step_1.zero_()
-    pack, (x_BI,) = training.pack, training._batch()[0]
+    pack, (x_BI,) = training.pack, training._batch(training._step_1)[0]
     pack._have(0, LEAST_MASKS)
     masks = [pack.stores[0].mask(number) for number in range(LEAST_MASKS)]
     alpha = torch.full((LEAST_MASKS,), 1 / LEAST_MASKS, requires_grad=True)
