@@ -1,4 +1,6 @@
+import re
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib as mpl
@@ -8,11 +10,13 @@ import pytest
 from analysis import compare_plot
 from analysis.compare import Comparison, compare_store
 from analysis.compare_plot import draw_comparisons
+from analysis.labels import curve_labels
 from analysis.published import QUANTITIES, SOURCES, published
 from analysis.store import StoreError
-from psp_core.contexts import CONTEXTS
 from psp_core.schedules import SCHEDULES
+from psp_core.trial import TrialConfig
 from study import cli
+from study.spec import load_study, shipped_studies
 from study.store import TrialStore
 
 mpl.use("Agg")
@@ -379,9 +383,12 @@ def test_an_unknown_format_is_bad_input_before_anything_is_printed(
 
 def test_published_contexts_have_names_that_psp_core_knows() -> None:
     rows = pd.read_csv(Path(compare_plot.__file__).parent / "published.csv")
-    masks = {label for label in rows["context"] if label.startswith("supsup")}
-    assert masks == {f"supsup, {inference} +90" for inference in ("entropy-one-shot", "superfluous-one-shot")}
-    rivals = {"batche", "none, net per task"}  # tests/analysis/test_labels.py has them
-    assert rivals < set(rows["context"])
-    assert set(rows["context"]) - masks - rivals <= set(CONTEXTS)
+    trials = [trial for name in shipped_studies() for trial in load_study(name).trials()]
+    settings = [asdict(trial) | {"method": trial.method_name} for trial in trials if isinstance(trial, TrialConfig)]
+    ours = {re.sub(r"top-k [0-9]+", "top-k", label) for label in curve_labels(pd.DataFrame(settings))}
+    published_labels = {
+        re.sub(r"top-k [0-9]+", "top-k", label) for label in rows["context"]
+    }  # others tried more of them
+    assert published_labels <= ours
+    assert {"batche", "none, net per task", "supsup, top-k", "supsup, entropy-one-shot +90"} < published_labels
     assert set(rows["schedule"]) <= set(SCHEDULES)
