@@ -20,17 +20,20 @@ def draw(measured: Measured) -> Figure:
     Bytes are those of the shared weights, 4 for each number, and of what all these tasks have of their own.
 
     Raises:
-        UnsupportedError: no two curves have several widths, or a stream has cycles.
+        UnsupportedError: no two curves have several widths, their bytes are not known, or a stream has cycles.
     """
     refuse_cycles(measured.evals, "its tasks are trained more than once")
     of_label = measured.evals.groupby("context", observed=True)["width"].nunique()
     if (of_label > 1).sum() < 2:
         raise UnsupportedError("needs several widths of at least two kinds of contexts or masks")
+    columns = ["context_bytes_per_task", "total_bytes", "num_tasks"]
+    if measured.trials.empty or measured.trials[columns].isna().any(axis=1).all():
+        raise UnsupportedError("needs trials whose sizes in bytes are known")
     frame = mean_accuracy(measured.best_lr)
-    sizes = measured.trials.set_index("trial_id")[["context_bytes_per_task", "total_bytes", "num_tasks"]]
+    sizes = measured.trials.set_index("trial_id")[columns].astype(float)
     rows = sizes.loc[frame["trial_id"]].reset_index(drop=True)
     unused = (rows["num_tasks"] - frame["tasks_seen"]) * rows["context_bytes_per_task"]
-    frame = frame.assign(bytes=rows["total_bytes"] - unused)
+    frame = frame.assign(bytes=rows["total_bytes"] - unused).dropna(subset="bytes")
     figure = _panels(frame, _numbers_of_tasks(frame["tasks_seen"]))
     title = "Masks and contexts at equal bytes: weights and what tasks have of their own"
     return finish(figure, title, frame, measured.evals)
