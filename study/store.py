@@ -216,8 +216,9 @@ class TrialStore:
     def write_pack(
         self, pack_id: str, trials: Sequence[Row], evals: Sequence[Row], crosstalk: Sequence[Row] = ()
     ) -> None:
-        """Store a finished pack, its trials last."""
-        tables = [("evals", evals, EVALS), ("trials", trials, TRIALS)]
+        """Store a finished pack, its trials last; errors without the secrets that a library's message may repeat."""
+        shown = [{**row, "error": without_secrets(row.get("error") or "") or None} for row in trials]
+        tables = [("evals", evals, EVALS), ("trials", shown, TRIALS)]
         if crosstalk:
             tables.insert(0, ("crosstalk", crosstalk, CROSSTALK))
         for folder, rows, schema in tables:
