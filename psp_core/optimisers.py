@@ -63,17 +63,23 @@ class Optimiser(ABC):
             self._update = _compiled(type(self))
 
     @torch.no_grad()
-    def step(self) -> None:
-        """Take one step."""
+    def step(self, lr_factor_1: Tensor | None = None) -> None:
+        """Take one step.
+
+        Args:
+            lr_factor_1: what this step's learning rates are multiplied by, (1,) on the parameters' device; None for 1.
+        """
         self.num_steps += 1
         if self.weight_decay:
             self.gradients.add_(self.parameters, alpha=self.weight_decay)
         if self._fused:
+            factor = 1.0 if lr_factor_1 is None else lr_factor_1.item()  # on a CPU, where nobody waits for it
             for e, (p, g, state, lr) in enumerate(self._members):
                 if e not in self._frozen:
-                    self.fused_update(p, g, state, self.num_steps, lr)
+                    self.fused_update(p, g, state, self.num_steps, lr * factor)
         else:
-            self._update(self.parameters, self.gradients, self.state, self.num_steps, self._lr_E1, self._momentum_E1)
+            lr_E1 = self._lr_E1 if lr_factor_1 is None else self._lr_E1 * lr_factor_1.to(self._lr_E1.dtype)
+            self._update(self.parameters, self.gradients, self.state, self.num_steps, lr_E1, self._momentum_E1)
 
     @torch.no_grad()
     def restart(self, members: Collection[int]) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import Repeater, arithmetic
 from psp_core.evaluation import evaluate, evaluate_inferred, recover_masks, task_samples
+from psp_core.lr_schedules import lr_factors
 from psp_core.methods import METHODS
 from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.randomness import generator
@@ -116,6 +117,8 @@ class PackTraining:
         self._labels_N = self.dataset.train_labels
         self._losses_SE = torch.zeros(size[:2], device=device)
         self._descriptions_SE = self._describe(0)
+        factors_S = lr_factors(self.config)
+        self._lr_factors_S = None if factors_S is None else factors_S.to(device)
         self._repeater = Repeater(device)
 
     @property
@@ -254,8 +257,9 @@ class PackTraining:
 
     def _step(self) -> None:
         loss_E = self.pack.gradients(*self._batch(self._step_1))
+        factor_1 = None if self._lr_factors_S is None else self._lr_factors_S.index_select(0, self._step_1)
         for optimiser in self.optimisers[1 if self.pack.is_frozen else 0 :]:
-            optimiser.step()
+            optimiser.step(factor_1)
         self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
         self._step_1 += 1
 

@@ -8,6 +8,7 @@ from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
 from psp_core.layers import check_output_contexts
+from psp_core.lr_schedules import LR_SCHEDULES, check_lr_schedule
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
 from psp_core.norms import NORMS
 from psp_core.optimisers import OPTIMISERS
@@ -85,6 +86,11 @@ class TrialConfig:
             of what belongs to it.
         lr: learning rate.
         later_lr: of the tasks that do not train the trunk, where task 0 does; None for `lr`.
+        lr_schedule: how the learning rate changes in the course of each task: `constant`; `cosine`, down to 0; or
+            `multistep`, times `lr_decay` after every `lr_decay_steps` steps. See `psp_core.lr_schedules`.
+        warmup_steps: of each task, in which the learning rate first rises to its full size, by equal steps.
+        lr_decay_steps: of `multistep`, the steps between two decays, counted from the end of the warm-up.
+        lr_decay: of `multistep`, the factor.
         momentum: of SGD or RMSprop; Adam has none.
         weight_decay: d; the gradient of whatever is trained has d times its value added.
         batch_size: B, samples for each step.
@@ -144,6 +150,10 @@ class TrialConfig:
     optimiser: str = "rmsprop"
     lr: float = 1e-4
     later_lr: float | None = None
+    lr_schedule: str = "constant"
+    warmup_steps: int = 0
+    lr_decay_steps: int | None = None
+    lr_decay: float = 0.1
     momentum: float = 0.0
     weight_decay: float = 0.0
     batch_size: int = 128
@@ -167,6 +177,7 @@ class TrialConfig:
         self._check_model()
         self._check_contexts()
         check_trunk(self)
+        check_lr_schedule(self)
         check_task_inference(self)
         num_test = DATASETS[self.dataset].num_test
         if self.eval_samples is not None and self.eval_samples > num_test:
@@ -357,6 +368,7 @@ TRIAL_SETTINGS: Final = Settings(
         "schedule": SCHEDULES,
         "context": CONTEXTS,
         "optimiser": OPTIMISERS,
+        "lr_schedule": LR_SCHEDULES,
         "eval_tasks": dict.fromkeys(("all", "ends", "first")),
         "precision": PRECISIONS,
     },
@@ -373,6 +385,8 @@ TRIAL_SETTINGS: Final = Settings(
         "contexts_per_task": 1,
         "batch_size": 1,
         "steps_per_task": 1,
+        "warmup_steps": 0,
+        "lr_decay_steps": 1,
         "eval_samples": 1,
         "seed": 0,
     },
@@ -382,6 +396,7 @@ TRIAL_SETTINGS: Final = Settings(
         "inference_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number."),
         "lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 1e-4."),
         "later_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number, such as 0.01."),
+        "lr_decay": (lambda value: 0 < value < 1, "must lie in (0, 1), such as 0.1."),
         "weight_decay": (lambda value: 0 <= value < math.inf, "must be 0 or a positive, finite number."),
         "recovery_lr": (lambda value: 0 < value < math.inf, "must be a positive, finite number; the paper's is 500."),
         "recovery_gamma": (lambda value: 0 <= value < math.inf, "must be 0 or positive; the paper's is 1.5e-3."),

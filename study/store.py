@@ -60,6 +60,10 @@ TRIALS: Final = pa.schema(
         ("num_tasks", pa.int32()),
         ("lr", pa.float64()),
         ("later_lr", pa.float64()),  # null: lr
+        ("lr_schedule", pa.string()),
+        ("warmup_steps", pa.int32()),
+        ("lr_decay_steps", pa.int32()),  # null but for multistep
+        ("lr_decay", pa.float64()),
         ("seed", pa.int64()),
         ("steps_per_task", pa.int32()),
         ("batch_size", pa.int32()),

@@ -1,0 +1,128 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+from psp_core import TrialConfig, load_dataset
+from psp_core.contexts import CONTEXTS
+from psp_core.lr_schedules import lr_factors
+from psp_core.models import mlp
+from psp_core.optimisers import OPTIMISERS
+from psp_core.streams import Permuting
+from psp_core.training import PackTraining, _batch_order
+from tests.contracts import rng
+from tests.psp_core.test_optimisers import TORCH, as_it_comes, by_expression
+
+STEPS = 12
+DIGITS = TrialConfig(
+    dataset="digits", width=8, num_tasks=2, steps_per_task=STEPS, batch_size=16, lr=0.1, optimiser="sgd"
+)
+SCHEDULES = {
+    "cosine": {"lr_schedule": "cosine"},
+    "cosine after a warm-up": {"lr_schedule": "cosine", "warmup_steps": 4},
+    "warm-up": {"warmup_steps": 5},
+    "multistep": {"lr_schedule": "multistep", "lr_decay_steps": 5, "lr_decay": 0.3},
+    "multistep after a warm-up": {"lr_schedule": "multistep", "lr_decay_steps": 3, "warmup_steps": 2},
+}
+
+
+def torchs(optimiser: torch.optim.Optimizer, config: TrialConfig) -> lr_scheduler.LRScheduler:
+    """The same schedule of torch's."""
+    warm, after = config.warmup_steps, config.steps_per_task - config.warmup_steps
+    schedule = {
+        "constant": lambda: lr_scheduler.ConstantLR(optimiser, factor=1.0),
+        "cosine": lambda: lr_scheduler.CosineAnnealingLR(optimiser, T_max=after),
+        "multistep": lambda: lr_scheduler.MultiStepLR(
+            optimiser, list(range(config.lr_decay_steps, after, config.lr_decay_steps)), gamma=config.lr_decay
+        ),
+    }[config.lr_schedule]()
+    if not warm:
+        return schedule
+    rise = lr_scheduler.LinearLR(optimiser, start_factor=1 / warm, total_iters=warm - 1)
+    return lr_scheduler.SequentialLR(optimiser, [rise, schedule], milestones=[warm])
+
+
+@pytest.mark.parametrize("change", [as_it_comes, by_expression])
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.filterwarnings("ignore:.*deprecated.*")  # SequentialLR's own way to call its parts
+def test_every_member_takes_the_steps_of_torchs_schedule(name: str, optimiser: str, change: object) -> None:
+    config = replace(DIGITS, optimiser=optimiser, **SCHEDULES[name])
+    lrs = [0.1, 0.003]
+    parameters = torch.randn(2, 50, generator=rng(), dtype=torch.float64)
+    alone = [nn.Parameter(row.clone()) for row in parameters]
+    gradients = torch.zeros_like(parameters)
+    ours, factors_S = OPTIMISERS[optimiser](parameters, gradients, lrs, [0.0, 0.0]), lr_factors(config)
+    change(ours)
+    theirs = [TORCH[optimiser]([p], lr=lr, momentum=0.0) for p, lr in zip(alone, lrs, strict=True)]
+    schedules = [torchs(of_member, config) for of_member in theirs]
+    for step in range(STEPS):
+        gradients.copy_(torch.randn(2, 50, generator=rng(step), dtype=torch.float64))
+        for parameter, of_member, schedule, gradient in zip(alone, theirs, schedules, gradients, strict=True):
+            assert of_member.param_groups[0]["lr"] > 0
+            parameter.grad = gradient.clone()
+            of_member.step()
+            schedule.step()
+        ours.step(factors_S[step : step + 1])
+        torch.testing.assert_close(parameters, torch.stack(alone).detach(), atol=1e-12, rtol=1e-12)
+
+
+def test_a_task_trains_as_a_plain_loop_whose_schedule_starts_again_with_each_task() -> None:
+    config = replace(DIGITS, lr_schedule="cosine", warmup_steps=3)
+    data = load_dataset("digits")
+    model = mlp(8, 2, CONTEXTS["binary"], in_features=64, out_features=10, num_tasks=2, seed=0)
+    optimiser, stream = torch.optim.SGD(model.parameters(), lr=config.lr), Permuting(64, 0)
+    lrs = config.lr * lr_factors(config)
+    for task in range(2):
+        for lr, samples in zip(lrs.tolist(), _batch_order(config, len(data.train_labels), task), strict=True):
+            optimiser.param_groups[0]["lr"] = lr
+            x = data.normalise(data.train_images[samples][:, stream.describe(task)])
+            optimiser.zero_grad()
+            nn.functional.cross_entropy(model(x, task=task), data.train_labels[samples]).backward()
+            optimiser.step()
+    training = PackTraining([config, replace(config, seed=1)], data, torch.device("cpu"))
+    for _ in range(2):
+        training.train_task()
+    for name, expected in model.named_parameters():
+        torch.testing.assert_close(training.pack.parameters[name][0], expected.detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_what_belongs_to_a_task_has_the_schedule_too() -> None:
+    """The scores of masks: at factors of next to nothing they stay as they were drawn."""
+    config = replace(DIGITS, method="supsup", context="none", lr_schedule="multistep", lr_decay_steps=1, lr_decay=1e-9)
+    training = PackTraining([config], load_dataset("digits"), torch.device("cpu"))
+    training.begin_task(0)
+    training.pack.begin(0)
+    training._step_1.zero_()
+    scores = [training.pack.flat_learned.clone()]
+    for _ in range(STEPS):
+        training._step()
+        scores.append(training.pack.flat_learned.clone())
+    assert not torch.equal(scores[1], scores[0])
+    torch.testing.assert_close(scores[-1], scores[1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"warmup_steps": 12}, "warmup_steps=12 must be below steps_per_task=12"),
+        ({"lr_schedule": "multistep"}, "lr_decay_steps=None: lr_schedule='multistep' needs it"),
+        ({"lr_schedule": "multistep", "lr_decay_steps": 6, "warmup_steps": 6}, "below the 6 steps"),
+        ({"lr_decay_steps": 6}, "lr_decay_steps=6 does not apply to lr_schedule='constant'"),
+        ({"lr_schedule": "cosine", "lr_decay": 0.5}, "lr_decay=0.5 does not apply to lr_schedule='cosine'"),
+        ({"lr_schedule": "multistep", "lr_decay_steps": 6, "lr_decay": 1}, r"lr_decay=1.0 must lie in \(0, 1\)"),
+        ({"lr_schedule": "cosin"}, "did you mean 'cosine'"),
+        (
+            {
+                "method": "supsup", "context": "none", "task_inference": "entropy-one-shot", "shared_labels": True,
+                "new_mask_eps": 0.1, "steps_per_decision": 6, "warmup_steps": 2,
+            },
+            "warmup_steps=2 does not apply to new_mask_eps",
+        ),
+    ],
+)  # fmt: skip
+def test_schedules_without_room_and_idle_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(DIGITS, **settings)
