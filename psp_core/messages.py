@@ -29,3 +29,8 @@ def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
 def one_line(error: object) -> str:
     """An error's message without its line breaks."""
     return " ".join(str(error).split())
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and what is counted, such as `1 trial` or `1,200 trials`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
