@@ -1,5 +1,6 @@
 """(d) What the engine costs: wall time of a study over its training seconds, spread over the workers."""
 
+import io
 import tempfile
 from collections.abc import Iterator
 from importlib.util import find_spec
@@ -17,10 +18,10 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     """200 trials on digits; the ratio is 1 where the engine costs nothing and no worker waits."""
     if find_spec("ray") is None:
         return
-    from rich.console import Console
 
     from study.plan import make_packs
     from study.progress import Display, Tally
+    from study.screen import Screen
     from study.store import TrialStore
     from study.tune import Engine
     from study.worker import Job
@@ -37,7 +38,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
         store = TrialStore(str(Path(folder) / "store"))
         tally = Tally(packs, [], engine.workers.device)
         jobs = [Job(study="bench", pack=pack, store=store.uri) for pack in packs]
-        engine.run(jobs, {"digits": load_dataset("digits")}, Display(Console(quiet=True), tally), Limits())
+        engine.run(jobs, {"digits": load_dataset("digits")}, Display(Screen(io.StringIO()), tally), Limits())
         wall = tally.since_first_pack()  # when its worker is up
         training = pd.read_parquet(Path(folder) / "store" / "trials")["seconds"].sum()
     even = training / engine.workers.count

@@ -1,5 +1,6 @@
 """(b) Trials per hour: packed, one at a time, and through a straightforward loop; with Ray and without."""
 
+import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
@@ -61,9 +62,9 @@ def _with_ray(*, quick: bool) -> Row | None:
     """The same trials through the whole engine, on all workers of this machine, Ray's start left out."""
     if find_spec("ray") is None:
         return None
-    from rich.console import Console
 
     from study.progress import Display, Tally
+    from study.screen import Screen
     from study.store import TrialStore
     from study.tune import Engine
     from study.worker import Job
@@ -82,7 +83,7 @@ def _with_ray(*, quick: bool) -> Row | None:
             store = TrialStore(str(Path(folder) / way))
             jobs = [Job(study="bench", pack=pack, store=store.uri) for pack in packs]
             tally = Tally(packs, [])
-            engine.run(jobs, datasets, Display(Console(quiet=True), tally), Limits())
+            engine.run(jobs, datasets, Display(Screen(io.StringIO()), tally), Limits())
             row[way] = 3600 * len(trials) / tally.since_first_pack()
         row["planned"] = len(planned[0].trials)
     del row["warm-up"]

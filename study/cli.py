@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from psp_core.messages import plural
 from study.redact import without_secrets
 
 if TYPE_CHECKING:
@@ -102,10 +102,11 @@ def run(
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds of training between checkpoints.")] = 10,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
-    from study.run import RunOptions, run_study, say
+    from study.run import RunOptions, run_study
+    from study.screen import Screen
     from study.spec import StudyError
 
-    console = Console()
+    screen = Screen()
     spec, store = _open(study, out, assignments, small)
     options = RunOptions(
         data=data,
@@ -120,9 +121,9 @@ def run(
     )
     again = f"Go on with the same command: psp {without_secrets(shlex.join(sys.argv[1:]))}"
     try:
-        failed = run_study(spec, store, console, options)
+        failed = run_study(spec, store, screen, options)
     except KeyboardInterrupt:
-        say(console, f"Stopped; finished trials are kept. {again}")
+        screen.say(f"Stopped; finished trials are kept. {again}")
         raise typer.Exit(INTERRUPTED) from None
     except ConnectionError as error:
         raise StudyError(
@@ -130,8 +131,10 @@ def run(
             "A cluster with token authentication needs RAY_AUTH_MODE=token and its token here too."
         ) from None
     if failed:
-        say(console, f"{failed} trials have no result; see why: psp status {store.out}. {again}")
-    say(console, f"Results: {store.out}   Draw them: psp plot {store.out}")
+        screen.say(
+            f"{plural(failed, 'trial')} without a result; see why: psp status {shlex.quote(store.out)}   {again}"
+        )
+    screen.say(f"Results: {store.out}   Draw them: psp plot {shlex.quote(store.out)}")
     raise typer.Exit(1 if failed else 0)
 
 
@@ -147,7 +150,7 @@ def status(out: Out) -> None:
     if spec is None:
         raise StudyError(f"out={out!r} is no trial store: it has no study.yaml. Make one with psp run.")
     now = standing(spec, store)
-    typer.echo(_status_text(spec, store, now))
+    typer.echo(without_secrets(_status_text(spec, store, now)))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
     raise typer.Exit(1 if now.count("failed") else 0)
@@ -206,7 +209,7 @@ def main() -> None:
         if not isinstance(error, StudyError | StoreError | StorageError):
             raise
         text = without_secrets(f"error: {error}")
-        Console(stderr=True).print(text, markup=False, highlight=False, soft_wrap=True)
+        typer.echo(text, err=True)
         sys.exit(BAD_INPUT)
 
 
@@ -221,8 +224,9 @@ def _open(study: str, out: str | None, assignments: list[str] | None, small: boo
 
 def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
     from psp_core.devices import compiler_missing
-    from study.plan import duration
-    from study.progress import clock, describe
+    from study.plan import START_SECONDS, duration
+    from study.progress import describe
+    from study.screen import words
 
     sizes = sorted({len(pack.trials) for pack in packs})
     by_member = sorted(packs, key=lambda pack: pack.member_bytes)
@@ -236,7 +240,8 @@ def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
         f"  packs    {len(packs)} of {f'{sizes[0]}..{sizes[-1]}' if len(sizes) > 1 else sizes[0]} trials",
         f"  steps    {sum(n * e for n, e in steps):,} of a trial, {sum(n for n, _ in steps):,} of a pack",
         f"  memory   a trial from {small} to {large}; a pack up to {_mebibytes(most)}",
-        f"  time     about {clock(duration(packs, workers))} here; good to a factor of two",
+        f"  time     about {words(START_SECONDS + duration(packs, workers))} here, {START_SECONDS} s of them to start; "
+        "good to a factor of two",
     ]
     if most > workers.memory:
         lines.append("  note     more memory than a worker has: fewer workers or a larger machine may be needed")

@@ -33,6 +33,7 @@ pack saves there is Python's part of a step; beyond this, members only push each
 caches (docs/performance.md)."""
 MEMORY_USED: Final = 0.8  # of a worker's: the rest is PyTorch's own, and what an estimate misses
 
+START_SECONDS: Final = 15  # until the first pack trains: importing torch, Ray, and a worker that imports torch
 # Seconds, measured on one core of the machine in docs/performance.md; of a GPU only guessed so far.
 _STEP: Final = {"cpu": 1.0e-4, "cuda": 1.5e-4}  # whatever the pack's size
 _PRODUCT: Final = {"cpu": 2.4e-11, "cuda": 4e-14}

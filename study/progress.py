@@ -1,14 +1,19 @@
-"""What the user sees while a study runs: a live line on a terminal, one line per event elsewhere."""
+"""What the user sees while a study runs: a line for each pack that ends, and on a terminal how far the study is."""
 
 import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
+from psp_core.messages import plural
 from study.plan import Pack
+from study.screen import Screen, clock
 from study.spec import Trial
 
 
@@ -22,19 +27,23 @@ class Tally:
         packs: all packs of this run.
         axes: the settings that tell its trials apart.
         device: where they run, `cpu` or `cuda`.
+        start: when the run began, by `time.monotonic`; now by default.
     """
 
-    def __init__(self, packs: Sequence[Pack], axes: Sequence[str], device: str = "cpu") -> None:
+    def __init__(
+        self, packs: Sequence[Pack], axes: Sequence[str], device: str = "cpu", start: float | None = None
+    ) -> None:
         """Nothing has happened yet."""
         self.axes = axes
         self.total = sum(len(pack.trials) for pack in packs)
         self.cost = {pack.id: pack.seconds(device) for pack in packs}
+        self.trials = {pack.id: len(pack.trials) for pack in packs}
         self.total_cost = sum(self.cost.values())
         self.cost_done: dict[str, float] = {}
         self.running: dict[str, int] = {}
         self.done = self.failed = self.diverged = 0
         self.best: tuple[float, str] | None = None
-        self.start = time.monotonic()
+        self.start = time.monotonic() if start is None else start
         self.first_pack: float | None = None
 
     def started(self, pack: Pack) -> None:
@@ -77,56 +86,73 @@ class Tally:
         """Seconds since the start."""
         return time.monotonic() - self.start
 
-    def summary(self) -> str:
-        """One line: counts, throughput, time left, best so far."""
+    def eta_clock(self) -> str:
+        """The time until the end as a clock shows it."""
         eta = self.eta()
+        return clock(eta) if eta is not None else "--:--"
+
+    def rate(self) -> str:
+        """Trials a minute, parts of trials counted as such; dashes before anything is done."""
+        trained = sum(self.trials[pack] * done / self.cost[pack] for pack, done in self.cost_done.items())
+        return f"{60 * trained / self.since_first_pack():.1f}" if trained and self.since_first_pack() else "--"
+
+    def best_text(self) -> str:
+        """The best trial's accuracy, and what it is."""
+        assert self.best
+        return f"{self.best[0]:.3f} ({self.best[1]})"
+
+    def headline(self) -> str:
+        """How far, since when, for how long yet: what stands beside the bar, in 48 columns."""
+        share = sum(self.cost_done.values()) / self.total_cost if self.total_cost else 0.0
+        begun = f"ETA {self.eta_clock()}" if self.first_pack else "starting workers"
+        return f"{share:4.0%} · {clock(self.elapsed())} · {begun}"
+
+    def counts(self) -> str:
+        """How many trials are what, and how many a minute."""
         parts = [
-            f"{self.done} done",
+            f"{self.done + self.failed} of {plural(self.total, 'trial')}",
             f"{sum(self.running.values())} running",
             f"{self.failed} failed",
             *([f"{self.diverged} diverged"] if self.diverged else []),
-            f"{60 * self.done / max(self.elapsed(), 1e-9):.1f} trials/min",
-            f"ETA {clock(eta) if eta is not None else '--:--'}",
-            *([f"best {self.best[0]:.3f} ({self.best[1]})"] if self.best else []),
+            f"{self.rate()} trials/min",
         ]
         return " · ".join(parts)
 
 
 class Display:
-    """Shows a tally; a context manager.
+    """Shows a tally: a line for each pack that ends, and on a terminal three live lines below; a context manager.
 
     Args:
-        console: where to; a terminal gets a live line, anything else a line per finished pack.
+        screen: where to.
         tally: what to show.
     """
 
-    def __init__(self, console: Console, tally: Tally) -> None:
+    def __init__(self, screen: Screen, tally: Tally) -> None:
         """Show nothing yet."""
-        self.console = console
+        self.screen = screen
         self.tally = tally
-        text = "{task.percentage:3.0f}% of {task.fields[trials]} trials · {task.description}"
-        columns = (BarColumn(30), TextColumn(text))
-        self.live = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.bar = self.live.add_task("starting Ray", total=tally.total_cost, trials=tally.total)
+        self.live = Live(get_renderable=self._lines, console=screen, transient=True) if screen.is_live else None
 
     def __enter__(self) -> "Display":
         """Begin."""
-        self.live.start()
+        if self.live:
+            self.live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End; the live line goes."""
-        self.live.stop()
+        """End; the live lines go, what is above them stays, and the best."""
+        if self.live:
+            self.live.stop()
+        if self.tally.best:
+            self.screen.say(f"best {self.tally.best_text()}")
 
     def started(self, pack: Pack) -> None:
         """A pack begins."""
         self.tally.started(pack)
-        self._refresh()
 
     def progressed(self, pack: Pack, result: Mapping[str, Any]) -> None:
         """A pack has trained one more task, or has ended."""
         self.tally.progressed(pack, result)
-        self._refresh()
         if result["done"]:
             measured = f"accuracy {result['accuracy']:.3f}" if math.isfinite(result["accuracy"]) else "done"
             self._event(pack, "failed" if result["failed"] else measured)
@@ -134,24 +160,24 @@ class Display:
     def lost(self, pack: Pack) -> None:
         """Ray gave up on a pack."""
         self.tally.lost(pack)
-        self._refresh()
         self._event(pack, "failed: Ray gave up on it")
 
-    def _refresh(self) -> None:
-        done = sum(self.tally.cost_done.values())
-        self.live.update(self.bar, completed=done, description=self.tally.summary())
+    def _lines(self) -> Group:
+        """The live lines, each cut to the terminal's width: how far, the counts, the best so far."""
+        tally = self.tally
+        bar = ProgressBar(total=tally.total_cost, completed=sum(tally.cost_done.values()), width=30)
+        head = Table.grid(padding=(0, 1))
+        head.add_row(bar, Text(tally.headline()))
+        texts = [tally.counts(), *([f"best {tally.best_text()}"] if tally.best else [])]
+        return Group(head, *(Text(text, no_wrap=True, overflow="ellipsis") for text in texts))
 
     def _event(self, pack: Pack, outcome: str) -> None:
-        if self.console.is_terminal:
-            return
         tally = self.tally
-        eta = tally.eta()
-        self.console.print(
+        of_trials = plural(len(pack.trials), "trial")
+        eta = "" if self.live else f"; ETA {tally.eta_clock()}"  # which the live lines show
+        self.screen.say(
             f"[{tally.done + tally.failed}/{tally.total}] {clock(tally.elapsed())} {tally.label(pack)}: "
-            f"{len(pack.trials)} trials, {outcome}; ETA {clock(eta) if eta is not None else '--:--'}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
+            f"{of_trials}, {outcome}{eta}"
         )
 
 
@@ -160,10 +186,3 @@ def describe(trials: Sequence[Trial], axes: Sequence[str]) -> str:
     values = {axis: list(dict.fromkeys(getattr(trial, axis) for trial in trials)) for axis in axes}
     named = [f"{axis}={','.join(map(str, chosen))}" for axis, chosen in values.items()]
     return " ".join(named) or f"context={trials[0].context}"
-
-
-def clock(seconds: float) -> str:
-    """A duration as m:ss or h:mm:ss."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

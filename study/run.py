@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-
 from psp_core.datasets import Dataset, load_dataset
+from psp_core.messages import plural
 from study import __version__
 from study.lease import FILE as LEASE_FILE
 from study.lease import Lease
 from study.plan import Pack, make_packs, merge, trial_id, without
-from study.progress import Display, Tally, clock
+from study.progress import Display, Tally
+from study.screen import Screen, clock
 from study.spec import StudyError, StudySpec, Trial
 from study.store import Finished, TrialStore
 from study.worker import Job
@@ -85,7 +85,7 @@ class RunOptions:
     checkpoint_seconds: float = Job.checkpoint_seconds
 
 
-def run_study(spec: StudySpec, store: TrialStore, console: Console, options: RunOptions) -> int:
+def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOptions) -> int:
     """Train what is planned and not yet in the store.
 
     Returns:
@@ -102,14 +102,15 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
     done = before.done()
     num_trials = sum(trial_id(trial) not in done for trial in before.trials)
-    say(console, f"{spec.name}: {len(before.trials)} trials planned, {len(before.trials) - num_trials} done already.")
+    planned = plural(len(before.trials), "trial")
+    screen.say(f"{spec.name}: {planned} planned, {len(before.trials) - num_trials} done already.")
     if not num_trials:
         return 0
     datasets = _datasets(spec, options.data)
     start = time.monotonic()
     with Lease(store.files) as lease:
         store.claim(spec, provenance())
-        packs = _train(spec, store, console, options, datasets, lease)
+        packs = _train(spec, store, screen, options, datasets, lease, start)
         after = standing(spec, store)
         # Again, now that nobody writes: what a storage took its time for may have come after its pack's end.
         store.tidy({pack.id for pack in without(packs, after.done())})
@@ -118,8 +119,7 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
     if after.damaged:
         raise StudyError(" ".join(after.damaged))
     missing = after.count(None)
-    say(
-        console,
+    screen.say(
         f"Ended after {clock(time.monotonic() - start)}. Of {len(after.trials)} planned: {after.count('ok')} ok, "
         f"{after.count('diverged')} diverged, {after.count('failed')} failed"
         + (f", {missing} not trained." if missing else "."),
@@ -130,16 +130,17 @@ def run_study(spec: StudySpec, store: TrialStore, console: Console, options: Run
 def _train(
     spec: StudySpec,
     store: TrialStore,
-    console: Console,
+    screen: Screen,
     options: RunOptions,
     datasets: dict[str, Dataset],
     lease: Lease,
+    start: float,
 ) -> list[Pack]:
     """Train what is left to do; the packs that this was."""
     from study.tune import Engine  # imports Ray, which takes seconds: only where there is work for it
 
     with contextlib.ExitStack() as running:
-        with console.status("starting Ray"):
+        with screen.waiting("starting Ray"):
             engine = running.enter_context(Engine(options.address, options.packs_per_gpu, options.gpus))
             lease.confirm()
             _check_shared(store, engine, lease)
@@ -157,7 +158,8 @@ def _train(
             )
             for pack in packs
         ]
-        display = running.enter_context(Display(console, Tally(packs, spec.varying, engine.workers.device)))
+        tally = Tally(packs, spec.varying, engine.workers.device, start)
+        display = running.enter_context(Display(screen, tally))
         limits = Limits(
             threads=engine.workers.threads(len(planned)),
             max_concurrent=options.max_concurrent,
@@ -202,8 +204,3 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-
-
-def say(console: Console, text: str) -> None:
-    """One plain line."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

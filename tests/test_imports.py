@@ -38,10 +38,20 @@ def test_imports_run_one_way(package: str) -> None:
     [
         ("analysis.plot, analysis.compare", "torch ray psp_core"),
         ("study.cli", "torch ray pandas seaborn matplotlib"),
-        ("psp_core", "ray pandas seaborn torchvision sklearn"),
+        ("psp_core, psp_core.messages", "torch"),
+        ("psp_core.training", "ray pandas seaborn torchvision sklearn"),
     ],
 )
 def test_what_is_slow_to_import_is_not_imported(module: str, absent: str) -> None:
     code = f"import sys, {module}; print(*[name for name in {absent.split()!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == []
+
+
+def test_public_names_are_there_though_they_are_imported_late() -> None:
+    import psp_core
+
+    for name in psp_core.__all__:
+        assert getattr(psp_core, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        psp_core.nothing  # noqa: B018

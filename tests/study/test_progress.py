@@ -1,10 +1,10 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from study.plan import Pack, make_packs, merge
-from study.progress import Display, Tally, clock
+from study.progress import Display, Tally
+from study.screen import Screen
 from tests.conftest import small_study
 
 
@@ -22,7 +22,7 @@ def test_a_tally_counts_and_keeps_the_best() -> None:
     assert tally.eta() is None
     for pack in (first, second, third):
         tally.started(pack)
-    assert "6 running" in tally.summary()
+    assert "6 running" in tally.counts()
     tally.progressed(first, ended(0.5))
     tally.progressed(second, ended(0.75))
     tally.lost(third)
@@ -37,7 +37,7 @@ def test_a_pack_that_diverged_is_never_the_best() -> None:
     tally = Tally(packs(), ["context"])
     tally.progressed(first, {**ended(float("nan")), "diverged": 2})
     assert tally.best is None
-    assert "2 diverged" in tally.summary()
+    assert "2 diverged" in tally.counts()
     tally.progressed(second, ended(0.5))
     assert tally.best is not None
 
@@ -53,33 +53,75 @@ def test_time_left_is_weighed_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tally.eta() == pytest.approx(10 * (1 / share - 1))
 
 
-def test_without_a_terminal_each_pack_is_one_clean_line() -> None:
-    out = io.StringIO()
-    console = Console(file=out, force_terminal=False)
+def test_trials_a_minute_count_what_is_half_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("study.progress.time.monotonic", lambda: now[0])
+    tally = Tally(packs(), [], start=40.0)
+    assert tally.rate() == "--"
+    assert "starting workers" in tally.headline()
+    tally.started(packs()[0])
+    now[0] += 30
+    tally.progressed(packs()[0], {**ended(), "done": False, "fraction": 0.5})
+    assert tally.rate() == "2.0"  # one trial's worth of two in half a minute
+    assert "1:30" in tally.headline()  # since the run began, as its last line says
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(file: io.StringIO, monkeypatch: pytest.MonkeyPatch, **environment: str) -> str:
+    """What a run of four packs writes there, in 80 columns."""
+    for name, value in {"TERM": "xterm", **environment}.items():
+        monkeypatch.setenv(name, value)
     tally = Tally(packs(), ["context", "width"])
-    with Display(console, tally) as display:
+    with Display(Screen(file, width=80), tally) as display:
         for pack in packs():
             display.started(pack)
             display.progressed(pack, {**ended(), "done": False, "fraction": 1 / 3})
             display.progressed(pack, ended())
-    lines = out.getvalue().splitlines()
+            if display.live:
+                display.live.refresh()
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("environment", [{}, {"FORCE_COLOR": "1"}, {"TTY_COMPATIBLE": "1"}])
+def test_without_a_terminal_each_pack_is_one_clean_line(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    text = shown(io.StringIO(), monkeypatch, **environment)
+    *lines, best = text.splitlines()
     assert len(lines) == len(packs())
-    assert "\x1b" not in out.getvalue()
+    assert "\x1b" not in text
     assert lines[-1].startswith("[8/8] 0:00 ")
     assert lines[-1].endswith("2 trials, accuracy 0.500; ETA 0:00")
+    assert best.startswith("best 0.500 (context=")
 
 
-def test_on_a_terminal_a_live_line_shows_counts_and_eta() -> None:
-    out = io.StringIO()
-    with Display(Console(file=out, force_terminal=True, width=200), Tally(packs(), ["context", "width"])) as display:
-        display.started(packs()[0])
-        display.progressed(packs()[0], ended())
-        display.live.refresh()
-    assert "2 done" in out.getvalue()
-    assert "ETA" in out.getvalue()
-    assert "best 0.500" in out.getvalue()
+def test_a_terminal_shows_no_less_than_a_pipe_and_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(Terminal(), monkeypatch)
+    for part in ("0:00 context=binary width=8: 2 trials, accuracy 0.500", "8 of 8 trials", "ETA 0:00", "trials/min"):
+        assert part in text
+    assert "best 0.500 (context=" in text.rsplit("\x1b", 1)[-1]  # below what is cleared
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (61.4, "1:01"), (3661, "1:01:01")])
-def test_durations_read_as_clocks(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = shown(Terminal(), monkeypatch, TERM="dumb")
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == len(packs()) + 1
+
+
+def test_live_lines_fit_eighty_columns() -> None:
+    axes = ["context", "width", "lr", "num_tasks", "steps_per_task", "optimiser", "batch_size"]
+    out = Terminal()
+    screen = Screen(out, width=80)
+    display = Display(screen, Tally(packs(), axes))
+    display.tally.started(packs()[0])
+    display.tally.progressed(packs()[0], ended())
+    lines = screen.render_lines(display._lines(), pad=False)
+    text = ["".join(segment.text for segment in line) for line in lines]
+    assert [len(line) <= 80 for line in text] == [True] * 3
+    assert "ETA" in text[0]
+    assert "0 failed" in text[1]
+    assert text[2].endswith("…")

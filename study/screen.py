@@ -1,0 +1,64 @@
+"""Where a run's words go: a terminal, a pipe or a file, and a reader that may go away."""
+
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import TextIO
+
+from rich.console import Console
+
+
+class Screen(Console):
+    """Standard output of a run.
+
+    Colours and a live display are for terminals alone, whatever FORCE_COLOR says: in a file they are litter.
+    A reader that goes away, as `head` does, loses the words and not the study.
+
+    Args:
+        file: where to; standard output by default.
+        width: columns; a terminal's own by default.
+    """
+
+    def __init__(self, file: TextIO | None = None, width: int | None = None) -> None:
+        """Look at what is there now."""
+        isatty = (file or sys.stdout).isatty()
+        super().__init__(file=file, width=width, force_terminal=isatty, highlight=False, markup=False)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether lines can be drawn anew: on a terminal, unless TERM says that the terminal cannot."""
+        return self.is_terminal and not self.is_dumb_terminal
+
+    def say(self, text: str) -> None:
+        """One plain line, however long."""
+        self.print(text, soft_wrap=True)
+
+    def waiting(self, text: str) -> AbstractContextManager[object]:
+        """What is waited for: a live line, or one plain line where there is none."""
+        if self.is_live:
+            return self.status(text)
+        self.say(f"{text} ...")
+        return nullcontext()
+
+    def on_broken_pipe(self) -> None:
+        """Say nothing more, where the one who read is gone; the study goes on."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print("Nobody reads the output any more; the study goes on.", file=sys.stderr)
+
+
+def clock(seconds: float) -> str:
+    """A running time as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def words(seconds: float) -> str:
+    """An estimated time in its largest two units, such as `7 s`, `2 min 5 s`, `1 h 12 min` or `3 d 4 h`."""
+    whole = max(1, round(seconds))
+    for unit, smaller, size, small in (("d", "h", 86_400, 3_600), ("h", "min", 3_600, 60), ("min", "s", 60, 1)):
+        if whole >= size:
+            rest = whole % size // small
+            return f"{whole // size} {unit} {rest} {smaller}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"
