@@ -1,9 +1,11 @@
 """A trial store's files as two tidy frames."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.fs as pafs
@@ -87,6 +89,7 @@ ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
 
 RETRIEVAL: Final = ["context", "width", "alignment", "support", "seed"]  # what tells retrieval trials apart
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
+FILE: Final = "_file"  # while a store is read: which file a row stands in
 
 
 class StoreError(ValueError):
@@ -138,26 +141,12 @@ def read_store(out: str) -> Store:
     Raises:
         StoreError: there is no store at that place, or nothing in it can be read.
     """
-    fs, root = open_folder(out)
-    packs = _parquet_files(fs, f"{root}/trials")
-    trials, damaged = _read_files(fs, f"{root}/trials", packs, out)
-    # A pack is there when its trials are; evals of another name were left behind by what was stopped.
-    measured = [name for name in _parquet_files(fs, f"{root}/evals") if name in set(packs)]
-    evals, more = _read_files(fs, f"{root}/evals", measured, out, EVALS)
-    measured = [name for name in _parquet_files(fs, f"{root}/crosstalk") if name in set(packs)]
-    crosstalk, of_retrieval = _read_files(fs, f"{root}/crosstalk", measured, out)
-    damaged += more + of_retrieval
-    if trials.empty:
-        raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
+    trials, (evals, crosstalk), damaged = _read(out, EVALS)
     for column, before in ADDED_LATER.items():
         if column not in trials:
             trials[column] = before
         if before is not None:
             trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
-    # A trial may stand in two files: once as failed, then as what a later run made of it.
-    trials["_failed"] = trials["status"] == "failed"
-    repeated = trials.loc[trials["status"] == "ok", "trial_id"].duplicated().any()
-    trials = trials.sort_values("_failed", kind="stable").drop_duplicates("trial_id").drop(columns="_failed")
     ok = _labelled(trials[trials["status"] == "ok"].sort_values("num_tasks"))
     # Of trials that differ in their number of tasks alone, one is the beginning of the other.
     ok = ok.drop_duplicates([*STRATUM, "context", "width", "lr", "seed"], keep="last")
@@ -166,11 +155,77 @@ def read_store(out: str) -> Store:
         for status, group in trials[trials["status"] != "ok"].groupby("status")
     ]
     if not evals.empty:
-        evals = _beside(evals.drop_duplicates(["trial_id", "tasks_seen", "task"]) if repeated else evals, ok)
+        evals = _beside(evals, ok)
     if not crosstalk.empty:
         settings = trials.loc[trials["status"] == "ok", ["trial_id", *RETRIEVAL]]
-        crosstalk = crosstalk.drop_duplicates(["trial_id", "num_models"]).merge(settings, on="trial_id")
-    return Store(trials.reset_index(drop=True), evals, crosstalk, damaged, left_out)
+        crosstalk = crosstalk.merge(settings, on="trial_id")
+    return Store(trials, evals, crosstalk, damaged, left_out)
+
+
+def read_measurements(out: str) -> pd.DataFrame:
+    """Every measurement of a store once: all columns of its evals, and its trial's row beside each.
+
+    To be used in place of reading the folders `evals` and `trials`, where a trial may stand in two files: trained
+    again after it failed, or after its row was removed. Trials that diverged are there as far as they were
+    measured; see `status`.
+
+    Raises:
+        StoreError: as `read_store`, or a file of the store is damaged.
+    """
+    trials, (evals, _), damaged = _read(out)
+    if damaged:
+        raise StoreError(" ".join(damaged))
+    return evals.merge(trials, on="trial_id") if not evals.empty else evals
+
+
+def _read(
+    out: str, columns: list[str] | None = None
+) -> tuple[pd.DataFrame, tuple[pd.DataFrame, pd.DataFrame], list[str]]:
+    """The trials, their evals and crosstalk, each row once, and a sentence for each damaged file."""
+    fs, root = open_folder(out)
+    packs = _parquet_files(fs, f"{root}/trials")
+    trials, damaged = _read_files(fs, f"{root}/trials", packs, out)
+    measured = []
+    for folder, wanted in (("evals", columns), ("crosstalk", None)):
+        # A pack is there when its trials are; evals of another name were left behind by what was stopped.
+        names = set(_parquet_files(fs, f"{root}/{folder}"))
+        there = [name if name in names else None for name in packs]
+        rows, more = _read_files(fs, f"{root}/{folder}", there, out, wanted)
+        measured.append(rows)
+        damaged += more
+    if trials.empty:
+        raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
+    evals, crosstalk = measured
+    trials, is_repeated = _once(trials, evals)
+    evals = _of_their_trials(evals, trials)
+    if is_repeated and not evals.empty:  # both may stand in one file, once packs are put together
+        evals = evals.drop_duplicates(["trial_id", "tasks_seen", "task"])
+    if not crosstalk.empty:
+        crosstalk = _of_their_trials(crosstalk, trials).drop_duplicates(["trial_id", "num_models"])
+    return trials.drop(columns=FILE), (evals, crosstalk), damaged
+
+
+def _once(trials: pd.DataFrame, evals: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
+    """Each trial's row that counts, and whether a result stands in two.
+
+    A trial may stand in two files: once as failed, then as what a later run made of it; or in a file whose evals
+    cannot be read.
+    """
+    is_repeated = bool(trials.loc[trials["status"] != "failed", "trial_id"].duplicated().any())
+    failed, unmeasured = trials["status"] == "failed", ~trials[FILE].isin(evals[FILE].unique() if len(evals) else [])
+    order = np.argsort(2 * failed + unmeasured, kind="stable")
+    return trials.iloc[order].drop_duplicates("trial_id").reset_index(drop=True), is_repeated
+
+
+def _of_their_trials(rows: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """The measurements that stand in the file of their trial's row: those of a row that was removed do not count."""
+    if rows.empty:
+        return rows
+    names = rows["trial_id"].astype("category").cat
+    file_of_trial = trials.set_index("trial_id")[FILE].reindex(names.categories, fill_value=-1).to_numpy()
+    counts = file_of_trial[names.codes] == rows[FILE].to_numpy()
+    rows = rows.drop(columns=FILE)
+    return rows if counts.all() else rows[counts].reset_index(drop=True)
 
 
 def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
@@ -210,15 +265,18 @@ def _parquet_files(fs: pafs.FileSystem, folder: str) -> list[str]:
 
 
 def _read_files(
-    fs: pafs.FileSystem, folder: str, names: list[str], out: str, columns: list[str] | None = None
+    fs: pafs.FileSystem, folder: str, names: Sequence[str | None], out: str, columns: list[str] | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of these files with the file's place in `names` as FILE, and a sentence for each damaged one."""
     tables, damaged = [], []
-    for name in names:
+    for number, name in enumerate(names):
+        if name is None:
+            continue
         try:
             with fs.open_input_file(f"{folder}/{name}") as file:
                 table = pq.ParquetFile(file, read_dictionary=EVALS[:1] if columns else None).read(columns)
             table.validate(full=True)  # of text that is no UTF-8 nothing else speaks until it is needed
-            tables.append(table)
+            tables.append(table.append_column(FILE, pa.repeat(pa.scalar(number, pa.int32()), len(table))))
         except (OSError, pa.ArrowException) as error:
             place = f"{out}/{folder.rpartition('/')[2]}/{name}"
             damaged.append(f"{place} cannot be read ({' '.join(str(error).split())}).")

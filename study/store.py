@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import yaml
 
@@ -292,8 +293,16 @@ class TrialStore:
         with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
             for start in range(0, len(names), ROW_GROUP_FILES):
                 some = names[start : start + ROW_GROUP_FILES]
-                writer.write_table(pa.concat_tables([self._table(f"{folder}/{name}", schema) for name in some]))
+                writer.write_table(pa.concat_tables([self._rows(folder, name, schema) for name in some]))
         self.files.write(f"{folder}/{merged}", sink.getvalue())
+
+    def _rows(self, folder: str, name: str, schema: pa.Schema) -> pa.Table:
+        """A pack's rows; measurements without those of trials whose row was removed from the pack."""
+        table = self._table(f"{folder}/{name}", schema)
+        if folder == "trials":
+            return table
+        trials = self.files.parse(f"trials/{name}", lambda file: pq.read_table(file, columns=["trial_id"]))
+        return table.filter(pc.is_in(table["trial_id"], trials["trial_id"]))
 
     def _table(self, name: str, schema: pa.Schema) -> pa.Table:
         """A file as this version's schema has it: a column that it does not know is empty."""
