@@ -140,8 +140,7 @@ class Engine:
         """Start Ray, or connect to it."""
         with contextlib.ExitStack() as running:
             running.enter_context(_ray(self.address))
-            here = this_machine(self.packs_per_gpu, cpu_only=self.gpus == 0)
-            self.workers = here if self.address is None else _cluster(self.packs_per_gpu, self.gpus)
+            self.workers = _cluster(self.packs_per_gpu, self.gpus) if self.address else this_machine(self.packs_per_gpu, self.gpus)
             self._running = running.pop_all()
         return self
 

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
+from study.cgroups import cpu_quota, memory_limit
+from study.spec import StudyError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Workers:
@@ -63,13 +66,50 @@ def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int) -> Wo
     )
 
 
-def this_machine(packs_per_gpu: int = 1, *, cpu_only: bool = False) -> Workers:
-    """The workers of this machine: its GPUs, else its CPU cores."""
+def this_machine(packs_per_gpu: int = 1, gpus: int | None = None) -> Workers:
+    """The workers of this machine, or of the container that this is: its GPUs, else its CPU cores.
+
+    Args:
+        packs_per_gpu: how many packs share a GPU.
+        gpus: how many GPUs to use; 0 for CPU cores only, None for what is there.
+
+    Raises:
+        StudyError: it has fewer GPUs than that, or none for packs to share.
+    """
+    there = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus and gpus > there:
+        raise StudyError(
+            f"gpus={gpus}: this machine has {there} that PyTorch can use (torch {torch.__version__}). Leave --gpus out "
+            "to train on what is there, or name a cluster that has them with --address."
+        )
+    count = there if gpus is None else gpus
+    refuse_shares_of_nothing(packs_per_gpu, count, "this machine trains on its CPU cores")
+    cores = _cores()
+    if count:
+        return gpu_workers(count, gpu_memory(), cores, packs_per_gpu)
+    return Workers(device="cpu", count=cores, memory=_memory() // cores, cores=cores)
+
+
+def refuse_shares_of_nothing(packs_per_gpu: int, num_gpus: float, where: str) -> None:
+    """Refuse that packs share a GPU where there is none.
+
+    Raises:
+        StudyError: says `where` that is.
+    """
+    if packs_per_gpu > 1 and not num_gpus:
+        raise StudyError(f"packs_per_gpu={packs_per_gpu}: {where}, so there is no GPU to share. Leave it out.")
+
+
+def _cores() -> int:
+    """CPU cores that this process may use: those it is bound to, or fewer where a container's time is limited."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if torch.cuda.is_available() and not cpu_only:
-        return gpu_workers(torch.cuda.device_count(), gpu_memory(), cores, packs_per_gpu)
+    return max(1, min(cores, int(cpu_quota() or cores)))
+
+
+def _memory() -> int:
+    """Bytes of memory that this process may use."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return Workers(device="cpu", count=cores, memory=memory // cores, cores=cores)
+    return min(memory, memory_limit() or memory)
 
 
 def gpu_memory() -> int:
