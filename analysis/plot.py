@@ -1,12 +1,15 @@
 """Every figure that a store's trials support, into its figures folder."""
 
+import contextlib
 import io
+import os
 from collections.abc import Iterator
 from typing import Final
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pandas as pd
+import pyarrow.fs as pafs
 import seaborn as sns
 from matplotlib.figure import Figure
 
@@ -64,7 +67,8 @@ class FigureFolder:
         self._fs, root = open_folder(out)
         self._path = f"{root}/figures"
         try:
-            self._fs.create_dir(self._path, recursive=True)
+            if self._is_local():  # an object store has no folders, and may refuse to look for its bucket
+                self._fs.create_dir(self._path, recursive=True)
         except OSError as error:
             raise self._not_written(error) from None
         mpl.use("Agg")
@@ -80,11 +84,27 @@ class FigureFolder:
         figure.savefig(content, format=self.format, dpi=150)
         plt.close(figure)
         try:
-            with self._fs.open_output_stream(f"{self._path}/{name}.{self.format}") as stream:
-                stream.write(content.getvalue())
+            self._write(f"{name}.{self.format}", content.getvalue())
         except OSError as error:
             raise self._not_written(error) from None
         return f"{self.out.rstrip('/')}/figures/{name}.{self.format}"
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Write a file whole or not at all: renamed into place, or one PUT on an object store."""
+        written = f".{name}.{os.getpid()}" if self._is_local() else name
+        try:
+            with self._fs.open_output_stream(f"{self._path}/{written}") as stream:
+                stream.write(content)
+            if written != name:
+                self._fs.move(f"{self._path}/{written}", f"{self._path}/{name}")
+        except OSError:
+            if written != name:
+                with contextlib.suppress(OSError):
+                    self._fs.delete_file(f"{self._path}/{written}")
+            raise
+
+    def _is_local(self) -> bool:
+        return isinstance(self._fs, pafs.LocalFileSystem)
 
     def _not_written(self, error: OSError) -> StoreError:
         return StoreError(

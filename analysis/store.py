@@ -127,11 +127,11 @@ def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
     """
     try:
         fs, root = pafs.FileSystem.from_uri(out if "://" in out else str(Path(out).expanduser().absolute()))
-        found = fs.get_file_info(f"{root}/trials").type == pafs.FileType.Directory
+        fs.get_file_info(pafs.FileSelector(f"{root}/trials"))  # listed: who may list may not be allowed to look for one
+    except (FileNotFoundError, NotADirectoryError):
+        raise StoreError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.") from None
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"out={out!r} cannot be opened: {error}.") from None
-    if not found:
-        raise StoreError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.")
+        raise StoreError(f"out={out!r} cannot be opened: {' '.join(str(error).split())}.") from None
     return fs, root
 
 

@@ -140,7 +140,9 @@ class Engine:
         """Start Ray, or connect to it."""
         with contextlib.ExitStack() as running:
             running.enter_context(_ray(self.address))
-            self.workers = _cluster(self.packs_per_gpu, self.gpus) if self.address else this_machine(self.packs_per_gpu, self.gpus)
+            self.workers = (
+                _cluster(self.packs_per_gpu, self.gpus) if self.address else this_machine(self.packs_per_gpu, self.gpus)
+            )
             self._running = running.pop_all()
         return self
 

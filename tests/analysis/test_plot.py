@@ -1,14 +1,17 @@
+import errno
 import itertools
+import shutil
 from pathlib import Path
 
 import matplotlib as mpl
 import pandas as pd
+import pyarrow.fs as pafs
 import pytest
 
 from analysis.figures import FIGURES, UnsupportedError, crosstalk
 from analysis.figures.base import VARIANTS, palette
 from analysis.plot import plot_store, strata
-from analysis.store import read_store
+from analysis.store import StoreError, read_store
 from analysis.tables import Measured
 from psp_core.contexts import CONTEXTS
 from study.spec import StudySpec
@@ -176,3 +179,37 @@ def test_masks_used_shows_each_threshold(tmp_path: Path) -> None:
     assert (few, many) == tuple(store.trials.sort_values("new_mask_eps")["num_masks"])
     assert few < many == 6  # twice the tasks
     assert purity.get_lines()[0].get_xdata().tolist() == accuracy.get_lines()[0].get_xdata().tolist() == [0.01, 1000]
+
+
+def test_a_full_disk_leaves_no_half_a_figure(
+    small_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was drawn before stays, and what could not be written is not there."""
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    list(plot_store(str(out)))
+    before = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
+
+    class Full:
+        """A stream of a disk that has no room."""
+
+        def __init__(self, path: str) -> None:
+            Path(path).touch()
+
+        def __enter__(self) -> "Full":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def write(self, content: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    class FullDisk(pafs.LocalFileSystem):
+        def open_output_stream(self, path: str) -> Full:
+            return Full(path)
+
+    monkeypatch.setattr("analysis.plot.open_folder", lambda out: (FullDisk(), out))
+    with pytest.raises(StoreError, match=r"cannot be written: .*No space left on device"):
+        list(plot_store(str(out)))
+    assert {path.name: path.read_bytes() for path in (out / "figures").iterdir()} == before
