@@ -5,7 +5,7 @@ from typing import Final
 import pandas as pd
 
 CONTEXT_SETTINGS: Final = ["context", "contexts_per_task", "schedule", "heads"]
-TRUNK_SETTINGS: Final = ["trunk", "output_contexts", "learned_contexts"]
+TRUNK_SETTINGS: Final = ["trunk", "output_contexts", "channel_contexts", "learned_contexts"]
 HOPFIELD_SETTINGS: Final = ["hopfield_rule", "recovery_order", "recovery_lr", "recovery_gamma"]
 MASK_SETTINGS: Final = ["frozen_weights", "masks", "sparsity", "transfer"]
 INFERENCE_SETTINGS: Final = [
@@ -105,6 +105,7 @@ def _label(
     heads: str,
     trunk: str = "shared",
     output_contexts: bool = False,
+    channel_contexts: bool = False,
     learned_contexts: bool = False,
 ) -> str:
     is_batche = output_contexts and learned_contexts
@@ -113,6 +114,7 @@ def _label(
         label if contexts_per_task == 1 else f"{label} x{contexts_per_task}",
         *([schedule] if schedule != "task" else []),
         *(["outputs too"] if output_contexts and not is_batche else []),
+        *(["by channel"] if channel_contexts else []),
         *(["head per task"] if heads == "per-task" else []),
         *(["net per task"] if trunk == "per-task" else []),
         *([f"trunk {trunk}"] if trunk not in ("per-task", "first-task" if is_batche else "shared") else []),

@@ -126,8 +126,9 @@ def strata(evals: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """The experiments in one store, each with a suffix for its file names.
 
     Usually one, with an empty suffix. Trials that differ in a setting no figure shows (depth, say)
-    are never averaged together: each value gets figures of its own. A rival's optimiser and later learning
-    rate are what its label means, as long as that label has them alone, so it stands in the others' figures.
+    are never averaged together: each value gets figures of its own. A rival's optimiser, later learning
+    rate and weight decay are what its label means, as long as that label has them alone, so it stands in the others'
+    figures.
     """
     if evals.empty:
         return

@@ -45,7 +45,8 @@ STRATUM: Final = [
 ]
 
 
-RECIPE: Final = ["optimiser", "later_lr"]  # of these, those that belong to how a rival is trained; see `strata`
+# Of these, those that belong to how a rival is trained; see `strata`.
+RECIPE: Final = ["optimiser", "later_lr", "weight_decay"]
 
 # Settings younger than the oldest stores, each with the value that means what those stores did.
 ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
@@ -56,6 +57,7 @@ ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
     "lr_decay_steps": None,
     "lr_decay": 0.1,
     "output_contexts": False,
+    "channel_contexts": False,
     "learned_contexts": False,
     "precision": "tf32",
     "classes_per_task": None,

@@ -19,6 +19,9 @@ class SuperposedConv2d(nn.Module):
     weight lies as (I, O), and task k's kernel is what `Context.retrieve` gives of it. Output contexts, as of
     `SuperposedLinear`, multiply the kernel too: w_n * c(k) s_n(k).
 
+    With channel contexts, c(k) has one number for each input channel (binds the C channels of every pixel alike,
+    whatever the context's kind): y = w conv (c(k) x). With output contexts, that is BatchE's convolution.
+
     Shapes: (B, C, H, W) to (B, O, H', W'). Zeros pad kernel_size // 2 at each side, so with an odd
     kernel H' = ceil(H / stride). There is no bias: batch norm, which follows, would remove it.
 
@@ -35,12 +38,14 @@ class SuperposedConv2d(nn.Module):
         index: the layer's place in its network; layers of one seed differ by it.
         device: where the contexts are made and kept; the weights are on the CPU until moved.
         output_contexts: whether each task also has a number for each output channel.
+        channel_contexts: whether contexts have the size C of the input's channels instead of the filter's I.
 
     Raises:
         ValueError: the context is complex, or not one number for each input beside output contexts.
 
     Source: paper A's formula for convolutions (papers.md, A2), which has it for elementwise contexts; other real ones
-    follow from the linear layer. Initialisation as in the authors' code (A7).
+    follow from the linear layer. Initialisation as in the authors' code (A7). Channel contexts: BatchE of paper B,
+    which scales the layer's input and its output (B4).
     """
 
     contexts: Tensor
@@ -59,6 +64,7 @@ class SuperposedConv2d(nn.Module):
         index: int = 0,
         device: torch.device | None = None,
         output_contexts: bool = False,
+        channel_contexts: bool = False,
     ) -> None:
         """Draw the weights and the contexts."""
         super().__init__()
@@ -71,7 +77,8 @@ class SuperposedConv2d(nn.Module):
         self.filter_shape = (in_channels, kernel_size, kernel_size)
         kernel = kaiming_normal(out_channels, self.filter_shape, generator(seed, "weights", index))
         self.weight = nn.Parameter(kernel.flatten(1).mT.contiguous())
-        contexts = context.sample(num_tasks, len(self.weight), generator(seed, "contexts", index), device)
+        self.context_size = in_channels if channel_contexts else len(self.weight)
+        contexts = context.sample(num_tasks, self.context_size, generator(seed, "contexts", index), device)
         self.register_buffer("contexts", contexts)
         signs = draw_output_contexts(context, num_tasks, out_channels, seed, index, device) if output_contexts else None
         self.register_buffer("output_contexts", signs)
@@ -92,7 +99,8 @@ class SuperposedConv2d(nn.Module):
         """
         if not 0 <= task < self.num_tasks:
             raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the contexts of this layer.")
-        weight = self.context.retrieve(self.weight, self.contexts[task])
+        of_bound = self.weight.reshape(self.context_size, -1)  # a row for each number that a context binds
+        weight = self.context.retrieve(of_bound, self.contexts[task]).reshape_as(self.weight)
         if self.output_contexts is not None:
             weight = weight * self.output_contexts[task]
         return weight.mT.reshape(-1, *self.filter_shape)

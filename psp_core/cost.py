@@ -38,19 +38,24 @@ def step_products(trial: "TrialConfig") -> int:
 
     A convolution's context meets its weights, once for a batch: a sample has its share of that.
     """
-    context, layers = CONTEXTS[trial.context], trial.layers
     weights = sum(_passes(trial, index) * product for index, product in enumerate(_real_products(trial)))
     bound = [
-        (2 if index else 1) * context.num_products(layer.inputs)
-        for index, layer in enumerate(layers)
+        (2 if index else 1) * _binding_products(trial, layer)
+        for index, layer in enumerate(trial.layers)
         if layer.has_context and layer.positions == 1
     ]
     kernels = [
-        2 * context.num_products(layer.inputs) * layer.outputs // trial.batch_size
-        for layer in layers
+        2 * _binding_products(trial, layer) * layer.outputs // trial.batch_size
+        for layer in trial.layers
         if layer.has_context and layer.positions > 1
     ]
     return weights + sum(bound) + sum(kernels)
+
+
+def _binding_products(trial: "TrialConfig", layer: "LayerSize") -> int:
+    """Multiplications that bind all inputs of one of its filters; contexts of channels bind each place alone."""
+    size = trial.context_size(layer)
+    return CONTEXTS[trial.context].num_products(size) * (layer.inputs // size)
 
 
 def retrieved_products(trial: "TrialConfig") -> int:
@@ -136,7 +141,7 @@ def _image_bytes(trial: "TrialConfig") -> int:
 def _network_bytes(trial: "TrialConfig") -> int:
     context, layers = CONTEXTS[trial.context], _shared_layers(trial)
     contexts = sum(
-        prod(context.shape(layer.inputs)) + layer.outputs * trial.output_contexts
+        prod(context.shape(trial.context_size(layer))) + layer.outputs * trial.output_contexts
         for layer in layers
         if layer.has_context
     )

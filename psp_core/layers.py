@@ -65,6 +65,7 @@ class SuperposedLinear(nn.Module):
         """Draw the weights and the contexts."""
         super().__init__()
         self.context = context
+        self.context_size = in_features
         self.num_tasks = num_tasks
         weights = xavier_normal(in_features, out_features, generator(seed, "weights", index))
         if context.is_complex:

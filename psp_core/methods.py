@@ -127,6 +127,7 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
         norm=config.norm,
         device=device,
         output_contexts=config.output_contexts,
+        channel_contexts=config.channel_contexts,
     )
     model = MODELS[config.model].build(config.network_size, parts)
     if config.schedule != "task":

@@ -1,6 +1,7 @@
 """Packs: E networks of the same shape that step together."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -181,7 +182,7 @@ class Pack:
         if self._skeleton.training != training:
             self._skeleton.train(training)
         rows = {name: tensors[name][None] for name in (*self.contexts, *self.learned)}
-        with torch.autocast(self.device_type, self.dtype, enabled=self.dtype != torch.float32):
+        with nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device_type, self.dtype):
             logits_BO: Tensor = functional_call(self._skeleton, tensors | rows, (x_BI, 0))
         return logits_BO.float()
 

@@ -78,7 +78,10 @@ class TrialConfig:
             and leave them when the next task begins; nothing keeps them on the unit circle or
             orthogonal. The paper's contexts are fixed; its released code trains them (papers.md, A7).
         output_contexts: each task also has a number for each output of a layer, a random sign at first, so that its
-            weights are W * (c s^T), BatchE's factors of rank one. Trained where contexts are.
+            weights are W * (c s^T), BatchE's factors of rank one. Trained where contexts are. ResNets' stems, which
+            have no context otherwise, then have both.
+        channel_contexts: of convolutions, whether contexts have a number for each channel of the layer's input, as
+            BatchE's factors have, and not one for each input of a filter, as in paper A.
         width: units of each hidden layer; of a convolutional net, channels of the first (ResNets: 64 in the papers).
         depth: number of hidden layers, or of convolutions; of ResNets given.
         num_tasks: K, how many tasks are trained, one after another.
@@ -144,6 +147,7 @@ class TrialConfig:
     schedule: str = "task"
     learned_contexts: bool = False
     output_contexts: bool = False
+    channel_contexts: bool = False
     width: int = 256
     depth: int = 2
     num_tasks: int = 50
@@ -241,6 +245,11 @@ class TrialConfig:
             )
         if self.output_contexts:
             check_output_contexts(context)
+        if self.channel_contexts and (context.is_trivial or not MODELS[self.model].has_norms):
+            raise ValueError(
+                f"channel_contexts=true with context={self.context!r}, model={self.model!r}: it is about the contexts "
+                "of convolutions; leave it out, or use 'binary' and a convolutional model."
+            )
         if context.is_trivial and (self.contexts_per_task > 1 or self.schedule != "task"):
             raise ValueError(
                 f"contexts_per_task and schedule do not apply to context={self.context!r}: leave them out, "
@@ -256,10 +265,11 @@ class TrialConfig:
                 "so that each is used for as many steps."
             )
         for layer in self.layers:
-            most = context.max_tasks(layer.inputs) if layer.has_context else None
+            size = self.context_size(layer)
+            most = context.max_tasks(size) if layer.has_context else None
             if most is not None and self.num_contexts > most:
                 raise ValueError(
-                    f"context={self.context!r} has {most} different contexts for a layer of {layer.inputs} inputs; "
+                    f"context={self.context!r} has {most} different contexts for a layer of {size} inputs; "
                     f"num_tasks={self.num_tasks} of contexts_per_task={self.contexts_per_task} need "
                     f"{self.num_contexts}: give fewer, a larger width, or use 'binary'."
                 )
@@ -278,7 +288,13 @@ class TrialConfig:
     def layers(self) -> list[LayerSize]:
         """The network's layers as its cost sees them."""
         *others, last = MODELS[self.model].layer_sizes(self.network_size)
+        if self.output_contexts:  # a stem's too
+            others = [replace(layer, has_context=True) for layer in others]
         return [*others, replace(last, has_context=last.has_context and self.heads == "shared")]
+
+    def context_size(self, layer: LayerSize) -> int:
+        """How many inputs of a layer a context binds."""
+        return layer.channels if self.channel_contexts else layer.inputs
 
     @property
     def num_outputs(self) -> int:

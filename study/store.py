@@ -82,6 +82,7 @@ TRIALS: Final = pa.schema(
         ("schedule", pa.string()),
         ("learned_contexts", pa.bool_()),
         ("output_contexts", pa.bool_()),
+        ("channel_contexts", pa.bool_()),
         ("precision", pa.string()),
         ("eval_tasks", pa.string()),
         ("eval_samples", pa.int32()),  # null: the whole test set

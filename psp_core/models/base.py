@@ -42,12 +42,12 @@ class SuperposedModel(nn.Module):
         """Bytes of contexts, as drawn, that one more task costs the network; heads and statistics are not counted."""
         layers = self.superposed_layers()
         signs = [layer.output_contexts.shape[1] for layer in layers if layer.output_contexts is not None]
-        inputs = sum(layer.context.bytes_per_task(len(layer.weight)) for layer in layers)
+        inputs = sum(layer.context.bytes_per_task(layer.context_size) for layer in layers)
         return inputs + sum(-(-size // 8) for size in signs)
 
     def bytes_once(self) -> int:
         """Bytes of contexts that all tasks share."""
-        return sum(layer.context.bytes_once(len(layer.weight)) for layer in self.superposed_layers())
+        return sum(layer.context.bytes_once(layer.context_size) for layer in self.superposed_layers())
 
     def has_output_contexts(self) -> bool:
         """Whether its layers have contexts for their outputs too."""
@@ -64,11 +64,12 @@ class LayerSize:
     """A layer as arithmetic sees it: an (inputs x outputs) weight, applied at `positions` places.
 
     Attributes:
-        inputs: of one place; in_channels * kh * kw for a convolution. A context has this size.
+        inputs: of one place; in_channels * kh * kw for a convolution. A context has this size, or that of `channels`.
         outputs: of one place.
         positions: 1 for a linear layer, H' * W' (its output's pixels) for a convolution.
         has_context: whether it is a superposed layer.
         has_bias: whether it has `outputs` biases.
+        channels: of its input; those of a linear layer are its inputs.
     """
 
     inputs: int
@@ -76,6 +77,7 @@ class LayerSize:
     positions: int
     has_context: bool
     has_bias: bool
+    channels: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +109,7 @@ class TaskParts:
         seed: of weights, contexts and heads.
         device: where contexts and heads are made and kept; the weights are on the CPU until moved.
         output_contexts: whether superposed layers have contexts for their outputs too.
+        channel_contexts: whether a convolution's contexts are of its input's channels.
     """
 
     context: Context
@@ -116,6 +119,7 @@ class TaskParts:
     norm: str = "static"
     device: torch.device | None = None
     output_contexts: bool = False
+    channel_contexts: bool = False
 
     def linear(self, in_features: int, out_features: int, index: int) -> SuperposedLinear:
         """A linear layer, the network's `index`-th."""
@@ -149,13 +153,18 @@ class TaskParts:
             index=index,
             device=self.device,
             output_contexts=self.output_contexts,
+            channel_contexts=self.channel_contexts,
         )
         static = self.norm == "static"
         return NormedConv2d(conv, None if static else TaskBatchNorm(out_channels, self.num_tasks, device=self.device))
 
-    def without_contexts(self) -> "TaskParts":
-        """For a layer whose weights all tasks share as they are: the context `none`."""
-        return replace(self, context=get_context("none"))
+    def of_stem(self) -> "TaskParts":
+        """For a ResNet's first convolution, whose kernel all tasks share as it is unless outputs have contexts too.
+
+        Source: paper A's code, whose stem has no context (papers.md, A7), and paper B's, whose BatchE has its factors
+        in every layer, as its formula says (B4).
+        """
+        return self if self.output_contexts else replace(self, context=get_context("none"))
 
     def output(self, in_features: int, out_features: int, index: int) -> SuperposedLinear | TaskHeads:
         """The network's last layer.
@@ -198,9 +207,15 @@ class Architecture:
     has_norms: bool = False
 
 
+def linear_size(inputs: int, outputs: int) -> LayerSize:
+    """A linear layer's size."""
+    return LayerSize(inputs, outputs, 1, has_context=True, has_bias=True, channels=inputs)
+
+
 def conv_size(
     in_channels: int, out_channels: int, kernel_size: int, sides: Sequence[int], *, has_context: bool = True
 ) -> LayerSize:
     """A convolution's size, given the sides of its output."""
     height, width = sides
-    return LayerSize(in_channels * kernel_size**2, out_channels, height * width, has_context, has_bias=False)
+    inputs = in_channels * kernel_size**2
+    return LayerSize(inputs, out_channels, height * width, has_context, has_bias=False, channels=in_channels)

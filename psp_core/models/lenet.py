@@ -4,7 +4,7 @@ from itertools import pairwise
 from math import prod
 from typing import Final
 
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, TaskParts
+from psp_core.models.base import Architecture, LayerSize, NetworkSize, TaskParts, linear_size
 from psp_core.models.mlp import SuperposedMLP, chain
 
 HIDDEN: Final = (300, 100)
@@ -17,7 +17,7 @@ def _build(size: NetworkSize, parts: TaskParts) -> SuperposedMLP:
 
 def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
     sizes = [prod(size.image_shape), *HIDDEN, size.out_features]
-    return [LayerSize(i, o, 1, has_context=True, has_bias=True) for i, o in pairwise(sizes)]
+    return [linear_size(i, o) for i, o in pairwise(sizes)]
 
 
 LENET: Final = Architecture(

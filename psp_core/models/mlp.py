@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from psp_core.contexts import Context
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts
+from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts, linear_size
 
 # B batch, I inputs, O outputs; 2 = real and imaginary part
 
@@ -82,7 +82,7 @@ def _build(size: NetworkSize, parts: TaskParts) -> SuperposedMLP:
 
 def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
     sizes = [prod(size.image_shape), *[size.width] * size.depth, size.out_features]
-    return [LayerSize(i, o, 1, has_context=True, has_bias=True) for i, o in pairwise(sizes)]
+    return [linear_size(i, o) for i, o in pairwise(sizes)]
 
 
 MLP: Final = Architecture(name="mlp", build=_build, layer_sizes=_layer_sizes, needs_real_context=False)

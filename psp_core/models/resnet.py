@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from psp_core.contexts import Context
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts, conv_size
+from psp_core.models.base import (
+    Architecture,
+    LayerSize,
+    NetworkSize,
+    SuperposedModel,
+    TaskParts,
+    conv_size,
+    linear_size,
+)
 from psp_core.norms import NormedConv2d
 
 # B batch, I inputs (pixels), O outputs, C channels
@@ -51,7 +59,8 @@ class ResNet(SuperposedModel):
     """relu(N(stem(x))), pooling if any, blocks, channel means, a linear layer.
 
     Inputs (B, I), logits (B, O). The stem has no context: paper A's formula has one on every convolution,
-    the authors' code has not, and this follows the code (papers.md, A7 and A8).
+    the authors' code has not, and this follows the code (papers.md, A7 and A8). With output contexts it has both, as
+    every layer of paper B's BatchE has (B4).
 
     Batches need two images or more where the last stage has one pixel left (see `static_batch_norm`).
     """
@@ -99,7 +108,7 @@ class ResNet18(ResNet):
 
 def _build(size: NetworkSize, parts: TaskParts) -> ResNet18:
     conv = numbered_conv(parts)
-    stem = parts.without_contexts().conv(size.image_shape[0], size.width, 3, 0)
+    stem = parts.of_stem().conv(size.image_shape[0], size.width, 3, 0)
     blocks = [BasicBlock(shape, conv) for shape in block_shapes(size.width)]
     last = parts.output(8 * size.width, size.out_features, len(_layer_sizes(size)) - 1)
     return ResNet18(stem, blocks, last, parts.context, size.image_shape)
@@ -124,7 +133,7 @@ def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
         sizes += [conv_size(i, o, 3, sides), conv_size(o, o, 3, sides)]
         if stride > 1:
             sizes.append(conv_size(i, o, 1, sides))
-    return [*sizes, LayerSize(8 * size.width, size.out_features, 1, has_context=True, has_bias=True)]
+    return [*sizes, linear_size(8 * size.width, size.out_features)]
 
 
 def strided(sides: Sequence[int], stride: int) -> list[int]:

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, TaskParts, conv_size
+from psp_core.models.base import Architecture, LayerSize, NetworkSize, TaskParts, conv_size, linear_size
 from psp_core.models.resnet import MakeConv, ResNet, numbered_conv, strided
 
 # B batch, C channels
@@ -80,7 +80,7 @@ class ResNet50(ResNet):
 
 def _build(size: NetworkSize, parts: TaskParts) -> ResNet50:
     conv = numbered_conv(parts)
-    stem = parts.without_contexts().conv(size.image_shape[0], size.width, 7, 0, stride=2)
+    stem = parts.of_stem().conv(size.image_shape[0], size.width, 7, 0, stride=2)
     blocks = [Bottleneck(shape, conv) for shape in bottleneck_shapes(size.width)]
     sizes = _layer_sizes(size)
     last = parts.output(sizes[-1].inputs, size.out_features, len(sizes) - 1)
@@ -100,7 +100,7 @@ def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
         sizes += [conv_size(inner, inner, 3, sides), conv_size(inner, out, 1, sides)]
         if shape.has_shortcut:
             sizes.append(conv_size(i, out, 1, sides))
-    return [*sizes, LayerSize(shapes[-1].out_channels, size.out_features, 1, has_context=True, has_bias=True)]
+    return [*sizes, linear_size(shapes[-1].out_channels, size.out_features)]
 
 
 def bottleneck_shapes(width: int) -> list[BottleneckShape]:

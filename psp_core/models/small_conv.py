@@ -10,7 +10,15 @@ from torch.nn import functional as F
 from psp_core.contexts import Context
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts, conv_size
+from psp_core.models.base import (
+    Architecture,
+    LayerSize,
+    NetworkSize,
+    SuperposedModel,
+    TaskParts,
+    conv_size,
+    linear_size,
+)
 from psp_core.norms import NormedConv2d
 
 # B batch, I inputs (pixels), O outputs
@@ -67,7 +75,7 @@ def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
     for i, o in pairwise(channels):
         sizes.append(conv_size(i, o, 3, sides))
         sides = [side // 2 for side in sides] if _is_pooled(sides) else sides
-    return [*sizes, LayerSize(channels[-1], size.out_features, 1, has_context=True, has_bias=True)]
+    return [*sizes, linear_size(channels[-1], size.out_features)]
 
 
 def _channels(size: NetworkSize) -> list[int]:

@@ -200,7 +200,7 @@ def test_rotations_are_compared_with_their_second_authors_by_the_mean_over_all_t
 LENET = {**PERMUTING, "model": "lenet-300-100", "width": 256, "permute_first": True, "num_tasks": 10}
 BATCHE = {
     **LENET, "learned_contexts": True, "output_contexts": True, "trunk": "first-task", "optimiser": "adam",
-    "later_lr": 0.01,
+    "later_lr": 0.01, "weight_decay": 1e-4,
 }  # fmt: skip
 INFERRED = {"context": "none", "task_inference": "entropy-one-shot"}
 

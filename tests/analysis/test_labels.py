@@ -82,6 +82,8 @@ RIVALS = {
     "batche, trunk random": {**BATCHE, "trunk": "random"},
     "batche, trunk shared": {**BATCHE, "trunk": "shared"},
     "batche gaussian, head per task": {**BATCHE, "context": "gaussian", "heads": "per-task"},
+    "batche, by channel": {**BATCHE, "model": "small-conv", "channel_contexts": True},
+    "binary, by channel": {"context": "binary", "model": "small-conv", "channel_contexts": True},
     "binary, outputs too": {"context": "binary", "output_contexts": True},
     "binary, trunk first-task": {**BATCHE, "output_contexts": False},
     "none, head per task, trunk first-task": {"context": "none", "heads": "per-task", "trunk": "first-task"},
@@ -116,7 +118,7 @@ def rivals_store(out: Path, *variants: dict[str, object]) -> pd.DataFrame:
     return read_store(str(out)).evals
 
 
-ADAM = {"optimiser": "adam", "lr": 0.01}
+ADAM = {"optimiser": "adam", "lr": 0.01, "weight_decay": 1e-4}
 OF_PAPER = [
     {**BATCHE, **ADAM, "later_lr": 0.1},
     {**RIVALS["none, head per task, trunk random"], **ADAM},

@@ -33,6 +33,25 @@ def test_output_contexts_multiply_the_output_channels() -> None:
     torch.testing.assert_close(both(images(), task=2), expected)
 
 
+@pytest.mark.parametrize(("kernel_size", "stride"), [(3, 1), (3, 2), (1, 2), (7, 2)])
+def test_factors_of_batche_scale_the_channels_of_the_input_and_of_the_output(kernel_size: int, stride: int) -> None:
+    layer = conv("gaussian", kernel_size, stride, output_contexts=True, channel_contexts=True)
+    assert layer.contexts.shape == (3, 2)
+    scaled = images() * layer.contexts[2][:, None, None]
+    plain = F.conv2d(scaled, layer.weight.mT.reshape(4, *layer.filter_shape), stride=stride, padding=kernel_size // 2)
+    torch.testing.assert_close(layer(images(), task=2), plain * layer.output_contexts[2][:, None, None])
+
+
+@pytest.mark.parametrize("context", REAL)
+def test_contexts_of_channels_bind_every_pixel(context: str) -> None:
+    layer = conv(context, channel_contexts=True)
+    bound = layer.context.bind(images().movedim(1, -1).flatten(0, 2), layer.contexts[1])
+    expected = F.conv2d(
+        bound.view(5, 8, 8, 2).movedim(-1, 1), layer.weight.mT.reshape(4, *layer.filter_shape), padding=1
+    )
+    torch.testing.assert_close(layer(images(), task=1), expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("context", REAL)
 def test_a_bound_kernel_answers_as_bound_patches_do(context: str) -> None:
     """A convolution is a linear layer on every patch, of which `bind` knows what it does."""

@@ -9,8 +9,10 @@ from torch.nn import functional as F
 
 from psp_core.contexts import CONTEXTS
 from psp_core.heads import TaskHeads
+from psp_core.methods import build_model
 from psp_core.models import HEADS, MODELS, NetworkSize, SuperposedMLP, SuperposedModel, TaskParts, mlp
 from psp_core.packing import Pack
+from psp_core.trial import TrialConfig
 from tests.contracts import rng
 
 SHAPES: dict[str, tuple[int, int, int]] = {
@@ -170,6 +172,16 @@ def test_layer_sizes_are_those_of_the_built_network(name: str, depth: int, shape
     assert num_parameters == sum(parameter.numel() for parameter in net.parameters())
     assert net.bytes_per_task() == sum(-(-size.inputs // 8) for size in sizes if size.has_context)
     assert net.bytes_once() == 0
+
+
+@pytest.mark.parametrize("settings", [{}, {"output_contexts": True}, {"channel_contexts": True}])
+@pytest.mark.parametrize("name", ["small-conv", "resnet-18", "resnet-50"])
+def test_a_trial_knows_its_layers_contexts(name: str, settings: dict[str, bool]) -> None:
+    trial = TrialConfig(dataset="digits", model=name, width=4, num_tasks=2, context="binary", **settings)
+    net = build_model(trial, torch.device("cpu"))
+    assert [(trial.context_size(layer), layer.has_context) for layer in trial.layers] == [
+        (layer.context_size, not layer.context.is_trivial) for layer in net.superposed_layers()
+    ]
 
 
 # Fully connected

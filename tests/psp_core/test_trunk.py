@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from psp_core import TrialConfig, load_dataset, train
 from psp_core.cost import num_params, num_tests
 from psp_core.gradient_agreement import gradient_agreement
-from psp_core.methods import build_model
+from psp_core.methods import METHODS, build_model
 from psp_core.streams import STREAMS
 from psp_core.training import PackTraining, _batch_order
 from tests.conftest import whole_and_resumed
@@ -42,8 +42,9 @@ KINDS = {
     "contexts first": replace(BATCHE, context="rotation", output_contexts=False, later_lr=0.003),
 }
 SMALL_CONV = replace(
-    BATCHE, stream="split", permute_first=False, classes_per_task=3, model="small-conv", width=4, steps_per_task=10
-)
+    BATCHE, channel_contexts=True, stream="split", permute_first=False, classes_per_task=3, model="small-conv", width=4,
+    steps_per_task=10,
+)  # fmt: skip
 Net = Callable[[Tensor], Tensor]
 
 
@@ -113,6 +114,20 @@ def by_hand(config: TrialConfig) -> Tensor:
             found = nets[j](data.normalise(data.test_images[:, stream.describe(j)])).argmax(dim=1)
             R[task, j] = (found == data.test_labels).double().mean()
     return R
+
+
+def test_batche_costs_a_number_for_each_channel_at_both_ends_of_every_layer() -> None:
+    """On the paper's ResNet-18: the stem, four stages, of which all but the first widen twice, and the end."""
+    stages = [4 * (20 + 20), *(2 * (i + 2 * i) + 3 * (2 * i + 2 * i) for i in (20, 40, 80))]
+    numbers = (3 + 20) + sum(stages) + (160 + 5)
+    paper = replace(
+        BATCHE, dataset="cifar-100", stream="split", permute_first=False, classes_per_task=5, model="resnet-18",
+        width=20, channel_contexts=True,
+    )  # fmt: skip
+    meta = torch.device("meta")
+    assert METHODS["psp"]([paper], meta).bytes_per_task == 4 * numbers
+    signs = replace(paper, learned_contexts=False, trunk="shared", later_lr=None)
+    assert METHODS["psp"]([signs], meta).bytes_per_task == pytest.approx(numbers / 8, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -261,6 +276,8 @@ def test_gradients_are_compared_where_every_task_trains_the_trunk() -> None:
         ({"trunk": "first-task", "heads": "per-task", "later_lr": 0}, "later_lr=0.0 must be a positive"),
         ({"trunk": "per-task", "num_cycles": 2}, "num_cycles=2 does not apply to trunk='per-task'"),
         ({"method": "supsup", "trunk": "per-task"}, "trunk='per-task' does not apply to method='supsup'"),
+        ({"channel_contexts": True, "context": "binary"}, "it is about the contexts of convolutions"),
+        ({"channel_contexts": True, "model": "small-conv"}, "it is about the contexts of convolutions"),
         ({"method": "supsup", "output_contexts": True}, "output_contexts=true does not apply to context='none'"),
         ({"context": "rotation", "output_contexts": True}, "which is not one real number for each input"),
         ({"context": "complex", "output_contexts": True}, "which is not one real number for each input"),
