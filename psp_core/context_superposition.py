@@ -12,8 +12,10 @@ from psp_core.supermasks.superposition import CHUNK_BYTES
 # A questions, each about one batch, B images, I inputs, O outputs, K tasks stored, m of them asked about
 
 Tensors = dict[str, Tensor]
-Network = Callable[[Tensors, Tensor], Tensor]
+MixedNetwork = Callable[[Tensors, Tensor], Tensor]
 """Logits (B, O) of inputs (B, I), given each layer's context by name."""
+OwnNetwork = Callable[[int, Tensor], Tensor]
+"""Logits (B, O) of inputs (B, I), given the task."""
 
 
 class ContextSuperposition:
@@ -27,12 +29,15 @@ class ContextSuperposition:
     stands in the first layer, which alone sees the task's images: later ones see what the mix has made of them, and
     prefer a few tasks whatever the batch. `first_layer_only` leaves their parts of the sum out (docs/log.md).
 
+    A mix has the statistics of no task: where layers are normalised, the question's images are their own batch.
+
     Args:
-        network: with the weights that all tasks share.
-        contexts: by layer, the first layer's first, (K, ...) each; they must be mixable (see `Context`).
+        mixed: the network with the weights that all tasks share and any contexts.
+        own: the network of one task, with all that is its own.
+        contexts: by name, `layer.buffer`, the first layer's first, (K, ...) each; they must be mixable (see `Context`).
         objective: F, of `OBJECTIVES`.
         num_real: how many of the outputs are classes.
-        first_layer_only: whether alpha is that of the first layer alone, while the others' stays.
+        first_layer_only: whether alpha is that of the first layer with contexts alone, while the others' stays.
         questions_at_once: how many are answered together; None for what caches or devices hold, which
             counts a layer's activations as one for each input.
 
@@ -41,7 +46,8 @@ class ContextSuperposition:
 
     def __init__(
         self,
-        network: Network,
+        mixed: MixedNetwork,
+        own: OwnNetwork,
         contexts: Tensors,
         objective: Objective,
         num_real: int,
@@ -50,11 +56,13 @@ class ContextSuperposition:
         questions_at_once: int | None = None,
     ) -> None:
         """Remember all of them."""
-        self.network = network
+        self.mixed = mixed
+        self.own = own
         self.contexts = contexts
         self.objective = objective
         self.num_real = num_real
-        self._asked = list(contexts)[: 1 if first_layer_only else None]
+        first = _layer(next(iter(contexts)))
+        self._asked = [name for name in contexts if not first_layer_only or _layer(name) == first]
         self._questions_at_once = questions_at_once
 
     def __len__(self) -> int:
@@ -85,10 +93,9 @@ class ContextSuperposition:
     @torch.no_grad()
     def value(self, x: Tensor, task: int) -> Tensor:
         """F of one task's own network, for batches (..., B, I): shape (...)."""
-        own = {name: rows[task] for name, rows in self.contexts.items()}
         x_ABI = x.reshape(-1, *x.shape[-2:])
         chunks = torch.split(x_ABI, self._at_once(x_ABI))
-        parts = [vmap(self._value, in_dims=(None, 0))(own, some) for some in chunks]
+        parts = [vmap(lambda x_BI: self.objective(self.own(task, x_BI), self.num_real))(some) for some in chunks]
         return torch.cat(parts).view(x.shape[:-2])
 
     def _at_once(self, x_ABI: Tensor) -> int:
@@ -104,12 +111,13 @@ class ContextSuperposition:
         asked = {name: mix.pop(name) for name in self._asked}
 
         def value(asked: Tensors, others: Tensors, x_BI: Tensor) -> Tensor:
-            return self._value({**asked, **others}, x_BI)
+            return self.objective(self.mixed({**asked, **others}, x_BI), self.num_real)
 
         of_mix = None if alpha.dim() == 1 else 0
         gradients = vmap(grad(value), in_dims=(of_mix, of_mix, 0))(asked, mix, x_ABI)
         products = [gradient.flatten(1) @ contexts[name].flatten(1).mT for name, gradient in gradients.items()]
         return torch.stack(products).sum(0)
 
-    def _value(self, contexts: Tensors, x_BI: Tensor) -> Tensor:
-        return self.objective(self.network(contexts, x_BI), self.num_real)
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]

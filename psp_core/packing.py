@@ -208,10 +208,14 @@ class Pack:
     def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
         """Which of the first `num_seen` tasks each of A batches is of, by all of its images: int64 (A,)."""
         assert self.task_inference, "who made the modules says how tasks are inferred"
-        parameters = {name: parameter[member] for name, parameter in self.parameters.items()}
+        buffers = self.all_contexts[member]
+        mixed = {name for name, rows in buffers.items() if rows.numel()} - self.measured  # a stem's may be empty
+        tensors = {name: parameter[member] for name, parameter in self.parameters.items()}
+        tensors |= {name: rows[0] for name, rows in buffers.items() if name not in mixed}
         superposition = ContextSuperposition(
-            lambda contexts, x_BI: self._call(parameters | contexts, x_BI, training=False),
-            {name: contexts[:num_seen] for name, contexts in self.all_contexts[member].items()},
+            lambda contexts, x_BI: self._call(tensors | contexts, x_BI, training=True),
+            lambda task, x_BI: self.logits_of(member, task, x_BI),
+            {name: rows[:num_seen] for name, rows in buffers.items() if name in mixed},
             self.task_inference.objective,
             self.task_inference.num_real,
             first_layer_only=self.task_inference.first_layer_only,

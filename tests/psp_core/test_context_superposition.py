@@ -33,7 +33,11 @@ def superposition(model: SuperposedModel, objective: str = "entropy", **options:
     def call(contexts: dict[str, Tensor], x_BI: Tensor) -> Tensor:
         return functional_call(model, {name: c[None] for name, c in contexts.items()}, (x_BI, 0))
 
-    return ContextSuperposition(call, dict(model.named_buffers()), OBJECTIVES[objective], NUM_REAL, **options)
+    def own(task: int, x_BI: Tensor) -> Tensor:
+        logits_BO: Tensor = model(x_BI, task)
+        return logits_BO
+
+    return ContextSuperposition(call, own, dict(model.named_buffers()), OBJECTIVES[objective], NUM_REAL, **options)
 
 
 def images(*leading: int, num_inputs: int = 9) -> Tensor:

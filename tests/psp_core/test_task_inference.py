@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from psp_core import TrialConfig, load_dataset, train
 from psp_core.evaluation import evaluate_inferred, task_batch
+from psp_core.methods import METHODS, build_model
 from psp_core.supermasks import entropy
 from psp_core.training import PackTraining
 from tests.conftest import whole_and_resumed
+from tests.contracts import rng
 
 CPU = torch.device("cpu")
 DIGITS = TrialConfig(
@@ -32,6 +35,8 @@ KINDS = {
     "cycles": replace(DIGITS, num_cycles=2, steps_per_task=50),
     "lenet": replace(DIGITS, model="lenet-300-100", width=256, num_tasks=2, steps_per_task=20),
     "conv": CONV,
+    "norms per task": replace(CONV, norm="per-task", num_tasks=2, inference_layers="first"),
+    "batche": replace(CONV, output_contexts=True, channel_contexts=True, num_tasks=2),
     "split": replace(CONV, stream="split", permute_first=False, classes_per_task=3, steps_per_task=10, eval_samples=20),
 }
 
@@ -132,6 +137,35 @@ def test_the_task_is_found_more_often_than_by_chance(context: str) -> None:
     assert inferred.mean() > 0.55
     searched = [replace(config, task_inference="entropy-exhaustive", inference_layers="all") for config in configs]
     assert torch.stack([result.inferred[-1] for result in train(searched)]).mean() > 0.9
+
+
+@pytest.mark.parametrize("norm", ["static", "per-task"])
+@pytest.mark.parametrize("layers", ["all", "first"])
+@pytest.mark.parametrize("output_contexts", [False, True])
+def test_a_resnet_is_asked_through_its_contexts_alone(norm: str, layers: str, output_contexts: bool) -> None:
+    """Autograd through the module, whose contexts are replaced by their mean; its stem may have none.
+
+    Statistics of each task's own are no contexts: whatever they are, a mix is normalised by the question's images.
+    """
+    config = TrialConfig(
+        dataset="mnist", model="resnet-18", width=3, num_tasks=3, context="gaussian", output_contexts=output_contexts,
+        norm=norm, task_inference="entropy-one-shot", inference_layers=layers,
+    )  # fmt: skip
+    pack, net = METHODS["psp"]([config], CPU), build_model(config, CPU).train()
+    for name in pack.measured:
+        nn.init.uniform_(pack.all_contexts[0][name], 0.5, 2, generator=rng())
+    rows = {name: rows for name, rows in net.named_buffers() if name.endswith("contexts") and rows.numel()}
+    first = "stem.conv" if output_contexts else "blocks.0.conv1.conv"
+    asked = [name for name in rows if layers == "all" or name.startswith(first)]
+    x_ABI, expected = torch.randn(12, 4, 784, generator=rng(1)), []
+    for x_BI in x_ABI:
+        mix = {name: of_layer.mean(0, keepdim=True).requires_grad_() for name, of_layer in rows.items()}
+        value = entropy(functional_call(net, mix, (x_BI, 0)), 10)
+        gradients = torch.autograd.grad(value, [mix[name] for name in asked])
+        expected.append(sum((rows[name] * g).sum(1) for name, g in zip(asked, gradients, strict=True)))
+    answers = pack.infer(0, x_ABI, 3)
+    assert torch.equal(answers, torch.stack(expected).argmin(1))
+    assert len(answers.unique()) > 1
 
 
 def test_only_tasks_that_were_trained_are_candidates() -> None:
