@@ -138,6 +138,11 @@ def _image_bytes(trial: "TrialConfig") -> int:
     return min(of_task, trial.steps_per_task * trial.batch_size) * (data.num_inputs + 8)
 
 
+def _batch_bytes(trial: "TrialConfig") -> int:
+    """The numbers of a task's samples, and what was drawn to augment each."""
+    return (8 + 3 * (trial.augmentation != "none")) * trial.steps_per_task * trial.batch_size
+
+
 def _network_bytes(trial: "TrialConfig") -> int:
     context, layers = CONTEXTS[trial.context], _shared_layers(trial)
     contexts = sum(
@@ -158,7 +163,7 @@ def _network_bytes(trial: "TrialConfig") -> int:
     floats += 4 * trial.batch_size * num_activations(trial)
     if context.is_complex:
         floats += 3 * 2 * layers[0].inputs * layers[0].outputs  # the first layer is bound, and its gradient unbound
-    return 4 * floats + 8 * trial.steps_per_task * trial.batch_size
+    return 4 * floats + _batch_bytes(trial)
 
 
 def _supermask_bytes(trial: "TrialConfig") -> int:
@@ -167,7 +172,7 @@ def _supermask_bytes(trial: "TrialConfig") -> int:
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
     kept = trial.num_tasks if trial.new_mask_eps is not None else int(trial.transfer != "random")
     floats = weights * (6 + state + kept) + 4 * trial.batch_size * num_activations(trial)
-    return 4 * floats + trial.num_tasks * weights // 8 + 8 * trial.steps_per_task * trial.batch_size
+    return 4 * floats + trial.num_tasks * weights // 8 + _batch_bytes(trial)
 
 
 def _hopfield_bytes(trial: "TrialConfig") -> int:
@@ -176,7 +181,7 @@ def _hopfield_bytes(trial: "TrialConfig") -> int:
     widths = [layer.outputs for layer in trial.layers[:-1]]
     floats = weights + sum(width**2 for width in widths) + 4 * max(widths) ** 2 + 10 * sum(widths)
     floats += 6 * trial.batch_size * num_activations(trial)
-    return 4 * floats + trial.num_tasks * sum(widths) // 8 + 8 * trial.steps_per_task * trial.batch_size
+    return 4 * floats + trial.num_tasks * sum(widths) // 8 + _batch_bytes(trial)
 
 
 def shared_bytes(trial: "TrialConfig", device: str) -> int:

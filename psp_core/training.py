@@ -9,6 +9,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from psp_core.augmentation import AUGMENTATIONS, augmented
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import Repeater, arithmetic
 from psp_core.evaluation import evaluate, evaluate_inferred, recover_masks, task_samples
@@ -112,6 +113,8 @@ class PackTraining:
         self._zero_1 = torch.zeros_like(self._step_1)
         size = (self.config.steps_per_task, len(configs), self.config.batch_size)
         self._samples_SEB = torch.zeros(size, dtype=torch.int64, device=device)
+        self._augmentation = AUGMENTATIONS[self.config.augmentation]
+        self._drawn_SEB3 = torch.zeros((*size, 3) if self._augmentation else 0, dtype=torch.int8, device=device)
         images = self.dataset.train_images
         self._images_NI = images if isinstance(images, Tensor) else torch.empty(0)  # what batches are taken from
         self._labels_N = self.dataset.train_labels
@@ -149,6 +152,8 @@ class PackTraining:
             samples_N = torch.arange(len(self.dataset.train_labels), device=self.device)
             samples_N = task_samples(stream, task, self.dataset.train_labels, samples_N)
             self._samples_SEB[:, e] = samples_N[_batch_order(config, len(samples_N), visit).to(self.device)]
+            if self._augmentation:
+                self._drawn_SEB3[:, e] = self._augmentation.draw(config, visit).to(self.device)
         self._fetch_images()
         self._begin_optimisers(task)
         self._task = task
@@ -266,7 +271,11 @@ class PackTraining:
     def _batch(self, step_1: Tensor) -> tuple[Tensor, Tensor]:
         """The inputs (E, B, I) and labels (E, B) of a step of the task that was begun."""
         samples_EB = self._samples_SEB.index_select(0, step_1)[0]
-        images_EBI = self._images_NI.index_select(0, samples_EB.flatten()).view(*samples_EB.shape, -1)
+        images_NI = self._images_NI.index_select(0, samples_EB.flatten())
+        if self._augmentation:
+            drawn_N3 = self._drawn_SEB3.index_select(0, step_1).view(-1, 3)
+            images_NI = augmented(images_NI, drawn_N3, self.dataset.shape)
+        images_EBI = images_NI.view(*samples_EB.shape, -1)
         moment_1 = step_1 if len(self._descriptions_SE) > 1 else self._zero_1
         description_E = self._descriptions_SE.index_select(0, moment_1)[0]
         x_EBI = self.dataset.normalise(self.streams[0].apply(images_EBI, description_E))

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields, replace
 from typing import Final, get_type_hints
 
+from psp_core.augmentation import AUGMENTATIONS
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
@@ -37,6 +38,9 @@ class TrialConfig:
         classes_per_task: of a split stream.
         shuffle_classes: whether a split stream's tasks take their classes in a random order.
         keep_labels: whether they keep the data set's labels, so that the network has an output for each class.
+        augmentation: of training images: `none`; `flip`, by which left and right change sides in half of them; or
+            `crop-flip`, which first cuts a part of an image's size out of the image with 4 black pixels around it. The
+            data set's image is changed, before the stream makes the task's of it. See `psp_core.augmentation`.
         num_cycles: how often the stream goes through its tasks.
         method: how a network keeps its tasks apart: `psp`, by contexts or not at all; `supsup`, by masks of weights;
             or `hopsupsup`, by masks of hidden units that a Hopfield network holds.
@@ -120,6 +124,7 @@ class TrialConfig:
     classes_per_task: int | None = None
     shuffle_classes: bool = False
     keep_labels: bool = False
+    augmentation: str = "none"
     num_cycles: int = 1
     method: str = "psp"
     frozen_weights: str = "signed-constant"
@@ -370,6 +375,7 @@ TRIAL_SETTINGS: Final = Settings(
     choices={
         "dataset": DATASETS,
         "stream": STREAMS,
+        "augmentation": AUGMENTATIONS,
         "method": dict.fromkeys(("psp", "supsup", "hopsupsup")),
         "frozen_weights": FROZEN_WEIGHTS,
         "masks": dict.fromkeys(("threshold", "top-k")),

@@ -75,6 +75,7 @@ TRIALS: Final = pa.schema(
         ("classes_per_task", pa.int32()),  # null but for split streams
         ("shuffle_classes", pa.bool_()),
         ("keep_labels", pa.bool_()),
+        ("augmentation", pa.string()),
         ("num_cycles", pa.int32()),
         ("heads", pa.string()),
         ("norm", pa.string()),

@@ -30,8 +30,8 @@ def load_imagenet(root: Path) -> Dataset:
     """List the images below `root`/imagenet; nothing is decoded yet. Labels are places in the classes' sorted order.
 
     Other data sets here have one mean and one standard deviation for all channels, and so has this:
-    the means of the usual ones, (.485, .456, .406) and (.229, .224, .225). Images are neither flipped nor
-    cropped at random.
+    the means of the usual ones, (.485, .456, .406) and (.229, .224, .225). Parts of random
+    sizes and shapes, as the authors train on, are not cut out of images.
 
     Raises:
         DataUnavailableError: the folders do not have the same 1000 classes, or a class has no image.
