@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.published import QUANTITIES, SOURCES, Source, published
-from analysis.store import StoreError, read_store
+from analysis.store import Store, StoreError, read_store
 from analysis.tables import over_seeds
 
 
@@ -18,7 +18,7 @@ class Comparison:
 
     Attributes:
         paper: its rows of `published()`.
-        ours: columns TRIAL, tasks_seen, step (optimiser steps), accuracy (a fraction); of the paper's
+        ours: columns TRIAL, step (optimiser steps), accuracy (a fraction); of the paper's
             contexts and widths, and measured at one of its steps at least.
         depth: hidden layers of ours.
         learned: whether the contexts of ours were trained.
@@ -163,23 +163,37 @@ def compare_store(out: str) -> list[Comparison]:
     Raises:
         StoreError: no store at that place, or none of its trials has a published counterpart.
     """
-    evals = read_store(out).evals
-    found = [] if evals.empty else list(_comparisons(evals))
+    store = read_store(out)
+    found = [] if store.evals.empty else list(_comparisons(store.evals, _as_theirs(store)))
     if not found:
         raise StoreError(f"out={out!r} holds no trial with settings that a published value is known for.")
     return found
 
 
-def _comparisons(evals: pd.DataFrame) -> Iterator[Comparison]:
+def _as_theirs(store: Store) -> pd.DataFrame:
+    """The curves that were measured as the authors' programs do, which count steps from 0 and measure every hundredth.
+
+    Their steps are then numbered as theirs: what is measured with 101 steps taken is measured after step 100.
+    """
+    if store.curves.empty:
+        return store.curves
+    measured = store.trials[(store.trials["eval_every"] == 100) & (store.trials["eval_from"] == 1)]
+    curves = store.curves[store.curves["trial_id"].isin(measured["trial_id"])]
+    return curves.assign(step=curves["step"] - 1)
+
+
+def _comparisons(evals: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Comparison]:
     trials = evals[~evals["trial_id"].duplicated() & (evals["precision"] != "bfloat16")]
     trials = trials.astype({column: object for column in trials if trials[column].dtype == "category"})
     for (source, quantity), paper in published().groupby(["source", "quantity"], sort=False):
         comparable = _like_the_papers(trials, paper)
         for _, group in comparable.groupby(["learned_contexts", "is_other_depth", "depth"]):
-            ours = QUANTITIES[str(quantity)](evals[evals["trial_id"].isin(group["trial_id"])])
-            # The same trial measured in two ways counts once.
-            ours = ours.drop_duplicates(["context", "width", "seed", "tasks_seen"])
-            ours = ours.assign(step=ours["tasks_seen"] * SOURCES[str(source)].steps_per_task)
+            ours = QUANTITIES[str(quantity)](evals[evals["trial_id"].isin(group["trial_id"])], curves)
+            if "step" not in ours:
+                ours = ours.assign(step=ours["tasks_seen"] * SOURCES[str(source)].steps_per_task)
+            # The same trial measured in two ways counts once: as theirs, where one of them is.
+            in_part = ~ours["trial_id"].isin(curves.get("trial_id", []))
+            ours = ours.iloc[np.argsort(in_part, kind="stable")].drop_duplicates(["context", "width", "seed", "step"])
             compared = ours[ours["step"].isin(paper["step"])][["context", "width"]].drop_duplicates()
             ours = ours.merge(compared, on=["context", "width"])
             if not ours.empty:

@@ -42,7 +42,7 @@ def plot_store(out: str, format: str = "png") -> Iterator[str]:
             name = f"crosstalk-support={support:g}" + (f"-alignment={alignment:g}" if alignment else "")
             yield f"drew {folder.save(crosstalk.draw(rows), name)}"
     for suffix, evals in strata(store.evals):
-        measured = Measured(evals, store.trials)
+        measured = Measured(evals, store.trials, store.curves)
         for name, draw in FIGURES.items():
             try:
                 figure = draw(measured)

@@ -43,6 +43,8 @@ STRATUM: Final = [
     "weight_decay",
     "eval_tasks",
     "eval_samples",
+    "eval_every",
+    "eval_from",
 ]
 
 
@@ -51,6 +53,8 @@ RECIPE: Final = ["optimiser", "later_lr", "weight_decay"]
 
 # Settings younger than the oldest stores, each with the value that means what those stores did.
 ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
+    "eval_every": None,
+    "eval_from": None,
     "trunk": "shared",
     "later_lr": None,
     "lr_schedule": "constant",
@@ -93,6 +97,7 @@ ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
 
 RETRIEVAL: Final = ["context", "width", "alignment", "support", "seed"]  # what tells retrieval trials apart
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
+CURVES: Final = ["trial_id", "step", "task", "accuracy"]  # and of the curves
 FILE: Final = "_file"  # while a store is read: which file a row stands in
 
 
@@ -111,6 +116,8 @@ class Store:
             Here `context` is the label of the trial's curve (analysis/labels.py), `stream_tasks` the number of
             tasks where the stream as a whole depends on it, else 0, `own_recipe` whether the trial is a rival's, and
             `learned_contexts` whether contexts were trained and the label does not say so.
+        curves: one row per (trial, step, task) of trials that were measured within tasks too: columns CURVES, of the
+            trials that the evals are of.
         crosstalk: one row per (trial, num_models) of retrieval studies, with the trial's settings beside it.
         damaged: a sentence for each file that could not be read.
         left_out: a sentence for each kind of trial that is not among the evals.
@@ -118,6 +125,7 @@ class Store:
 
     trials: pd.DataFrame
     evals: pd.DataFrame
+    curves: pd.DataFrame
     crosstalk: pd.DataFrame
     damaged: list[str]
     left_out: list[str]
@@ -145,7 +153,7 @@ def read_store(out: str) -> Store:
     Raises:
         StoreError: there is no store at that place, or nothing in it can be read.
     """
-    trials, (evals, crosstalk), damaged = _read(out, EVALS)
+    trials, (evals, curves, crosstalk), damaged = _read(out, EVALS)
     for column, before in ADDED_LATER.items():
         if column not in trials:
             trials[column] = before
@@ -160,10 +168,12 @@ def read_store(out: str) -> Store:
     ]
     if not evals.empty:
         evals = _beside(evals, ok)
+    if not curves.empty:
+        curves = curves.loc[curves["trial_id"].isin(ok["trial_id"]), CURVES].reset_index(drop=True)
     if not crosstalk.empty:
         settings = trials.loc[trials["status"] == "ok", ["trial_id", *RETRIEVAL]]
         crosstalk = crosstalk.merge(settings, on="trial_id")
-    return Store(trials, evals, crosstalk, damaged, left_out)
+    return Store(trials, evals, curves, crosstalk, damaged, left_out)
 
 
 def read_measurements(out: str) -> pd.DataFrame:
@@ -176,7 +186,7 @@ def read_measurements(out: str) -> pd.DataFrame:
     Raises:
         StoreError: as `read_store`, or a file of the store is damaged.
     """
-    trials, (evals, _), damaged = _read(out)
+    trials, (evals, *_), damaged = _read(out)
     if damaged:
         raise StoreError(" ".join(damaged))
     return evals.merge(trials, on="trial_id") if not evals.empty else evals
@@ -184,13 +194,13 @@ def read_measurements(out: str) -> pd.DataFrame:
 
 def _read(
     out: str, columns: list[str] | None = None
-) -> tuple[pd.DataFrame, tuple[pd.DataFrame, pd.DataFrame], list[str]]:
-    """The trials, their evals and crosstalk, each row once, and a sentence for each damaged file."""
+) -> tuple[pd.DataFrame, tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], list[str]]:
+    """The trials, their evals, curves and crosstalk, each row once, and a sentence for each damaged file."""
     fs, root = open_folder(out)
     packs = _parquet_files(fs, f"{root}/trials")
     trials, damaged = _read_files(fs, f"{root}/trials", packs, out)
     measured = []
-    for folder, wanted in (("evals", columns), ("crosstalk", None)):
+    for folder, wanted in (("evals", columns), ("curves", None), ("crosstalk", None)):
         # A pack is there when its trials are; evals of another name were left behind by what was stopped.
         names = set(_parquet_files(fs, f"{root}/{folder}"))
         there = [name if name in names else None for name in packs]
@@ -199,14 +209,16 @@ def _read(
         damaged += more
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
-    evals, crosstalk = measured
+    evals, curves, crosstalk = measured
     trials, is_repeated = _once(trials, evals)
     evals = _of_their_trials(evals, trials)
     if is_repeated and not evals.empty:  # both may stand in one file, once packs are put together
         evals = evals.drop_duplicates(["trial_id", "tasks_seen", "task"])
+    if not curves.empty:
+        curves = _of_their_trials(curves, trials).drop_duplicates(["trial_id", "step", "task"])
     if not crosstalk.empty:
         crosstalk = _of_their_trials(crosstalk, trials).drop_duplicates(["trial_id", "num_models"])
-    return trials.drop(columns=FILE), (evals, crosstalk), damaged
+    return trials.drop(columns=FILE), (evals, curves, crosstalk), damaged
 
 
 def _once(trials: pd.DataFrame, evals: pd.DataFrame) -> tuple[pd.DataFrame, bool]:

@@ -18,10 +18,12 @@ class Measured:
     Attributes:
         evals: as in `analysis.store.Store`.
         trials: the same; what is not about accuracy is there, such as sizes in bytes.
+        curves: the same; of these trials or more.
     """
 
     evals: pd.DataFrame
     trials: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @cached_property
     def best_lr(self) -> pd.DataFrame:
@@ -64,14 +66,38 @@ def first_task(evals: pd.DataFrame) -> pd.DataFrame:
     return _means(first, first["tasks_seen"], first["accuracy"]).drop(columns="size")
 
 
-def first_task_lately(evals: pd.DataFrame, number: int) -> pd.DataFrame:
-    """Accuracy of task 0, mean of its last `number` measurements: columns TRIAL, tasks_seen, accuracy.
+def first_task_by_step(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of task 0 over optimiser steps: columns TRIAL, step, accuracy.
 
-    It is measured whenever a task was trained; there is no mean before the first `number` of them.
+    As the trial's curve has it, and as it was measured after tasks where there is no curve, or none any more.
+
+    Args:
+        evals: one row for each trial, tasks seen and task.
+        curves: one row for each trial, step and task, of these trials or of others, or empty.
     """
-    rows = first_task(evals).sort_values(["trial_id", "tasks_seen"])
-    lately = rows.groupby("trial_id")["accuracy"].rolling(number).mean().to_numpy()
-    return rows.assign(accuracy=lately).dropna(subset="accuracy").reset_index(drop=True)
+    steps = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "steps_per_task"]].astype({"trial_id": object})
+    after_tasks = first_task(evals).merge(steps, on="trial_id")
+    after_tasks = after_tasks.assign(step=after_tasks["tasks_seen"] * after_tasks["steps_per_task"])
+    after_tasks = after_tasks[[*TRIAL, "step", "accuracy"]]
+    if curves.empty:
+        return after_tasks
+    curve = curves.loc[curves["task"] == 0, ["trial_id", "step", "accuracy"]].astype({"trial_id": object})
+    curve = curve.merge(trials_of(evals), on="trial_id")[[*TRIAL, "step", "accuracy"]]
+    last = after_tasks["trial_id"].map(curve.groupby("trial_id")["step"].max()).fillna(0)
+    rows = pd.concat([curve, after_tasks[after_tasks["step"] > last]])
+    return rows.sort_values(["trial_id", "step"], kind="stable").reset_index(drop=True)
+
+
+def lately(rows: pd.DataFrame, number: int) -> pd.DataFrame:
+    """The mean of each trial's last `number` accuracies instead of each, where there are so many.
+
+    Args:
+        rows: columns trial_id, step, accuracy, and any others.
+        number: how many.
+    """
+    rows = rows.sort_values(["trial_id", "step"])
+    means = rows.groupby("trial_id")["accuracy"].rolling(number).mean().to_numpy()
+    return rows.assign(accuracy=means).dropna(subset="accuracy").reset_index(drop=True)
 
 
 def interference(evals: pd.DataFrame) -> pd.DataFrame:

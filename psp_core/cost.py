@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.evaluation import CHUNK_BYTES
+from psp_core.measuring import num_curve_points, usual_tasks
 from psp_core.optimisers import OPTIMISERS
 
 if TYPE_CHECKING:
@@ -78,13 +79,14 @@ def num_tests(trial: "TrialConfig") -> int:
     some = min(trial.eval_samples or whole, whole)
     last, most = trial.num_visits, trial.num_tasks
     if trial.trunk == "per-task":  # each net once
-        return whole * most
+        return whole * (most + num_curve_points(trial))
     usual = {  # (boundary, task) pairs
         "all": most * (most + 1) // 2 + (last - most) * most,
         "ends": 2 * last - -(-last // most),
         "first": last,
     }[trial.eval_tasks]
-    instead = [(min(seen, most), len(trial.usual_tasks(seen))) for seen in (*trial.milestones, last)]
+    instead = [(min(seen, most), len(usual_tasks(trial, seen))) for seen in (*trial.milestones, last)]
+    usual += num_curve_points(trial)
     return some * usual + sum(whole * every - some * few for every, few in instead)
 
 

@@ -1,15 +1,16 @@
 """Measuring how well each network of a pack does on each of many tasks."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from psp_core.datasets import Dataset
 from psp_core.packed_mlp import Layer
+from psp_core.randomness import generator
 from psp_core.streams import Stream
-from psp_core.task_inference import QUESTION
+from psp_core.task_inference import GIVEN, QUESTION
 
 if TYPE_CHECKING:
     from psp_core.methods import MemberPack
@@ -23,6 +24,55 @@ CHUNK_BYTES: Final = {"cpu": 2**23, "cuda": 2**30}
 
 BATCH_OF_ONE: Final = 1000
 """Samples that a network sees at once where it is measured alone, as in the authors' code (papers.md, A7)."""
+
+
+def measure(
+    pack: "MemberPack",
+    streams: Sequence[Stream],
+    dataset: Dataset,
+    tasks: Sequence[int],
+    config: "TrialConfig",
+    *,
+    num_begun: int,
+    most: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Each member's accuracy on each task as its trial has it measured: the task given, inferred, or its masks found.
+
+    Args:
+        pack: the members.
+        streams: one for each member.
+        dataset: on the pack's device; its test images are used.
+        tasks: any tasks that were begun.
+        config: the members'.
+        num_begun: how many tasks, those trained again counted again, were begun.
+        most: how many samples each task takes; None for the whole test set.
+
+    Returns:
+        Accuracy, mean cross-entropy (nats), number of samples, and, NaN where it does not apply, the share of batches
+        whose task is found and the share of a mask's entries that are recovered: each (E, T), float64, on the CPU.
+    """
+    samples_N = _test_samples(len(dataset.test_labels), in_order=most is None).to(dataset.test_labels.device)
+    inferred_ET = agreement_ET = torch.full((len(pack), len(tasks)), float("nan"), dtype=torch.float64)
+    if config.method == "hopsupsup":
+        hopfield = cast("HopfieldPack", pack)
+        agreement_ET, inferred_ET = recover_masks(hopfield, streams, dataset, samples_N, tasks, most)
+    accuracy_ET, loss_ET, number_ET = evaluate(
+        pack, streams, dataset, samples_N, tasks, most=most, rows_per_task=config.rows_per_task
+    )
+    if config.task_inference != GIVEN:
+        num_seen = min(num_begun, config.num_tasks)
+        accuracy_ET, inferred_ET = evaluate_inferred(
+            pack, streams, dataset, samples_N, tasks, config, num_seen=num_seen, most=most
+        )
+    return accuracy_ET, loss_ET, number_ET, inferred_ET, agreement_ET
+
+
+def _test_samples(num_test: int, *, in_order: bool) -> Tensor:
+    """The test samples in the order in which they are taken: their own, or one fixed shuffle where some are enough.
+
+    The shuffle matters: the first half of MNIST's test set is easier than the second.
+    """
+    return torch.arange(num_test) if in_order else torch.randperm(num_test, generator=generator(0, "test samples"))
 
 
 @torch.no_grad()

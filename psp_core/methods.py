@@ -56,6 +56,8 @@ class MemberPack(Protocol):
 
     def settle(self, batches: Iterable[Tensor]) -> None: ...  # noqa: D102
 
+    def keep(self, task: int) -> None: ...  # noqa: D102
+
     def end(self, task: int) -> None: ...  # noqa: D102
 
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor: ...  # noqa: D102

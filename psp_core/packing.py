@@ -136,11 +136,15 @@ class Pack:
             self.contexts[f"{norm}.mean"].copy_(mean_EC)
             self.contexts[f"{norm}.variance"].copy_(variance_EC)
 
-    def end(self, task: int) -> None:
-        """Keep what was learned and measured of `task`, the current one."""
+    def keep(self, task: int) -> None:
+        """Keep what was learned and measured so far of `task`, the current one, so that it can be asked for."""
         for e, contexts in enumerate(self.all_contexts):
             for name, current in self._of_task().items():
                 contexts[name][task] = current[e]
+
+    def end(self, task: int) -> None:
+        """Keep what was learned and measured of `task`, whose training ends."""
+        self.keep(task)
 
     @torch.no_grad()
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:

@@ -12,14 +12,13 @@ from torch import Tensor
 from psp_core.augmentation import AUGMENTATIONS, augmented
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import Repeater, arithmetic
-from psp_core.evaluation import evaluate, evaluate_inferred, recover_masks, task_samples
+from psp_core.evaluation import measure, task_samples
 from psp_core.lr_schedules import lr_factors
+from psp_core.measuring import CurvePoint, curve_tasks, is_moment, next_moment
 from psp_core.methods import METHODS
 from psp_core.optimisers import OPTIMISERS, Optimiser
 from psp_core.randomness import generator
 from psp_core.streams import STREAMS
-from psp_core.supermasks.hopfield_pack import HopfieldPack
-from psp_core.task_inference import GIVEN
 from psp_core.trial import TrialConfig
 
 SETTLING_BATCHES: Final = 50
@@ -44,6 +43,7 @@ class TrialResult:
             wrong, unless labels are shared. Where masks are recovered, whether they are nearest to the task's own.
             NaN elsewhere.
         mask_agreement: where masks are recovered, in what share of entries they are the task's own. NaN elsewhere.
+        curve: what `eval_every` had measured, in the order of steps.
         diverged_at: the step at which a loss or parameter was first seen not finite, else None;
             nothing is measured from that task on.
         num_params: real numbers that are trained and that all tasks share.
@@ -59,6 +59,7 @@ class TrialResult:
     num_samples: Tensor
     inferred: Tensor
     mask_agreement: Tensor
+    curve: list[CurvePoint]
     diverged_at: int | None
     num_params: int
     context_bytes_once: int
@@ -106,6 +107,7 @@ class PackTraining:
         self.num_samples_EVK = torch.zeros(size, dtype=torch.int64)
         self.inferred_EVK = torch.full_like(self.loss_EVK, float("nan"))
         self.mask_agreement_EVK = torch.full_like(self.loss_EVK, float("nan"))
+        self.curves: list[list[CurvePoint]] = [[] for _ in configs]
         self.diverged_at: list[int | None] = [None] * len(configs)
         self.tasks_seen = 0
         self.seconds = 0.0
@@ -161,13 +163,22 @@ class PackTraining:
     def take_steps(self) -> None:
         """Take all steps of the task that was begun, with each of its contexts in turn."""
         self._step_1.zero_()
-        rows = self.config.rows_per_task
+        rows, steps = self.config.rows_per_task, self.config.steps_per_task
+        before, taken = self.tasks_seen * steps, 0
         for row in range(self._task * rows, (self._task + 1) * rows):
             others = self.pack.begin(row, lambda: self._batch(self._step_1)[0])
             for learned in self.optimisers[1:]:
                 learned.restart(others)  # no optimiser has seen what they train now
-            self._repeater.run(self._step, self.config.steps_per_task // rows)
-            self._settle()
+            end = taken + steps // rows
+            while taken < end:
+                until = min(end, next_moment(self.config, before + taken) - before)
+                self._repeater.run(self._step, until - taken)
+                taken = until
+                if taken < steps and is_moment(self.config, before + taken):
+                    self._settle(taken)
+                    self.pack.keep(row)
+                    self._measure_within(before + taken)
+            self._settle(taken)
             self.pack.end(row)
 
     def results(self) -> list[TrialResult]:
@@ -180,6 +191,7 @@ class PackTraining:
                 num_samples=self.num_samples_EVK[e],
                 inferred=self.inferred_EVK[e],
                 mask_agreement=self.mask_agreement_EVK[e],
+                curve=self.curves[e],
                 diverged_at=self.diverged_at[e],
                 num_params=self.pack.num_params,
                 context_bytes_once=self.pack.bytes_once,
@@ -204,6 +216,7 @@ class PackTraining:
             "num_samples": self.num_samples_EVK,
             "inferred": self.inferred_EVK,
             "mask_agreement": self.mask_agreement_EVK,
+            "curves": [[tuple(point) for point in curve] for curve in self.curves],
             "diverged_at": self.diverged_at,
             "tasks_seen": self.tasks_seen,
             "seconds": self.seconds,
@@ -219,6 +232,7 @@ class PackTraining:
         self.num_samples_EVK.copy_(state["num_samples"])
         self.inferred_EVK.copy_(state["inferred"])
         self.mask_agreement_EVK.copy_(state["mask_agreement"])
+        self.curves = [[CurvePoint(*point) for point in curve] for curve in state["curves"]]
         self.diverged_at = state["diverged_at"]
         self.tasks_seen = state["tasks_seen"]
         self.seconds = state["seconds"]
@@ -255,9 +269,9 @@ class PackTraining:
         moments = [[stream.describe(task, step / steps) for stream in self.streams] for step in range(steps)]
         return torch.stack([torch.stack(members) for members in moments]).to(self.device)
 
-    def _settle(self) -> None:
-        """Have measured what belongs to the task and is not trained, with its weights as they are at its end."""
-        steps = range(max(0, self.config.steps_per_task - SETTLING_BATCHES), self.config.steps_per_task)
+    def _settle(self, taken: int) -> None:
+        """Have measured what belongs to the task and is not trained, with its weights after so many of its steps."""
+        steps = range(max(0, taken - SETTLING_BATCHES), taken)
         self.pack.settle(self._batch(self._zero_1 + step)[0] for step in steps)
 
     def _step(self) -> None:
@@ -290,49 +304,47 @@ class PackTraining:
             if self.diverged_at[e] is None and not (parameters_finite and finite_ES[e].all()):
                 steps_before = int(finite_ES[e].long().cumprod(0).sum())
                 self.diverged_at[e] = first_step + min(steps_before, self.config.steps_per_task - 1)
+                self.curves[e] = [point for point in self.curves[e] if point.step <= first_step]
                 for optimiser in self.optimisers:
                     optimiser.freeze(e)
 
     def _measure(self) -> None:
+        """Measure what is due after a task."""
         row = self.tasks_seen - 1
         whole = self.config.eval_samples is None or self.config.measures_all(self.tasks_seen)
         tasks, kept = self.config.tasks_to_measure(self.tasks_seen), list[int]()
         if self.config.trunk == "per-task":  # the newest net alone is here, and will never change
             tasks, kept, whole = [row], tasks[:-1], True
-        most = None if whole else self.config.eval_samples
-        samples_N = _test_samples(len(self.dataset.test_labels), in_order=most is None).to(self.device)
-        inferred_ET = agreement_ET = torch.full((len(self.configs), len(tasks)), float("nan"), dtype=torch.float64)
-        if isinstance(self.pack, HopfieldPack):
-            agreement_ET, inferred_ET = recover_masks(self.pack, self.streams, self.dataset, samples_N, tasks, most)
-        accuracy_ET, loss_ET, num_samples_ET = evaluate(
-            self.pack,
-            self.streams,
-            self.dataset,
-            samples_N,
-            tasks,
-            most=most,
-            rows_per_task=self.config.rows_per_task,
-        )
-        if self.config.task_inference != GIVEN:
-            accuracy_ET, inferred_ET = evaluate_inferred(
-                self.pack,
-                self.streams,
-                self.dataset,
-                samples_N,
-                tasks,
-                self.config,
-                num_seen=min(self.tasks_seen, self.config.num_tasks),
-                most=most,
-            )
+        measured = self._measured(tasks, self.tasks_seen, whole=whole)
+        places = [self.accuracy_EVK, self.loss_EVK, self.num_samples_EVK, self.inferred_EVK, self.mask_agreement_EVK]
         for e, diverged_at in enumerate(self.diverged_at):
             if diverged_at is None:
-                self.accuracy_EVK[e, row, tasks] = accuracy_ET[e]
-                self.loss_EVK[e, row, tasks] = loss_ET[e]
-                self.num_samples_EVK[e, row, tasks] = num_samples_ET[e].long()
-                self.inferred_EVK[e, row, tasks] = inferred_ET[e]
-                self.mask_agreement_EVK[e, row, tasks] = agreement_ET[e]
-                for measured_EVK in (self.accuracy_EVK, self.loss_EVK, self.num_samples_EVK):
+                for place_EVK, measured_ET in zip(places, measured, strict=True):
+                    place_EVK[e, row, tasks] = measured_ET[e].to(place_EVK.dtype)
+                for measured_EVK in places[:3]:
                     measured_EVK[e, row, kept] = measured_EVK[e, kept, kept]  # R[i, j] = R[j, j]
+        step = self.tasks_seen * self.config.steps_per_task
+        if is_moment(self.config, step):
+            wanted = [tasks.index(task) for task in curve_tasks(self.config, row)]
+            self._note_curve(step, row, [measured_ET[:, wanted] for measured_ET in measured])
+
+    def _measure_within(self, step: int) -> None:
+        """Measure what `eval_every` asks for after so many steps of the trial, within a task."""
+        tasks = curve_tasks(self.config, self.tasks_seen)
+        whole = self.config.eval_samples is None or self.config.trunk == "per-task"
+        self._note_curve(step, self.tasks_seen, self._measured(tasks, self.tasks_seen + 1, whole=whole))
+
+    def _measured(self, tasks: Sequence[int], tasks_begun: int, *, whole: bool) -> tuple[Tensor, ...]:
+        most = None if whole else self.config.eval_samples
+        return measure(self.pack, self.streams, self.dataset, tasks, self.config, num_begun=tasks_begun, most=most)
+
+    def _note_curve(self, step: int, visit: int, measured: Sequence[Tensor]) -> None:
+        accuracy_ET, loss_ET, num_samples_ET, inferred_ET, _ = measured
+        for e, curve in enumerate(self.curves):
+            if self.diverged_at[e] is None:
+                for t, task in enumerate(curve_tasks(self.config, visit)):
+                    accuracy, loss, inferred = (of_all[e, t].item() for of_all in (accuracy_ET, loss_ET, inferred_ET))
+                    curve.append(CurvePoint(step, task, accuracy, loss, int(num_samples_ET[e, t]), inferred))
 
 
 def train(
@@ -370,11 +382,3 @@ def _batch_order(config: TrialConfig, num_samples: int, visit: int) -> Tensor:
     wanted = config.steps_per_task * config.batch_size
     epochs = [torch.randperm(num_samples, generator=rng) for _ in range(-(-wanted // num_samples))]
     return torch.cat(epochs)[:wanted].view(config.steps_per_task, config.batch_size)
-
-
-def _test_samples(num_test: int, *, in_order: bool) -> Tensor:
-    """The test samples in the order in which they are taken: their own, or one fixed shuffle where some are enough.
-
-    The shuffle matters: the first half of MNIST's test set is easier than the second.
-    """
-    return torch.arange(num_test) if in_order else torch.randperm(num_test, generator=generator(0, "test samples"))

@@ -10,6 +10,7 @@ from psp_core.datasets import DATASETS
 from psp_core.devices import PRECISIONS
 from psp_core.layers import check_output_contexts
 from psp_core.lr_schedules import LR_SCHEDULES, check_lr_schedule
+from psp_core.measuring import check_measuring, usual_tasks
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
 from psp_core.norms import NORMS
 from psp_core.optimisers import OPTIMISERS
@@ -107,6 +108,10 @@ class TrialConfig:
             with a net for each task, the newest is always measured.
         eval_samples: test samples for each measurement; None for the whole test set, which is always
             used after the last task, and where each task has a net that is measured once.
+        eval_every: also measure every so many optimiser steps of the whole stream, within tasks too: task 0, and
+            the one being trained unless `eval_tasks` is `first`; None for after tasks alone.
+        eval_from: after how many steps for the first time; None for `eval_every`. 1 for the moments of paper A's code,
+            which measures every 100 steps after steps 0, 100, 200, ...: with 1, 101, 201, ... steps taken.
         milestones: numbers of tasks after which everything is measured as after the last one:
             all tasks seen, on the whole test set.
         precision: of matrix products: `tf32` where the device has it (CUDA; CPUs take float32),
@@ -170,6 +175,8 @@ class TrialConfig:
     steps_per_task: int = 1000
     eval_tasks: str = "all"
     eval_samples: int | None = None
+    eval_every: int | None = None
+    eval_from: int | None = None
     milestones: tuple[int, ...] = ()
     precision: str = "tf32"
     seed: int = 0
@@ -189,22 +196,12 @@ class TrialConfig:
         check_trunk(self)
         check_lr_schedule(self)
         check_task_inference(self)
-        num_test = DATASETS[self.dataset].num_test
-        if self.eval_samples is not None and self.eval_samples > num_test:
-            raise ValueError(
-                f"eval_samples={self.eval_samples} is more than the {num_test} test images of "
-                f"dataset={self.dataset!r}; leave it out to use them all."
-            )
         if self.momentum and not OPTIMISERS[self.optimiser].has_momentum:
             raise ValueError(
                 f"momentum={self.momentum} does not apply to optimiser={self.optimiser!r}; "
                 "leave it out, or use 'sgd' or 'rmsprop'."
             )
-        if self.milestones and self.milestones[-1] >= self.num_tasks:
-            raise ValueError(
-                f"milestones={self.milestones} must lie below num_tasks={self.num_tasks}, "
-                "whose measurement is always complete."
-            )
+        check_measuring(self)
 
     def _check_model(self) -> None:
         model = MODELS[self.model]
@@ -360,14 +357,7 @@ class TrialConfig:
         """The tasks whose accuracy is measured after `tasks_seen` tasks."""
         if self.measures_all(tasks_seen):
             return list(range(min(tasks_seen, self.num_tasks)))
-        return self.usual_tasks(tasks_seen)
-
-    def usual_tasks(self, tasks_seen: int) -> list[int]:
-        """What `eval_tasks` asks for after `tasks_seen` tasks, were this no milestone and not the end."""
-        if self.eval_tasks == "all":
-            return list(range(min(tasks_seen, self.num_tasks)))
-        newest = (tasks_seen - 1) % self.num_tasks
-        return sorted({0, newest}) if self.eval_tasks == "ends" or self.trunk == "per-task" else [0]
+        return usual_tasks(self, tasks_seen)
 
 
 TRIAL_SETTINGS: Final = Settings(
@@ -411,6 +401,8 @@ TRIAL_SETTINGS: Final = Settings(
         "warmup_steps": 0,
         "lr_decay_steps": 1,
         "eval_samples": 1,
+        "eval_every": 1,
+        "eval_from": 1,
         "seed": 0,
     },
     rules={

@@ -3,6 +3,7 @@
 OUT/study.yaml            the study as it was run, and what ran it
 OUT/trials/PACK.parquet   one row per trial; written last, so that it marks the pack as done
 OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
+OUT/curves/PACK.parquet   one row per (trial, step, task), of trials with eval_every
 OUT/crosstalk/PACK.parquet   one row per (trial, num_models), of retrieval
 OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
 OUT/driver.json           while a run writes here
@@ -87,6 +88,8 @@ TRIALS: Final = pa.schema(
         ("precision", pa.string()),
         ("eval_tasks", pa.string()),
         ("eval_samples", pa.int32()),  # null: the whole test set
+        ("eval_every", pa.int32()),  # null: measured after tasks alone
+        ("eval_from", pa.int32()),  # null: eval_every
         ("milestones", pa.list_(pa.int32())),
         ("num_draws", pa.int32()),  # of retrieval, as the next two
         ("alignment", pa.float64()),
@@ -116,6 +119,17 @@ EVALS: Final = pa.schema(
         ("step", pa.int64()),  # optimiser steps taken by then
     ]
 )
+CURVES: Final = pa.schema(
+    [
+        ("trial_id", pa.string()),
+        ("step", pa.int64()),  # optimiser steps taken by then, of the whole trial
+        ("task", pa.int32()),  # 0..K-1
+        ("accuracy", pa.float64()),  # a fraction
+        ("loss", pa.float64()),  # nats
+        ("num_samples", pa.int32()),
+        ("inferred", pa.float64()),  # share of batches whose task was found; null where it was given
+    ]
+)
 CROSSTALK: Final = pa.schema(
     [
         ("trial_id", pa.string()),
@@ -127,7 +141,7 @@ CROSSTALK: Final = pa.schema(
         ("num_samples", pa.int64()),
     ]
 )
-MEASURED: Final = {"evals": EVALS, "crosstalk": CROSSTALK}
+MEASURED: Final = {"evals": EVALS, "curves": CURVES, "crosstalk": CROSSTALK}
 STATUSES: Final = ("ok", "diverged", "failed")
 CHECKPOINT: Final = ".pt"
 STALE_SECONDS: Final = 600.0
@@ -221,14 +235,22 @@ class TrialStore:
     # Packs
 
     def write_pack(
-        self, pack_id: str, trials: Sequence[Row], evals: Sequence[Row], crosstalk: Sequence[Row] = ()
+        self,
+        pack_id: str,
+        trials: Sequence[Row],
+        evals: Sequence[Row],
+        *,
+        curves: Sequence[Row] = (),
+        crosstalk: Sequence[Row] = (),
     ) -> None:
-        """Store a finished pack, its trials last; errors without the secrets that a library's message may repeat."""
+        """Store a finished pack, its trials last; of curves and crosstalk there is a file where there are rows.
+
+        Errors are stored without the secrets that a library's message may repeat.
+        """
         shown = [{**row, "error": without_secrets(row.get("error") or "") or None} for row in trials]
-        tables = [("evals", evals, EVALS), ("trials", shown, TRIALS)]
-        if crosstalk:
-            tables.insert(0, ("crosstalk", crosstalk, CROSSTALK))
-        for folder, rows, schema in tables:
+        some = [(folder, rows) for folder, rows in (("crosstalk", crosstalk), ("curves", curves)) if rows]
+        for folder, rows in (*some, ("evals", evals), ("trials", shown)):
+            schema = TRIALS if folder == "trials" else MEASURED[folder]
             sink = pa.BufferOutputStream()
             pq.write_table(pa.Table.from_pylist(list(rows), schema=schema), sink, compression="zstd")
             self.files.write(f"{folder}/{pack_id}.parquet", sink.getvalue())
@@ -281,8 +303,10 @@ class TrialStore:
         if len(names) < 2:
             return
         merged = f"{COMPACT}{hashlib.blake2b(''.join(names).encode(), digest_size=8).hexdigest()}.parquet"
-        of_retrieval = set(self.files.names("crosstalk"))
-        there = {"trials": names, "evals": names, "crosstalk": [name for name in names if name in of_retrieval]}
+        there = {"trials": names, "evals": names}
+        for folder in MEASURED.keys() - there.keys():
+            present = set(self.files.names(folder))
+            there[folder] = [name for name in names if name in present]
         for folder, schema in (*MEASURED.items(), ("trials", TRIALS)):
             if there[folder]:
                 self._write_together(folder, schema, there[folder], merged)

@@ -146,7 +146,7 @@ class PackRun:
 
     def _store(self, failures: list[Row]) -> None:
         device = _device_name(self.device)
-        rows, evals, crosstalk = list[Row](), list[Row](), list[Row]()
+        rows, evals, curves, crosstalk = list[Row](), list[Row](), list[Row](), list[Row]()
         for result in self.results:
             if isinstance(result, RetrievalResult):
                 rows.append(_row(self.job, result.config, status="ok", device=device, seconds=result.seconds))
@@ -154,7 +154,8 @@ class PackRun:
             else:
                 rows.append(_trial_row(self.job, result, device))
                 evals += _eval_rows(result)
-        self.store.write_pack(self.job.pack.id, rows + failures, evals, crosstalk)
+                curves += _curve_rows(result)
+        self.store.write_pack(self.job.pack.id, rows + failures, evals, curves=curves, crosstalk=crosstalk)
         for pack_id in {self.job.pack.id, *self.pieces_done}:
             self.store.forget_progress(pack_id)
 
@@ -249,3 +250,9 @@ def _eval_rows(result: TrialResult) -> Iterator[Row]:
             "mask_agreement": _number(result.mask_agreement[row, task].item()),
             "step": (row + 1) * result.config.steps_per_task,
         }
+
+
+def _curve_rows(result: TrialResult) -> Iterator[Row]:
+    name = trial_id(result.config)
+    for point in result.curve:
+        yield {"trial_id": name, **point._asdict(), "inferred": _number(point.inferred)}

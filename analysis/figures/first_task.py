@@ -3,11 +3,13 @@
 from matplotlib.figure import Figure
 
 from analysis.figures.base import Axis, UnsupportedError, count_steps, curves, finish
-from analysis.tables import Measured, first_task
+from analysis.tables import Measured, first_task, first_task_by_step
 
 
 def draw(measured: Measured) -> Figure:
-    """One panel for each width, one curve for each context; of a stream with cycles over optimiser steps.
+    """One panel for each width, one curve for each context.
+
+    Over optimiser steps where the stream has cycles, or where trials were measured within tasks too (`eval_every`).
 
     Raises:
         UnsupportedError: only one task was trained.
@@ -16,13 +18,15 @@ def draw(measured: Measured) -> Figure:
     frame = first_task(evals)
     if frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs at least two tasks")
+    is_often = evals["eval_every"].notna().any()
     setup = evals.iloc[0]
     what = "accuracy at 0 degrees" if setup["stream"] == "rotating" else "accuracy on task 0"
     title = "Interference: what later tasks leave of the first"
     x = Axis(column="tasks_seen", label="number of tasks trained")
-    if setup["num_cycles"] > 1:
-        frame = frame.assign(step=frame["tasks_seen"] * setup["steps_per_task"])
+    if is_often or setup["num_cycles"] > 1:
+        frame = first_task_by_step(evals, measured.curves)
         x = Axis(column="step", label="optimiser steps")
+    if setup["num_cycles"] > 1:
         title = f"{what.capitalize()} over {setup['num_cycles']} cycles of {setup['num_tasks']} tasks"
     figure = curves(frame, x, Axis(column="accuracy", label=what))
     figure.axes[0].set_ylim(0, 1)

@@ -99,6 +99,10 @@ class HopfieldPack:
     def settle(self, batches: Iterable[Tensor]) -> None:
         """Nothing is to be measured: a batch is normalised by its own statistics, when tested too."""
 
+    def keep(self, task: int) -> None:
+        """Not within a task: a Hopfield network forgets no mask that it has stored."""
+        raise NotImplementedError("settings that ask for it are refused (psp_core.measuring)")
+
     def end(self, task: int) -> None:
         """Store the masks of `task`, the current one."""
         masks = [threshold_mask(scores_ED) for scores_ED in self._scores.values()]

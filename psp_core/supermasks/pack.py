@@ -107,15 +107,23 @@ class SupermaskPack:
             self._use_masks()
             self._networks.settle(batches)
 
-    def end(self, task: int) -> None:
-        """Keep the masks of `task`, the current one, as bits."""
+    def keep(self, task: int) -> None:
+        """Keep the masks that `task`, the current one, has by now, as bits."""
         masks = self._masks(self._scores)
         for e, store in enumerate(self.stores):
-            assert store.append([mask[e] for mask in masks]) == task, "tasks are stored in order, each once"
+            of_member = [mask[e] for mask in masks]
+            if task < len(store):
+                store.replace(task, of_member)
+            else:
+                assert store.append(of_member) == task, "tasks are stored in order"
+        self._networks.keep(task)
+
+    def end(self, task: int) -> None:
+        """Keep the masks of `task`, whose training ends."""
+        self.keep(task)
         if self._transferred is not None:
             of_this = 1.0 if self.config.transfer == "previous" else 1 / (task + 1)
             self._transferred.lerp_(self.flat_learned, of_this)
-        self._networks.end(task)
 
     @property
     def is_retrievable(self) -> bool:

@@ -59,6 +59,23 @@ def test_the_first_task_of_a_turning_stream_is_0_degrees_over_steps(turning: Sto
     assert figure.get_suptitle().startswith("Accuracy at 0 degrees over 3 cycles of 4 tasks")
 
 
+def test_a_trial_measured_within_tasks_is_drawn_at_its_moments(tmp_path: Path) -> None:
+    store = digits_store(tmp_path, ["none", "binary"], **ROTATING, eval_every=5, eval_from=1, eval_tasks="first")
+    (axes,) = FIGURES["first-task"](Measured(store.evals, store.trials, store.curves)).axes
+    line = next(line for line in axes.get_lines() if line.get_label() == "binary")
+    assert line.get_xdata().tolist() == [*range(1, 60, 5), 60]  # and at its end
+    binary = store.evals.loc[store.evals["context"] == "binary", "trial_id"]
+    curve = store.curves[store.curves["trial_id"].isin(binary)].astype({"trial_id": str})
+    np.testing.assert_allclose(line.get_ydata()[:-1], curve.groupby("step")["accuracy"].mean())
+
+
+def test_permuted_tasks_too_are_drawn_over_steps_where_trials_were_measured_within_them(tmp_path: Path) -> None:
+    store = digits_store(tmp_path, ["binary"], eval_every=2)
+    (axes,) = FIGURES["first-task"](Measured(store.evals, store.trials, store.curves)).axes
+    assert axes.get_lines()[0].get_xdata().tolist() == [*range(2, 15, 2), 15]
+    assert axes.get_xlabel() == "optimiser steps"
+
+
 def test_one_turn_counts_tasks_and_is_still_about_0_degrees(tmp_path: Path) -> None:
     evals = digits_store(tmp_path / "out", ["binary"], **{**ROTATING, "num_cycles": 1}).evals
     (axes,) = FIGURES["first-task"](Measured(evals)).axes

@@ -56,7 +56,8 @@ def test_the_newest_tasks_have_a_mean_where_all_were_measured(R: np.ndarray) -> 
 
 def test_a_mean_over_the_last_measurements_of_task_0_begins_where_there_are_enough(R: np.ndarray) -> None:
     two = pd.concat([evals_of(R, trial_id="b"), evals_of(1 - R, trial_id="a")])
-    lately = tables.first_task_lately(two, 4).set_index(["trial_id", "tasks_seen"])["accuracy"]
+    rows = tables.first_task_by_step(two.assign(steps_per_task=1), pd.DataFrame())
+    lately = tables.lately(rows, 4).set_index(["trial_id", "step"])["accuracy"]
     assert len(lately) == 6
     for end in (4, 5, 6):
         np.testing.assert_allclose(lately["b", end], R[end - 4 : end, 0].mean())

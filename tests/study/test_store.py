@@ -17,7 +17,7 @@ from psp_core.trial import TrialConfig
 from study.files import Files
 from study.plan import make_packs, merge, trial_id
 from study.spec import StudyError, StudySpec
-from study.store import EVALS, STALE_SECONDS, TRIALS, TrialStore
+from study.store import CURVES, EVALS, STALE_SECONDS, TRIALS, TrialStore
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
 
@@ -50,6 +50,27 @@ def test_a_pack_round_trips_with_its_types(tmp_path: Path) -> None:
     assert trials.to_pylist() == [{**dict.fromkeys(TRIALS.names), **ROW}]
     assert evals.to_pylist() == [EVAL]
     assert not list(tmp_path.rglob(".*"))  # nothing half-written stays
+
+
+def test_curves_have_a_table_of_their_own_which_compaction_keeps(tmp_path: Path) -> None:
+    settings = {**small_study().settings, "eval_every": 2}
+    spec = small_study(axes={"context": ["none", "binary"]}, settings=settings)
+    run_here(spec, tmp_path, max_members=1)
+    before = read_store(str(tmp_path))
+    written = pq.read_table(tmp_path / "curves" / next((tmp_path / "curves").iterdir()).name)
+    assert written.schema == CURVES
+    of_trial = written.to_pandas()
+    assert of_trial["step"].tolist() == [2, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14]
+    assert of_trial["task"].tolist() == [0, 0, 0, 1, 0, 1, 0, 1, 0, 2, 0, 2]
+    at_an_end = of_trial.query("step == 10").set_index("task")
+    evals = pd.read_parquet(tmp_path / "evals").query("trial_id in @of_trial.trial_id and step == 10").set_index("task")
+    assert at_an_end["loss"].equals(evals["loss"])
+    assert TrialStore(str(tmp_path)).compact() == (4, 1)
+    after = read_store(str(tmp_path))
+    keys = ["trial_id", "step", "task"]
+    pd.testing.assert_frame_equal(*(f.astype({"trial_id": str}).sort_values(keys, ignore_index=True)
+                                    for f in (before.curves, after.curves)))  # fmt: skip
+    assert len(after.curves) == 4 * 12
 
 
 def test_a_uri_is_as_good_as_a_path(tmp_path: Path) -> None:
