@@ -61,8 +61,8 @@ class TrialConfig:
         trunk: what trains the weights and biases that all tasks share: `shared`, every task; `first-task`, task 0,
             and then they are frozen; `random`, nothing; or `per-task`, the upper bound: each task has a net of its
             own, which begins as the previous task's ended. See `psp_core.trunk`.
-        inference_layers: of contexts, whether `all` layers' gradients say which task it is, or the `first` one's that has
-            contexts.
+        inference_layers: of contexts, whether `all` layers' gradients say which task it is, or those of the `first` one
+            that has contexts.
         inference_lr: of gradient descent on the mix, a step's length; a task's share of the mix is 1 / K at first.
         inference_steps: of gradient descent, how many.
         shared_labels: whether tasks share their labels, so that an image of a batch whose task is taken for
