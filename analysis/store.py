@@ -17,6 +17,7 @@ from analysis.labels import curve_labels, own_recipes, tell_numbers_of_tasks_apa
 # a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
 STRATUM: Final = [
     "dataset",
+    "normalisation",
     "stream",
     "permute_first",
     "classes_per_task",
@@ -29,6 +30,7 @@ STRATUM: Final = [
     "precision",
     "model",
     "norm",
+    "initial_weights",
     "depth",
     "steps_per_task",
     "steps_per_decision",
@@ -45,11 +47,12 @@ STRATUM: Final = [
     "eval_samples",
     "eval_every",
     "eval_from",
+    "test_batch_size",
 ]
 
 
 # Of these, those that belong to how a rival is trained; see `strata`.
-RECIPE: Final = ["optimiser", "later_lr", "weight_decay"]
+RECIPE: Final = ["optimiser", "later_lr", "weight_decay", "norm", "initial_weights"]
 
 # Settings younger than the oldest stores, each with the value that means what those stores did.
 ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
@@ -73,6 +76,9 @@ ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
     "num_cycles": 1,
     "heads": "shared",
     "norm": "static",
+    "initial_weights": "usual",
+    "normalisation": "data-set",
+    "test_batch_size": 1000,
     "contexts_per_task": 1,
     "schedule": "task",
     "frozen_weights": "signed-constant",

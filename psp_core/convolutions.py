@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core.contexts import Context
+from psp_core.initial_weights import initial_kernel
 from psp_core.layers import draw_output_contexts
 from psp_core.randomness import generator
 
@@ -25,7 +26,7 @@ class SuperposedConv2d(nn.Module):
     Shapes: (B, C, H, W) to (B, O, H', W'). Zeros pad kernel_size // 2 at each side, so with an odd
     kernel H' = ceil(H / stride). There is no bias: batch norm, which follows, would remove it.
 
-    Initial weights are Kaiming normal, fan out: N(0, 2 / (O kh kw)).
+    Initial weights are Kaiming normal, fan out, N(0, 2 / (O kh kw)), unless `initial` says otherwise.
 
     Args:
         in_channels: C, at least 1.
@@ -39,6 +40,7 @@ class SuperposedConv2d(nn.Module):
         device: where the contexts are made and kept; the weights are on the CPU until moved.
         output_contexts: whether each task also has a number for each output channel.
         channel_contexts: whether contexts have the size C of the input's channels instead of the filter's I.
+        initial: what weights begin with, of `INITIAL_WEIGHTS`.
 
     Raises:
         ValueError: the context is complex, or not one number for each input beside output contexts.
@@ -65,6 +67,7 @@ class SuperposedConv2d(nn.Module):
         device: torch.device | None = None,
         output_contexts: bool = False,
         channel_contexts: bool = False,
+        initial: str = "usual",
     ) -> None:
         """Draw the weights and the contexts."""
         super().__init__()
@@ -75,8 +78,10 @@ class SuperposedConv2d(nn.Module):
             )
         self.context, self.num_tasks, self.stride = context, num_tasks, stride
         self.filter_shape = (in_channels, kernel_size, kernel_size)
-        kernel = kaiming_normal(out_channels, self.filter_shape, generator(seed, "weights", index))
-        self.weight = nn.Parameter(kernel.flatten(1).mT.contiguous())
+        rng = generator(seed, "weights", index)
+        self.weight = nn.Parameter(
+            initial_kernel(initial, out_channels, self.filter_shape, rng, is_plain=context.is_trivial)
+        )
         self.context_size = in_channels if channel_contexts else len(self.weight)
         contexts = context.sample(num_tasks, self.context_size, generator(seed, "contexts", index), device)
         self.register_buffer("contexts", contexts)
@@ -109,8 +114,3 @@ class SuperposedConv2d(nn.Module):
         """Sizes and context, for printing."""
         shape = f"{self.filter_shape[0]}, {self.weight.shape[1]}, kernel_size={self.filter_shape[1]}"
         return f"{shape}, stride={self.stride}, context={self.context.name}, num_tasks={self.num_tasks}"
-
-
-def kaiming_normal(out_channels: int, filter_shape: tuple[int, int, int], rng: torch.Generator) -> Tensor:
-    """A kernel from N(0, 2 / (O kh kw)), shape (O, C, kh, kw)."""
-    return nn.init.kaiming_normal_(torch.empty(out_channels, *filter_shape), mode="fan_out", generator=rng)

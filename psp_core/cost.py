@@ -11,6 +11,7 @@ from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS
 from psp_core.evaluation import CHUNK_BYTES
 from psp_core.measuring import num_curve_points, usual_tasks
+from psp_core.norms import BY_TASK
 from psp_core.optimisers import OPTIMISERS
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def num_params(trial: "TrialConfig") -> int:
 
 def trunk_size(trial: "TrialConfig") -> int:
     """Real numbers of the layers that are not one task's, whatever trains them."""
-    return sum(_num_params(trial, layer) for layer in _shared_layers(trial))
+    of_norms = 2 * _normed_channels(trial) if trial.norm == "affine" else 0
+    return sum(_num_params(trial, layer) for layer in _shared_layers(trial)) + of_norms
 
 
 def num_activations(trial: "TrialConfig") -> int:
@@ -156,8 +158,8 @@ def _network_bytes(trial: "TrialConfig") -> int:
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
     rows = trial.num_tasks * trial.rows_per_task
     floats = trunk_size(trial) * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
-    if trial.norm == "per-task":  # a mean and a variance of each channel
-        floats += 2 * sum(layer.outputs for layer in trial.layers[:-1]) * (rows + 1)
+    if trial.norm in BY_TASK:  # a mean and a variance of each channel
+        floats += 2 * _normed_channels(trial) * (rows + 1)
     learned = heads + (contexts if trial.learned_contexts else 0)
     if learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
         floats += learned * (2 + state) + trunk_size(trial)
@@ -166,6 +168,10 @@ def _network_bytes(trial: "TrialConfig") -> int:
     if context.is_complex:
         floats += 3 * 2 * layers[0].inputs * layers[0].outputs  # the first layer is bound, and its gradient unbound
     return 4 * floats + _batch_bytes(trial)
+
+
+def _normed_channels(trial: "TrialConfig") -> int:
+    return sum(layer.outputs for layer in trial.layers[:-1])
 
 
 def _supermask_bytes(trial: "TrialConfig") -> int:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 CHUNK_BYTES: Final = {"cpu": 2**23, "cuda": 2**30}
 """How much may be worked on at once, in weights and again in activations: what caches or devices hold well."""
 
-BATCH_OF_ONE: Final = 1000
-"""Samples that a network sees at once where it is measured alone, as in the authors' code (papers.md, A7)."""
-
 
 def measure(
     pack: "MemberPack",
@@ -57,7 +54,14 @@ def measure(
         hopfield = cast("HopfieldPack", pack)
         agreement_ET, inferred_ET = recover_masks(hopfield, streams, dataset, samples_N, tasks, most)
     accuracy_ET, loss_ET, number_ET = evaluate(
-        pack, streams, dataset, samples_N, tasks, most=most, rows_per_task=config.rows_per_task
+        pack,
+        streams,
+        dataset,
+        samples_N,
+        tasks,
+        most=most,
+        rows_per_task=config.rows_per_task,
+        batch_size=config.test_batch_size,
     )
     if config.task_inference != GIVEN:
         num_seen = min(num_begun, config.num_tasks)
@@ -85,6 +89,7 @@ def evaluate(
     *,
     most: int | None = None,
     rows_per_task: int = 1,
+    batch_size: int = 1000,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Each member's accuracy and loss on each task, and on how many samples.
 
@@ -101,13 +106,14 @@ def evaluate(
         tasks: any tasks of the streams.
         most: how many each task takes; None for all.
         rows_per_task: how many contexts each task has; it is measured with the first.
+        batch_size: samples that a network sees at once where it is measured alone, about.
 
     Returns:
         Accuracy (a fraction), mean cross-entropy (nats) and number of samples, each (E, T), float64, on the CPU.
     """
     if not pack.is_retrievable or streams[0].classes(0) is not None:
         pairs = [
-            _evaluate_alone(pack, e, stream, dataset, chosen[:most], task, task * rows_per_task)
+            _evaluate_alone(pack, e, stream, dataset, chosen[:most], task, task * rows_per_task, batch_size)
             for e, stream in enumerate(streams)
             for task in tasks
             for chosen in [task_samples(stream, task, dataset.test_labels, samples_N)]
@@ -251,11 +257,18 @@ def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -
 
 
 def _evaluate_alone(
-    pack: "MemberPack", member: int, stream: Stream, dataset: Dataset, samples_N: Tensor, task: int, row: int
+    pack: "MemberPack",
+    member: int,
+    stream: Stream,
+    dataset: Dataset,
+    samples_N: Tensor,
+    task: int,
+    row: int,
+    batch_size: int,
 ) -> tuple[float, float, int]:
     correct, loss = 0.0, 0.0
     # Batches of about the same size on every device: where layers are normalised they matter to the result.
-    for samples_B in samples_N.tensor_split(-(-len(samples_N) // BATCH_OF_ONE)):
+    for samples_B in samples_N.tensor_split(-(-len(samples_N) // batch_size)):
         images_BI, labels_B = dataset.test_images[samples_B], dataset.test_labels[samples_B]
         x_BI, labels_B = task_batch(stream, task, dataset, images_BI, labels_B)
         logits_BO = pack.logits_of(member, row, x_BI)

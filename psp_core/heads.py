@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from psp_core.layers import xavier_normal
+from psp_core.initial_weights import initial_bias, initial_weights
 from psp_core.randomness import generator
 
 # B batch, I inputs, O outputs, K tasks
@@ -12,8 +12,8 @@ from psp_core.randomness import generator
 class TaskHeads(nn.Module):
     """y = W(k) x + b(k): a plain linear layer for each of K tasks, without a context.
 
-    Shapes: (B, I) to (B, O). Weights are Xavier normal, N(0, 2 / (I + O)), and biases zero at first;
-    task k's do not depend on K.
+    Shapes: (B, I) to (B, O). Weights are Xavier normal, N(0, 2 / (I + O)), and biases zero at first, unless
+    `initial` says otherwise; task k's do not depend on K.
 
     They are buffers with the tasks first, `weight` (K, I, O) and `bias` (K, O), as contexts are:
     training copies the current task's row to where the step reads it, and puts it back at the end of
@@ -27,6 +27,7 @@ class TaskHeads(nn.Module):
         seed: of the weights.
         index: the layer's place in its network.
         device: where the heads are kept.
+        initial: what weights and biases begin with, of `INITIAL_WEIGHTS`.
 
     Source: "multihead" of paper A's iCIFAR experiment (papers.md, A5); initialisation as in its code (A7).
     """
@@ -43,14 +44,17 @@ class TaskHeads(nn.Module):
         seed: int,
         index: int = 0,
         device: torch.device | None = None,
+        initial: str = "usual",
     ) -> None:
         """Draw the weights."""
         super().__init__()
         self.num_tasks = num_tasks
         rngs = [generator(seed, "heads", index, task) for task in range(num_tasks)]
-        weights = torch.stack([xavier_normal(in_features, out_features, rng) for rng in rngs])
+        size = (in_features, out_features)
+        weights = torch.stack([initial_weights(initial, *size, rng, is_plain=False) for rng in rngs])
+        biases = torch.stack([initial_bias(initial, *size, rng, is_plain=False) for rng in rngs])
         self.register_buffer("weight", weights.to(device))
-        self.register_buffer("bias", torch.zeros(num_tasks, out_features, device=device))
+        self.register_buffer("bias", biases.to(device))
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """Logits of a batch of task `task`.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from psp_core.contexts import CONTEXTS, Context
 from psp_core.contexts.diagonal import Diagonal
+from psp_core.initial_weights import initial_bias, initial_weights
 from psp_core.randomness import generator
 
 # B batch, I inputs, O outputs, K tasks; 2 = real and imaginary part
@@ -19,10 +20,10 @@ class SuperposedLinear(nn.Module):
     (B, 2, O), real part first. A complex product runs as one real product: the two parts of
     the batch are stacked as rows, the two parts of the weights as columns.
 
-    Initial weights are Xavier normal: N(0, 2 / (I + O)). A complex weight has that modulus (signed)
-    and a phase uniform in [-pi, pi), so that E|w|^2 is the same for every context.
+    Initial weights are Xavier normal, N(0, 2 / (I + O)), unless `initial` says otherwise. A complex weight has that
+    modulus (signed) and a phase uniform in [-pi, pi), so that E|w|^2 is the same for every context.
 
-    Bias, one rule for every context: O real numbers, zero at first, shared by all tasks and not
+    Bias, one rule for every context: O real numbers, zero at first (but see `initial`), shared by all tasks and not
     bound to a context; a complex layer adds them to the real part. The authors' code uses biases
     in rotation layers and the baseline, ignores them in binary layers, and adds them to the real
     part of complex ones, so its comparison mixes two effects (papers.md, A7 and A8).
@@ -39,6 +40,7 @@ class SuperposedLinear(nn.Module):
         index: the layer's place in its network; layers of one seed differ by it.
         device: where the contexts are made and kept; the weights are on the CPU until moved.
         output_contexts: whether each task also has a number for each output.
+        initial: what weights and biases begin with, of `INITIAL_WEIGHTS`.
 
     Raises:
         ValueError: output contexts beside a context that is not one real number for each input.
@@ -61,19 +63,21 @@ class SuperposedLinear(nn.Module):
         index: int = 0,
         device: torch.device | None = None,
         output_contexts: bool = False,
+        initial: str = "usual",
     ) -> None:
         """Draw the weights and the contexts."""
         super().__init__()
         self.context = context
         self.context_size = in_features
         self.num_tasks = num_tasks
-        weights = xavier_normal(in_features, out_features, generator(seed, "weights", index))
+        size, is_plain = (in_features, out_features), context.is_trivial and not context.is_complex
+        weights = initial_weights(initial, *size, generator(seed, "weights", index), is_plain=is_plain)
         if context.is_complex:
             angles = torch.rand(in_features, out_features, generator=generator(seed, "phases", index))
             phase = (angles * 2 - 1) * math.pi
             weights = torch.stack([weights * phase.cos(), weights * phase.sin()], dim=1)  # I2O
         self.weight = nn.Parameter(weights)
-        self.bias = nn.Parameter(torch.zeros(out_features))
+        self.bias = nn.Parameter(initial_bias(initial, *size, generator(seed, "biases", index), is_plain=is_plain))
         contexts = context.sample(num_tasks, in_features, generator(seed, "contexts", index), device)
         self.register_buffer("contexts", contexts)
         signs = draw_output_contexts(context, num_tasks, out_features, seed, index, device) if output_contexts else None
@@ -128,8 +132,3 @@ def check_output_contexts(context: Context) -> None:
             f"output_contexts=true does not apply to context={context.name!r}, which is not one real number for each "
             "input; use 'binary', or leave it out."
         )
-
-
-def xavier_normal(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
-    """Weights from N(0, 2 / (I + O)), shape (I, O)."""
-    return nn.init.xavier_normal_(torch.empty(in_features, out_features), generator=rng)

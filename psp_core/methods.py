@@ -130,6 +130,7 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
         device=device,
         output_contexts=config.output_contexts,
         channel_contexts=config.channel_contexts,
+        initial_weights=config.initial_weights,
     )
     model = MODELS[config.model].build(config.network_size, parts)
     if config.schedule != "task":

@@ -1,18 +1,25 @@
-"""Batch norm without parameters: by each batch's own statistics, or at test time by a task's."""
+"""Batch norm: by each batch's own statistics, or at test time by a task's; with trained parameters or without."""
 
 import contextlib
 from collections.abc import Iterator
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core.convolutions import SuperposedConv2d
+from psp_core.settings import refuse_chosen
+
+if TYPE_CHECKING:
+    from psp_core.models import Architecture
+    from psp_core.trial import TrialConfig
 
 # B batch, C channels, H x W image, K tasks, N batches, E members
 
-NORMS: Final = ("static", "per-task")
+NORMS: Final = ("static", "per-task", "affine")
+BY_TASK: Final = ("per-task", "affine")
+"""Those with statistics for each task."""
 
 
 def static_batch_norm(x: Tensor) -> Tensor:
@@ -30,10 +37,13 @@ def static_batch_norm(x: Tensor) -> Tensor:
 
 
 class TaskBatchNorm(nn.Module):
-    """Batch norm without parameters, with a mean and a variance of its own for each of K tasks.
+    """Batch norm with a mean and a variance of its own for each of K tasks.
 
     In training mode it is `static_batch_norm`. In evaluation mode it is (x - mean(k)) / sqrt(variance(k) + 1e-5)
     of each channel, (B, C, H, W) to the same, so that an image's result does not depend on its batch.
+
+    An affine one multiplies the normalised channel by its `scale` and adds its `shift`, (C,) each, 1 and 0 at first.
+    These are parameters, which all tasks share, as they share weights.
 
     The statistics are buffers with the tasks first, `mean` and `variance` (K, C), 0 and 1 until measured: at the
     end of a task, by forward passes of the finished weights (`Pack.settle`).
@@ -42,19 +52,28 @@ class TaskBatchNorm(nn.Module):
         channels: C.
         num_tasks: K.
         device: where the statistics are kept.
+        affine: whether it has parameters.
 
-    Source: MultitaskNonAffineBN of paper B's code (papers.md, B4), which keeps moving averages while it trains.
-    Those mix statistics of weights that no longer exist; measured ones are exact for the weights that are
-    stored, and no training step writes anything but gradients, so packs can map over it and CUDA graphs repeat it.
+    Source: MultitaskNonAffineBN of paper B's code (papers.md, B4), which keeps moving averages while it trains; affine,
+    where each task has a net of its own, the ordinary batch norm of its upper bound. Those averages mix statistics of
+    weights that no longer exist; measured ones are exact for the weights that are stored, and no training step writes
+    anything but gradients, so packs can map over it and CUDA graphs repeat it.
     """
 
     mean: Tensor
     variance: Tensor
 
-    def __init__(self, channels: int, num_tasks: int, *, device: torch.device | None = None) -> None:
+    scale: Tensor | None
+    shift: Tensor | None
+
+    def __init__(
+        self, channels: int, num_tasks: int, *, device: torch.device | None = None, affine: bool = False
+    ) -> None:
         """Begin with means of 0 and variances of 1."""
         super().__init__()
         self.num_tasks = num_tasks
+        self.register_parameter("scale", nn.Parameter(torch.ones(channels)) if affine else None)
+        self.register_parameter("shift", nn.Parameter(torch.zeros(channels)) if affine else None)
         self.register_buffer("mean", torch.zeros(num_tasks, channels, device=device))
         self.register_buffer("variance", torch.ones(num_tasks, channels, device=device))
 
@@ -66,9 +85,10 @@ class TaskBatchNorm(nn.Module):
         """
         if not 0 <= task < self.num_tasks:
             raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the statistics of this layer.")
-        if self.training:
-            return static_batch_norm(x)
-        return F.batch_norm(x, self.mean[task], self.variance[task])
+        y = static_batch_norm(x) if self.training else F.batch_norm(x, self.mean[task], self.variance[task])
+        if self.scale is None or self.shift is None:
+            return y
+        return y * self.scale[:, None, None] + self.shift[:, None, None]
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""
@@ -93,6 +113,31 @@ class NormedConv2d(nn.Module):
         """The normalised output for a batch of task `task`, (B, C, H, W) to (B, O, H', W')."""
         y = self.conv(x, task)
         return static_batch_norm(y) if self.norm is None else self.norm(y, task)
+
+
+def check_norm(config: "TrialConfig", model: "Architecture") -> None:
+    """Refuse a norm that the network has not, and what only a norm that sees batches has a use for.
+
+    Raises:
+        ValueError: names settings, values, rule and remedy.
+    """
+    if config.norm != "static" and not model.has_norms:
+        raise ValueError(
+            f"norm={config.norm!r} does not apply to model={config.model!r}, which normalises nothing; leave it out, "
+            "or use a convolutional model."
+        )
+    if config.norm != "static" and config.rows_per_task > 1:
+        raise ValueError(
+            f"norm={config.norm!r} needs one context for each task: leave out contexts_per_task and schedule."
+        )
+    if config.norm == "affine" and (config.method != "psp" or config.trunk == "random"):
+        raise ValueError(
+            f"norm='affine' does not apply to method={config.method!r}, trunk={config.trunk!r}, where nothing trains "
+            "what all tasks share, scales and shifts neither; use norm 'per-task'."
+        )
+    if config.method != "hopsupsup" and not (model.has_norms and config.norm == "static"):
+        elsewhere = f"model={config.model!r}, norm={config.norm!r}, whose answers do not depend on the batch"
+        refuse_chosen(config, ["test_batch_size"], elsewhere, "use a convolutional model with norm 'static'")
 
 
 def measured_buffers(network: nn.Module) -> set[str]:

@@ -95,7 +95,7 @@ class PackTraining:
         if any(config.shape != self.config.shape for config in configs):
             raise ValueError("the members of a pack may differ only in lr, momentum and seed; pack them apart.")
         self.device = device
-        self.dataset = dataset.to(device)
+        self.dataset = dataset.normalised(self.config.normalisation).to(device)
         self.streams = [STREAMS[config.stream].for_trial(config) for config in configs]
         self.pack = METHODS[self.config.method](configs, device)
         self.optimisers = [self._optimiser(self.pack.flat, self.pack.flat_gradients)]

@@ -6,13 +6,14 @@ from typing import Final, get_type_hints
 
 from psp_core.augmentation import AUGMENTATIONS
 from psp_core.contexts import CONTEXTS
-from psp_core.datasets import DATASETS
+from psp_core.datasets import DATASETS, NORMALISATIONS, check_normalisation
 from psp_core.devices import PRECISIONS
+from psp_core.initial_weights import INITIAL_WEIGHTS, check_initial_weights
 from psp_core.layers import check_output_contexts
 from psp_core.lr_schedules import LR_SCHEDULES, check_lr_schedule
 from psp_core.measuring import check_measuring, usual_tasks
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
-from psp_core.norms import NORMS
+from psp_core.norms import NORMS, check_norm
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import SCHEDULES
 from psp_core.settings import Settings
@@ -33,6 +34,7 @@ class TrialConfig:
 
     Args:
         dataset: the images; see `psp_core.datasets`.
+        normalisation: of pixels, by one mean and deviation of the `data-set`, or `by-channel` as in paper B's code.
         stream: how tasks are made of the data set: `permuting`, `rotating`, `turned`, `split` or
             `incremental`.
         permute_first: whether task 0 is permuted as well.
@@ -74,8 +76,11 @@ class TrialConfig:
         recovery_gamma: the weight of the Hopfield networks' energy in it.
         model: `mlp`, `lenet-300-100`, `small-conv`, `resnet-18` or `resnet-50`.
         heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
-        norm: of convolutions: `static`, each batch by its own statistics, at test time too; or `per-task`, at test
-            time by statistics of the task's own, measured when its training ends (`psp_core.norms`).
+        norm: of convolutions: `static`, each batch by its own statistics, at test time too; `per-task`, at test time
+            by the task's own, measured when its training ends; or `affine`, likewise, with a scale and a shift for each
+            channel, which all tasks train and share (`psp_core.norms`).
+        initial_weights: what trained weights and biases begin with: `usual`, the same for every context; as PyTorch has
+            them, in layers without contexts (`pytorch-plain`) or in all (`pytorch`); or `kaiming-normal`.
         context: what turns the shared weights into one task's weights.
         contexts_per_task: how many contexts a task has, each for an equal share of its steps; it is
             measured with the first.
@@ -112,6 +117,8 @@ class TrialConfig:
             the one being trained unless `eval_tasks` is `first`; None for after tasks alone.
         eval_from: after how many steps for the first time; None for `eval_every`. 1 for the moments of paper A's code,
             which measures every 100 steps after steps 0, 100, 200, ...: with 1, 101, 201, ... steps taken.
+        test_batch_size: test images that are answered together, about, where that matters to the result: under static
+            norms and of hopsupsup; where the task is inferred they are 128.
         milestones: numbers of tasks after which everything is measured as after the last one:
             all tasks seen, on the whole test set.
         precision: of matrix products: `tf32` where the device has it (CUDA; CPUs take float32),
@@ -124,6 +131,7 @@ class TrialConfig:
     """
 
     dataset: str = "mnist"
+    normalisation: str = "data-set"
     stream: str = "permuting"
     permute_first: bool = False
     classes_per_task: int | None = None
@@ -153,6 +161,7 @@ class TrialConfig:
     model: str = "mlp"
     heads: str = "shared"
     norm: str = "static"
+    initial_weights: str = "usual"
     context: str = "binary"
     contexts_per_task: int = 1
     schedule: str = "task"
@@ -177,6 +186,7 @@ class TrialConfig:
     eval_samples: int | None = None
     eval_every: int | None = None
     eval_from: int | None = None
+    test_batch_size: int = 1000
     milestones: tuple[int, ...] = ()
     precision: str = "tf32"
     seed: int = 0
@@ -192,6 +202,9 @@ class TrialConfig:
         check_supermasks(self)
         check_hopsupsup(self)
         self._check_model()
+        check_norm(self, MODELS[self.model])
+        check_initial_weights(self)
+        check_normalisation(self)
         self._check_contexts()
         check_trunk(self)
         check_lr_schedule(self)
@@ -228,15 +241,9 @@ class TrialConfig:
                 f"context={self.context!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "
                 "use 'none', or give a depth."
             )
-        for name in ("heads", "norm"):
-            if getattr(self, name) == "per-task" and self.rows_per_task > 1:
-                raise ValueError(
-                    f"{name}='per-task' needs one context for each task: leave out contexts_per_task and schedule."
-                )
-        if self.norm != "static" and not model.has_norms:
+        if self.heads == "per-task" and self.rows_per_task > 1:
             raise ValueError(
-                f"norm={self.norm!r} does not apply to model={self.model!r}, which normalises nothing; leave it out, "
-                "or use a convolutional model."
+                "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
             )
 
     def _check_contexts(self) -> None:
@@ -364,6 +371,7 @@ TRIAL_SETTINGS: Final = Settings(
     kinds=get_type_hints(TrialConfig),
     choices={
         "dataset": DATASETS,
+        "normalisation": dict.fromkeys(NORMALISATIONS),
         "stream": STREAMS,
         "augmentation": AUGMENTATIONS,
         "method": dict.fromkeys(("psp", "supsup", "hopsupsup")),
@@ -378,6 +386,7 @@ TRIAL_SETTINGS: Final = Settings(
         "model": MODELS,
         "heads": dict.fromkeys(HEADS),
         "norm": dict.fromkeys(NORMS),
+        "initial_weights": INITIAL_WEIGHTS,
         "schedule": SCHEDULES,
         "context": CONTEXTS,
         "optimiser": OPTIMISERS,
@@ -403,6 +412,7 @@ TRIAL_SETTINGS: Final = Settings(
         "eval_samples": 1,
         "eval_every": 1,
         "eval_from": 1,
+        "test_batch_size": 2,
         "seed": 0,
     },
     rules={

@@ -56,6 +56,7 @@ TRIALS: Final = pa.schema(
         ("context", pa.string()),
         ("stream", pa.string()),
         ("dataset", pa.string()),
+        ("normalisation", pa.string()),
         ("model", pa.string()),
         ("width", pa.int32()),
         ("depth", pa.int32()),
@@ -80,6 +81,7 @@ TRIALS: Final = pa.schema(
         ("num_cycles", pa.int32()),
         ("heads", pa.string()),
         ("norm", pa.string()),
+        ("initial_weights", pa.string()),
         ("contexts_per_task", pa.int32()),
         ("schedule", pa.string()),
         ("learned_contexts", pa.bool_()),
@@ -90,6 +92,7 @@ TRIALS: Final = pa.schema(
         ("eval_samples", pa.int32()),  # null: the whole test set
         ("eval_every", pa.int32()),  # null: measured after tasks alone
         ("eval_from", pa.int32()),  # null: eval_every
+        ("test_batch_size", pa.int32()),
         ("milestones", pa.list_(pa.int32())),
         ("num_draws", pa.int32()),  # of retrieval, as the next two
         ("alignment", pa.float64()),

@@ -7,9 +7,9 @@ import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from psp_core.datasets.base import Dataset, DataUnavailableError, Sizes
+from psp_core.datasets.base import NORMALISATIONS, Dataset, DataUnavailableError, Sizes
 from psp_core.datasets.digits import DIGITS, load_digits
 from psp_core.datasets.digits import SIZES as DIGITS_SIZES
 from psp_core.datasets.imagenet import IMAGENET, find_imagenet, load_imagenet
@@ -17,13 +17,18 @@ from psp_core.datasets.imagenet import SIZES as IMAGENET_SIZES
 from psp_core.datasets.sources import SOURCES, Collection, Source
 from psp_core.messages import lookup, one_line
 
+if TYPE_CHECKING:
+    from psp_core.trial import TrialConfig
+
 __all__ = [
     "DATASETS",
+    "NORMALISATIONS",
     "SOURCES",
     "DataUnavailableError",
     "Dataset",
     "Sizes",
     "Source",
+    "check_normalisation",
     "data_root",
     "ensure_dataset",
     "load_dataset",
@@ -34,6 +39,20 @@ DATASETS: Final = {
     **{name: source.sizes for name, source in SOURCES.items()},
     IMAGENET: IMAGENET_SIZES,
 }
+
+
+def check_normalisation(config: "TrialConfig") -> None:
+    """Refuse a normalisation by channel where the channels' constants are not known.
+
+    Raises:
+        ValueError: names the data set, and those that have them.
+    """
+    if config.normalisation == "by-channel" and DATASETS[config.dataset].channels is None:
+        known = ", ".join(repr(name) for name, sizes in DATASETS.items() if sizes.channels)
+        raise ValueError(
+            f"normalisation='by-channel' does not apply to dataset={config.dataset!r}, which has no constants for each "
+            f"channel; leave it out, or use one of {known}."
+        )
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
@@ -121,6 +140,7 @@ def _load(name: str, root: Path) -> Dataset:
         scale=255.0,
         mean=source.mean,
         std=source.std,
+        channels=source.sizes.channels,
         train_images=train_images,
         train_labels=train_labels,
         test_images=test_images,

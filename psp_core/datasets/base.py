@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -10,7 +10,13 @@ from torch import Tensor
 if TYPE_CHECKING:
     from psp_core.datasets.folders import FolderImages
 
-# N samples, I inputs (the pixels of one image: channels, then rows, then columns)
+# N samples, C channels, I inputs (the pixels of one image: channels, then rows, then columns)
+
+Moments = tuple[tuple[float, ...], tuple[float, ...]]
+"""The mean of each channel, and the standard deviation of each."""
+
+NORMALISATIONS: Final = ("data-set", "by-channel")
+"""By one mean and standard deviation of all pixels, or by those of each channel."""
 
 
 class DataUnavailableError(ValueError):
@@ -27,6 +33,7 @@ class Sizes:
         num_train: training images.
         num_test: test images.
         in_memory: whether a device holds all images; else those of one task (`FolderImages`).
+        channels: the mean and standard deviation of each channel, where they are known.
     """
 
     shape: tuple[int, int, int]
@@ -34,6 +41,7 @@ class Sizes:
     num_train: int
     num_test: int
     in_memory: bool = True
+    channels: Moments | None = None
 
     @property
     def num_inputs(self) -> int:
@@ -49,6 +57,16 @@ class Dataset:
     (N, C, H, W). `normalise` maps pixel p to (p / scale - mean) / std. Images are tensors, or stay in
     their files where they are too many; both give a tensor for the numbers of samples.
 
+    Attributes:
+        name: as in a study.
+        shape: of an image, (C, H, W).
+        num_classes: labels are 0 .. num_classes - 1.
+        scale: the largest pixel.
+        mean: of pixels / scale; a number, or a tensor with one for each place of an image, (I,).
+        std: likewise.
+        train_images, train_labels, test_images, test_labels: what was published.
+        channels: the mean and standard deviation of each channel, where they are known.
+
     Raises:
         ValueError: the images do not have as many pixels as `shape` says.
     """
@@ -57,12 +75,13 @@ class Dataset:
     shape: tuple[int, int, int]
     num_classes: int
     scale: float
-    mean: float
-    std: float
+    mean: float | Tensor
+    std: float | Tensor
     train_images: "Tensor | FolderImages"
     train_labels: Tensor
     test_images: "Tensor | FolderImages"
     test_labels: Tensor
+    channels: Moments | None = None
 
     def __post_init__(self) -> None:
         """Check the images against the shape."""
@@ -82,10 +101,30 @@ class Dataset:
         """Pixels as uint8 to floats of about zero mean and unit variance, same shape."""
         return pixels.float().mul_(1 / (self.scale * self.std)).sub_(self.mean / self.std)
 
+    def normalised(self, how: str) -> "Dataset":
+        """The same data set with another normalisation.
+
+        Args:
+            how: `data-set`, as it is, or `by-channel`, with each channel's mean and standard deviation.
+
+        Raises:
+            ValueError: `by-channel`, and those are not known.
+        """
+        if how == "data-set":
+            return self
+        if self.channels is None:
+            raise ValueError(f"dataset={self.name!r} has no constants for each channel; use normalisation 'data-set'.")
+        pixels = math.prod(self.shape[1:])
+        mean, std = (torch.tensor(values).repeat_interleave(pixels) for values in self.channels)
+        return replace(self, mean=mean, std=std)
+
     def to(self, device: torch.device) -> "Dataset":
         """The same data set, its tensors on `device`."""
+        mean, std = (value.to(device) if isinstance(value, Tensor) else value for value in (self.mean, self.std))
         return replace(
             self,
+            mean=mean,
+            std=std,
             train_images=self.train_images.to(device),
             train_labels=self.train_labels.to(device),
             test_images=self.test_images.to(device),

@@ -6,12 +6,15 @@ from typing import Final
 
 from torch import Tensor
 
-from psp_core.datasets.base import Dataset, DataUnavailableError, Sizes
+from psp_core.datasets.base import Dataset, DataUnavailableError, Moments, Sizes
 from psp_core.datasets.folders import FolderImages, list_folder
 from psp_core.messages import one_line
 
 IMAGENET: Final = "imagenet"
-SIZES: Final = Sizes((3, 224, 224), 1000, 1_281_167, 50_000, in_memory=False)
+CHANNELS: Final[Moments] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""The usual ones, which SupSup's code has too."""
+
+SIZES: Final = Sizes((3, 224, 224), 1000, 1_281_167, 50_000, in_memory=False, channels=CHANNELS)
 """Numbers of images as published, for planning; what the folders have is what is used."""
 
 
@@ -29,9 +32,9 @@ def find_imagenet(root: Path) -> None:
 def load_imagenet(root: Path) -> Dataset:
     """List the images below `root`/imagenet; nothing is decoded yet. Labels are places in the classes' sorted order.
 
-    Other data sets here have one mean and one standard deviation for all channels, and so has this:
-    the means of the usual ones, (.485, .456, .406) and (.229, .224, .225). Parts of random
-    sizes and shapes, as the authors train on, are not cut out of images.
+    Other data sets here have one mean and one standard deviation for all channels, and so has this: the means of
+    `CHANNELS`, by which images are normalised on demand. Parts of random sizes and shapes, as the authors train on, are
+    not cut out of images.
 
     Raises:
         DataUnavailableError: the folders do not have the same 1000 classes, or a class has no image.
@@ -50,6 +53,7 @@ def load_imagenet(root: Path) -> Dataset:
         scale=255.0,
         mean=0.449,
         std=0.226,
+        channels=CHANNELS,
         train_images=train_images,
         train_labels=train_labels,
         test_images=test_images,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psp_core.datasets.base import DataUnavailableError, Sizes
+from psp_core.datasets.base import DataUnavailableError, Moments, Sizes
 from psp_core.messages import one_line
 
 # N samples, C channels, H rows, W columns, I inputs (C * H * W)
@@ -153,8 +153,11 @@ CIFAR_10: Final = Cifar(
 )
 CIFAR_100: Final = Cifar("CIFAR100", "cifar-100-python", ("train", "test", "meta"), num_classes=100)
 
-# The constants are the authors' (papers.md, A7): MNIST's mean and standard deviation for both of its
-# format; pixels in [-1, 1] for coloured images.
+CIFAR_CHANNELS: Final[Moments] = ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262))
+"""As SupSup's code has them, for CIFAR-10 and CIFAR-100 alike (papers.md, B5)."""
+
+# The other constants are those of PSP's authors (papers.md, A7): MNIST's mean and standard deviation for both of
+# its format; pixels in [-1, 1] for coloured images.
 SOURCES: Final = {
     "mnist": Source(
         sizes=Sizes((1, 28, 28), 10, 60_000, 10_000),
@@ -169,19 +172,19 @@ SOURCES: Final = {
         collections=(Idx("FashionMNIST", "FashionMNIST/raw", IDX_FILES, num_classes=10),),
     ),
     "cifar-10": Source(
-        sizes=Sizes((3, 32, 32), 10, 50_000, 10_000),
+        sizes=Sizes((3, 32, 32), 10, 50_000, 10_000, channels=CIFAR_CHANNELS),
         mean=0.5,
         std=0.5,
         collections=(CIFAR_10,),
     ),
     "cifar-100": Source(
-        sizes=Sizes((3, 32, 32), 100, 50_000, 10_000),
+        sizes=Sizes((3, 32, 32), 100, 50_000, 10_000, channels=CIFAR_CHANNELS),
         mean=0.5,
         std=0.5,
         collections=(CIFAR_100,),
     ),
     "cifar-10-100": Source(
-        sizes=Sizes((3, 32, 32), 110, 100_000, 20_000),
+        sizes=Sizes((3, 32, 32), 110, 100_000, 20_000, channels=CIFAR_CHANNELS),
         mean=0.5,
         std=0.5,
         collections=(CIFAR_10, CIFAR_100),

@@ -105,11 +105,13 @@ class TaskParts:
         context: the contexts' kind.
         num_tasks: K, how many contexts and heads to draw.
         heads: `shared`, one last layer with contexts, or `per-task`, one for each task without.
-        norm: of convolutions: `static`, by each batch's own statistics, or `per-task`, by each task's.
+        norm: of convolutions: `static`, by each batch's own statistics; `per-task`, by each task's; or `affine`, by
+            each task's and with trained parameters.
         seed: of weights, contexts and heads.
         device: where contexts and heads are made and kept; the weights are on the CPU until moved.
         output_contexts: whether superposed layers have contexts for their outputs too.
         channel_contexts: whether a convolution's contexts are of its input's channels.
+        initial_weights: what weights and biases begin with, of `INITIAL_WEIGHTS`.
     """
 
     context: Context
@@ -120,6 +122,7 @@ class TaskParts:
     device: torch.device | None = None
     output_contexts: bool = False
     channel_contexts: bool = False
+    initial_weights: str = "usual"
 
     def linear(self, in_features: int, out_features: int, index: int) -> SuperposedLinear:
         """A linear layer, the network's `index`-th."""
@@ -132,6 +135,7 @@ class TaskParts:
             index=index,
             device=self.device,
             output_contexts=self.output_contexts,
+            initial=self.initial_weights,
         )
 
     def conv(self, in_channels: int, out_channels: int, kernel_size: int, index: int, stride: int = 1) -> NormedConv2d:
@@ -154,9 +158,12 @@ class TaskParts:
             device=self.device,
             output_contexts=self.output_contexts,
             channel_contexts=self.channel_contexts,
+            initial=self.initial_weights,
         )
-        static = self.norm == "static"
-        return NormedConv2d(conv, None if static else TaskBatchNorm(out_channels, self.num_tasks, device=self.device))
+        if self.norm == "static":
+            return NormedConv2d(conv, None)
+        affine = self.norm == "affine"
+        return NormedConv2d(conv, TaskBatchNorm(out_channels, self.num_tasks, device=self.device, affine=affine))
 
     def of_stem(self) -> "TaskParts":
         """For a ResNet's first convolution, whose kernel all tasks share as it is unless outputs have contexts too.
@@ -181,7 +188,15 @@ class TaskParts:
                 f"heads='per-task' needs a context of real numbers; context={self.context.name!r} is complex. "
                 "Use 'binary', or heads='shared'."
             )
-        return TaskHeads(in_features, out_features, self.num_tasks, seed=self.seed, index=index, device=self.device)
+        return TaskHeads(
+            in_features,
+            out_features,
+            self.num_tasks,
+            seed=self.seed,
+            index=index,
+            device=self.device,
+            initial=self.initial_weights,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

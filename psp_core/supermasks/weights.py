@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from psp_core.initial_weights import kaiming_normal, kaiming_uniform, torch_default
 
 # I inputs, O outputs
 
@@ -22,41 +24,20 @@ def signed_kaiming_constant(in_features: int, out_features: int, rng: torch.Gene
     return signs * math.sqrt(2 / in_features)
 
 
-def kaiming_normal(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
-    """Weights from N(0, 2 / I), shape (I, O).
-
-    Source: the code's "kaiming_normal" (papers.md, B5: the weights of BatchE on MNIST).
-    """
-    return torch.randn(in_features, out_features, generator=rng) * math.sqrt(2 / in_features)
-
-
-def kaiming_uniform(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
-    """Weights uniform in [-b, b) with b = sqrt(6 / I), so that their variance too is 2 / I, shape (I, O).
-
-    Source: the code's "kaiming_uniform".
-    """
-    return _uniform(in_features, out_features, math.sqrt(6 / in_features), rng)
-
-
 def score_init(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
     """Scores uniform in [-b, b) with b = 1 / sqrt(I), shape (I, O).
 
-    This is torch's default for linear layers, Kaiming uniform with a = sqrt(5): b = sqrt(6 / ((1 + a^2) I)).
     Their signs are fair coins, so a mask by threshold begins with about half the weights.
 
     Source: papers.md, B4, for both kinds of masks.
     """
-    return _uniform(in_features, out_features, 1 / math.sqrt(in_features), rng)
-
-
-def _uniform(in_features: int, out_features: int, bound: float, rng: torch.Generator) -> Tensor:
-    return nn.init.uniform_(torch.empty(in_features, out_features), -bound, bound, generator=rng)
+    return torch_default(in_features, out_features, rng)
 
 
 FROZEN_WEIGHTS: Final[dict[str, Draw]] = {
     "signed-constant": signed_kaiming_constant,
     "kaiming-normal": kaiming_normal,
     "kaiming-uniform": kaiming_uniform,
-    "default": score_init,
+    "default": torch_default,
 }
 """How frozen weights are drawn, by the code's names; "default" is torch's own (BatchE RandW, papers.md B5)."""

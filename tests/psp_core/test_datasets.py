@@ -22,6 +22,8 @@ from psp_core.datasets import (
     ensure_dataset,
     load_dataset,
 )
+from psp_core.training import PackTraining
+from psp_core.trial import TrialConfig
 from tests.conftest import require_data
 from tests.published import Part, publish_cifar_10, publish_cifar_100, publish_svhn
 
@@ -248,6 +250,47 @@ def test_a_file_that_is_not_the_published_one_is_refused_and_never_unpickled(
 def test_images_must_have_the_shape_that_is_said() -> None:
     with pytest.raises(ValueError, match=r"shape=\(3, 8, 8\) needs images as \(N, 192\); they are \(1438, 64\)"):
         replace(load_dataset("digits"), shape=(3, 8, 8))
+
+
+def coloured() -> Dataset:
+    pixels = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, -1)
+    labels = torch.tensor([0, 1])
+    return Dataset(
+        name="cifar-10", shape=(3, 4, 4), num_classes=2, scale=255.0, mean=0.5, std=0.5, train_images=pixels,
+        train_labels=labels, test_images=pixels, test_labels=labels, channels=SOURCES["cifar-10"].sizes.channels,
+    )  # fmt: skip
+
+
+def test_each_channel_is_normalised_by_its_own_constants_as_torchvision_does() -> None:
+    data = coloured()
+    unit = data.train_images.view(2, 3, 4, 4) / 255
+    by_channel = torchvision.transforms.Normalize((0.491, 0.482, 0.447), (0.247, 0.243, 0.262))(unit)
+    found = data.normalised("by-channel").to(torch.device("cpu")).normalise(data.train_images[None])[0]
+    torch.testing.assert_close(found, by_channel.flatten(1))
+    torch.testing.assert_close(data.normalised("data-set").normalise(data.train_images), unit.flatten(1) * 2 - 1)
+    with pytest.raises(ValueError, match="dataset='digits' has no constants for each channel"):
+        load_dataset("digits").normalised("by-channel")
+
+
+def test_a_trial_trains_and_is_measured_on_what_its_normalisation_says() -> None:
+    config = TrialConfig(
+        dataset="cifar-10", stream="split", classes_per_task=2, num_tasks=1, width=4, batch_size=2, steps_per_task=1,
+        normalisation="by-channel", context="none", model="small-conv", depth=1, eval_samples=None,
+    )  # fmt: skip
+    training = PackTraining([config], coloured(), torch.device("cpu"))
+    training.begin_task(0)
+    x_BI = training._batch(torch.tensor([0]))[0][0]
+    expected = coloured().normalised("by-channel").normalise(coloured().train_images)
+    assert torch.equal(x_BI.sort(0).values, expected.sort(0).values)
+    assert training.dataset.std.shape == (48,)
+    with pytest.raises(
+        ValueError, match="normalisation='by-channel' does not apply to dataset='mnist', which has no con"
+    ):
+        TrialConfig(normalisation="by-channel")
+    for name, sizes in DATASETS.items():
+        if sizes.channels:
+            assert {len(values) for values in sizes.channels} == {sizes.shape[0]}
+            assert TrialConfig(dataset=name, normalisation="by-channel").normalisation == "by-channel"
 
 
 def test_an_unknown_data_set_is_refused() -> None:

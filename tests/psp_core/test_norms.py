@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from psp_core import TrialConfig, load_dataset
 from psp_core.contexts import CONTEXTS
+from psp_core.cost import num_params
 from psp_core.methods import build_model, superposed
 from psp_core.models import MODELS, NetworkSize, TaskParts
 from psp_core.norms import TaskBatchNorm, static_batch_norm, total_moments
@@ -26,6 +27,8 @@ KINDS = {
     "contexts": NORMED,
     "heads": replace(NORMED, heads="per-task", context="none"),
     "learned": replace(NORMED, learned_contexts=True),
+    "affine": replace(NORMED, norm="affine"),
+    "upper bound": replace(NORMED, norm="affine", context="none", trunk="per-task"),
     "resnet-18": replace(NORMED, model="resnet-18", width=2),
     "resnet-50": replace(NORMED, model="resnet-50", width=2, num_tasks=2, steps_per_task=4),
 }
@@ -61,6 +64,18 @@ def test_a_tasks_batch_norm_is_pytorchs_with_that_tasks_statistics() -> None:
         torch.testing.assert_close(norm(images(), task), plain(images()))
     with pytest.raises(IndexError, match=r"task=3 must lie in 0\.\.2"):
         norm(images(), task=3)
+
+
+def test_an_affine_one_is_pytorchs_with_parameters_in_training_and_after_it() -> None:
+    norm, plain = TaskBatchNorm(2, 3, affine=True), nn.BatchNorm2d(2, momentum=None)
+    assert norm.scale.tolist() == [1, 1]
+    assert norm.shift.tolist() == [0, 0]
+    for parameter, theirs in ((norm.scale, plain.weight), (norm.shift, plain.bias)):
+        nn.init.normal_(parameter, generator=rng(2))
+        theirs.data.copy_(parameter.data)
+    torch.testing.assert_close(norm(images(), task=1), plain(images()))
+    norm.mean[1], norm.variance[1] = plain.running_mean, plain.running_var
+    torch.testing.assert_close(norm.eval()(images(), task=1), plain.eval()(images()))
 
 
 def test_moments_of_batches_together_are_those_of_all_their_numbers() -> None:
@@ -191,6 +206,30 @@ def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
             assert torch.equal(mine_of[name], theirs_of[name])
 
 
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_scales_and_shifts_are_trained_as_all_tasks_weights_are(seeds: tuple[int, ...]) -> None:
+    """One step of SGD, by autograd through the module and by the pack."""
+    config = replace(KINDS["upper bound"], optimiser="sgd", lr=0.1, steps_per_task=1)
+    training = PackTraining([replace(config, seed=seed) for seed in seeds], load_dataset("digits"), CPU)
+    training.begin_task(0)
+    x_EBI, labels_EB = training._batch(torch.tensor([0]))
+    training.take_steps()
+    for e, seed in enumerate(seeds):
+        network = build_model(replace(config, seed=seed), CPU)
+        nn.functional.cross_entropy(network(x_EBI[e], 0), labels_EB[e]).backward()
+        for name, parameter in network.named_parameters():
+            torch.testing.assert_close(training.pack.parameters[name][e], parameter - 0.1 * parameter.grad)
+        assert (network.convolutions[0].norm.shift.grad != 0).all()
+
+
+@pytest.mark.parametrize("model", ["small-conv", "resnet-18", "resnet-50"])
+def test_a_channel_has_two_parameters_more(model: str) -> None:
+    affine, without = (replace(NORMED, model=model, norm=norm) for norm in ("affine", "per-task"))
+    channels = sum(layer.outputs for layer in affine.layers[:-1])
+    for count in (num_params, lambda config: superposed([config], CPU).num_params):
+        assert count(affine) == count(without) + 2 * channels
+
+
 @pytest.mark.parametrize(("model", "norms"), [("small-conv", 4 + 8), ("resnet-18", 4 * 5 + 8 * 5 + 16 * 5 + 32 * 5)])
 def test_statistics_cost_8_bytes_a_channel_and_task(model: str, norms: int) -> None:
     config = replace(NORMED, model=model)
@@ -209,6 +248,24 @@ def test_resnet_50_has_26_560_normalised_channels() -> None:
 
 
 @pytest.mark.parametrize(
+    "settings",
+    [{"norm": "static"}, {"method": "hopsupsup", "context": "none", "model": "mlp", "norm": "static", "depth": 1}],
+)
+def test_so_many_test_images_are_answered_together(settings: dict[str, Any]) -> None:
+    config = replace(NORMED, **settings, test_batch_size=32)
+    training = PackTraining([config], load_dataset("digits"), CPU)
+    asked: list[int] = []
+    answer = training.pack.logits_of
+    training.pack.logits_of = lambda e, task, x: asked.append(len(x)) or answer(e, task, x)  # type: ignore[union-attr,func-returns-value]
+    training.train_task()
+    num_tests = int(training.num_samples_EVK[0, 0, 0])
+    assert sum(asked) == num_tests
+    assert len(asked) == -(-num_tests // 32) > 2
+    assert max(asked) <= 32
+    assert TrialConfig().test_batch_size == 1000
+
+
+@pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"model": "mlp"}, "norm='per-task' does not apply to model='mlp', which normalises nothing"),
@@ -216,6 +273,17 @@ def test_resnet_50_has_26_560_normalised_channels() -> None:
         ({"norm": "per-taks"}, "norm='per-taks' is not known; did you mean 'per-task'"),
         ({"contexts_per_task": 2}, "norm='per-task' needs one context for each task"),
         ({"schedule": "cosine"}, "norm='per-task' needs one context for each task"),
+        ({"norm": "affine", "contexts_per_task": 2}, "norm='affine' needs one context for each task"),
+        (
+            {"norm": "affine", "trunk": "random", "heads": "per-task"},
+            "norm='affine' does not apply to method='psp', tr",
+        ),
+        (
+            {"norm": "affine", "method": "supsup", "context": "none"},
+            "norm='affine' does not apply to method='supsup', trunk='shared', where nothing trains what all tasks",
+        ),
+        ({"test_batch_size": 64}, "test_batch_size=64 does not apply to model='small-conv', norm='per-task', whose"),
+        ({"norm": "static", "test_batch_size": 1}, "test_batch_size=1 must be at least 2"),
     ],
 )
 def test_what_has_no_statistics_of_each_task_is_refused(settings: dict[str, Any], message: str) -> None:

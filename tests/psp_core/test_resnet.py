@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core.contexts import CONTEXTS
-from psp_core.convolutions import SuperposedConv2d, kaiming_normal
+from psp_core.convolutions import SuperposedConv2d
 from psp_core.layers import SuperposedLinear
 from psp_core.models import MODELS, NetworkSize, ResNet18, TaskParts
 from psp_core.randomness import generator
@@ -99,7 +99,8 @@ def test_contexts_are_on_19_convolutions_and_the_linear_layer_but_not_on_the_ste
 
 
 def test_the_stem_begins_as_a_plain_kaiming_normal_convolution() -> None:
-    kernel = kaiming_normal(64, (3, 3, 3), generator(0, "weights", 0))
+    kernel = torch.empty(64, 3, 3, 3)
+    nn.init.kaiming_normal_(kernel, mode="fan_out", generator=generator(0, "weights", 0))
     assert torch.equal(resnet(64).stem.conv.kernel(0), kernel)
 
 
