@@ -27,9 +27,12 @@ LABEL_SETTINGS: Final = [
     *HOPFIELD_SETTINGS,
 ]
 
-# Where a task depends on how many there are, or the contexts in use do: trials of fewer tasks are not the beginning.
+# Where a task depends on how many there are, or the contexts in use do, trials of fewer tasks are not the beginning.
+# A trial says so of itself (`nested_tasks`, `nested_contexts`); of trials that are older than these columns:
 WHOLE_STREAMS: Final = {"rotating"}
-WHOLE_SCHEDULES: Final = {"local-mix", "local-product", "random", "cosine"}
+WHOLE_SCHEDULES: Final = {"local-mix", "local-product", "redrawn", "blend"}
+
+RENAMED_SCHEDULES: Final = {"random": "redrawn", "cosine": "blend"}  # as those trials had them, and as they are now
 
 
 def curve_labels(trials: pd.DataFrame) -> list[str]:
@@ -127,15 +130,26 @@ def own_recipes(trials: pd.DataFrame) -> pd.Series:
     return trials["method"].isin(("supsup", "hopsupsup")) | (trials["trunk"] != "shared") | trials["output_contexts"]
 
 
+def with_nesting(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials with `schedule` by today's names, and `nested_tasks` and `nested_contexts` where they do not say."""
+    trials = trials.assign(schedule=trials["schedule"].replace(RENAMED_SCHEDULES))
+    known = {"nested_tasks": ("stream", WHOLE_STREAMS), "nested_contexts": ("schedule", WHOLE_SCHEDULES)}
+    for column, (setting, whole) in known.items():
+        by_name = ~trials[setting].isin(whole)
+        said = trials.get(column, by_name)
+        trials[column] = said.where(said.notna(), by_name).astype(bool)
+    return trials
+
+
 def whole_stream_tasks(trials: pd.DataFrame) -> pd.Series:
     """The number of tasks, where the stream as a whole depends on it; else 0."""
-    whole = trials["stream"].isin(WHOLE_STREAMS) | (trials["num_cycles"] > 1)
+    whole = ~trials["nested_tasks"] | (trials["num_cycles"] > 1)
     return trials["num_tasks"].where(whole, 0)
 
 
 def tell_numbers_of_tasks_apart(trials: pd.DataFrame) -> pd.Series:
     """The labels, with the number of tasks where a schedule depends on it and the trials have several."""
-    whole = trials["schedule"].isin(WHOLE_SCHEDULES) & (trials["stream_tasks"] == 0)
+    whole = ~trials["nested_contexts"] & (trials["stream_tasks"] == 0)
     if trials.loc[whole, "num_tasks"].nunique() < 2:
         return trials["context"]
     return trials["context"].where(~whole, trials["context"] + ", " + trials["num_tasks"].astype(str) + " tasks")

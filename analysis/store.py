@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from analysis.labels import curve_labels, own_recipes, tell_numbers_of_tasks_apart, whole_stream_tasks
+from analysis.labels import curve_labels, own_recipes, tell_numbers_of_tasks_apart, whole_stream_tasks, with_nesting
 
 # Settings that tell one experiment from another. Trials of a figure share them all; width, context (as
 # a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
@@ -165,6 +165,7 @@ def read_store(out: str) -> Store:
             trials[column] = before
         if before is not None:
             trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
+    trials = with_nesting(trials)
     ok = _labelled(trials[trials["status"] == "ok"].sort_values("num_tasks"))
     # Of trials that differ in their number of tasks alone, one is the beginning of the other.
     ok = ok.drop_duplicates([*STRATUM, "context", "width", "lr", "seed"], keep="last")

@@ -97,8 +97,8 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
         pack.bytes_per_task += 4 * numbers
     if first.task_inference != GIVEN:
         pack.task_inference = TaskInference.for_trial(first)
-    if SCHEDULES[first.schedule].shares_one:
-        pack.bytes_once += models[0].bytes_per_task()
+    if shared := SCHEDULES[first.schedule].num_shared:
+        pack.bytes_once += shared * models[0].bytes_per_task()
     elif not first.learned_contexts:  # whose numbers are no longer signs or phases: each counts
         pack.bytes_per_task += first.contexts_per_task * models[0].bytes_per_task()
     return pack

@@ -1,5 +1,6 @@
 """Choosing a context as the stream goes on: by task, mixed with its neighbours, blended, multiplied."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -29,7 +30,8 @@ class Schedule:
             ones (P, ...). A position counts contexts: 2.5 is the middle of what belongs to context 2.
         is_continuous: the context changes at every step, not only where a whole position is reached.
         is_nested: what is used at a position does not depend on C.
-        shares_one: only the first context is used, so that a task needs no more than its number.
+        num_shared: how many contexts all others are made of; a task then needs no more than its number. 0 where each
+            task has its own.
         needs: what the contexts must be: any kind, `diagonal` (one number, or phasor, for each input),
             or `complex`.
     """
@@ -38,7 +40,7 @@ class Schedule:
     contexts: Contexts
     is_continuous: bool = False
     is_nested: bool = True
-    shares_one: bool = False
+    num_shared: int = 0
     needs: str = "any"
 
     def check(self, context: str) -> None:
@@ -82,18 +84,34 @@ def _local_mix(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Ten
 
 
 def _local_product(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
-    """c(c-1) c(c) c(c+1), neighbours wrapping at C."""
+    """c(c-1) c(c) c(c+1), neighbours wrapping at C: the authors' `local_mult`."""
     return reduce(_product_of(contexts), (contexts[c] for c in _neighbours(positions, len(contexts))))
 
 
-def _random(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
-    """Any of the C, drawn once for each place: some are used for several tasks and some for none."""
+def _temp_mix(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """Phase sum_i p_i phi(i), with p the softmax of 1 / (c / 1000 + 1e-5) at i = c and of 0 elsewhere.
+
+    Context c alone at first, and further on more and more of the mean of all: of 50 contexts the last still has all but
+    1e-7 of its own phase, of 1000 the last has 0.3% of it. The authors' `temp_mix`, which counts c with its fraction.
+    """
+    phases, places, others = _phases(contexts), positions.long(), len(contexts) - 1
+    temperature = places.double() / 1000 + 1e-5
+    own = torch.sigmoid(1 / temperature - math.log(others)) if others else torch.ones_like(temperature)
+    of_each = ((1 - own) / max(others, 1))[:, None]
+    return unit_phasors((own[:, None] - of_each) * phases[places] + of_each * phases.sum(0))
+
+
+def _redrawn(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """Any of the C, drawn once for each place: some are used for several tasks and some for none.
+
+    Not the authors' `random`, which draws one anew at every step and test batch, so that no task has a context.
+    """
     chosen = torch.randint(len(contexts), (len(contexts),), generator=rng).to(contexts.device)
     return contexts[chosen[positions.long()]]
 
 
-def _cosine(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
-    """cos(pi f / 2) c(c) + sin(pi f / 2) c(c+1) at c + f: from one to the next, the mean square unchanged."""
+def _blend(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """cos(pi f / 2) c(c) + sin(pi f / 2) c(c+1) at c + f: from one to the next, the mean square unchanged. Ours."""
     here = positions.long()
     quarter = (positions - here) * (torch.pi / 2)
     shape = (-1, *[1] * (contexts.dim() - 1))
@@ -101,8 +119,18 @@ def _cosine(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor
     return quarter.cos().view(shape) * contexts[here] + quarter.sin().view(shape) * following
 
 
+def _cosine_of_two(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
+    """Share m of c(0) and 1 - m of c(1), m = (1 + cos(pi c / C)) / 2: the authors' `cosine`. No unit phasors then."""
+    share = (1 + (positions.long() * (torch.pi / len(contexts))).cos()) / 2
+    share = share.view(-1, *[1] * (contexts.dim() - 1))
+    return share * contexts[0] + (1 - share) * contexts[min(1, len(contexts) - 1)]
+
+
 def _cumulative_product(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
-    """c(0) c(1) ... c(c): each context takes the last one further (paper A, Supp. eq. 11)."""
+    """c(0) c(1) ... c(c): each context takes the last one further (paper A, Supp. eq. 11).
+
+    The authors' `triangle_multiply`.
+    """
     product = _product_of(contexts)
     products = [contexts[0]]
     for context in contexts[1:]:
@@ -111,7 +139,10 @@ def _cumulative_product(contexts: Tensor, positions: Tensor, rng: torch.Generato
 
 
 def _one_power(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
-    """The first context to the power of 1 + position, which need not be whole, as in the released code."""
+    """The first context to the power of 1 + position, which need not be whole, as in the released code.
+
+    There powers begin at 0, so that task 0 is measured without a context.
+    """
     return unit_phasors(torch.einsum("p,...->p...", 1 + positions.double(), _phases(contexts)[0]))
 
 
@@ -136,9 +167,14 @@ SCHEDULES: Final[dict[str, Schedule]] = {
         Schedule(name="task", contexts=_by_task),
         Schedule(name="local-mix", contexts=_local_mix, is_nested=False, needs="complex"),
         Schedule(name="local-product", contexts=_local_product, is_nested=False, needs="diagonal"),
-        Schedule(name="random", contexts=_random, is_nested=False),
-        Schedule(name="cosine", contexts=_cosine, is_continuous=True, is_nested=False, needs="diagonal"),
+        Schedule(name="temp-mix", contexts=_temp_mix, is_nested=False, needs="complex"),
+        Schedule(name="redrawn", contexts=_redrawn, is_nested=False),
+        Schedule(name="blend", contexts=_blend, is_continuous=True, is_nested=False, needs="diagonal"),
+        Schedule(name="cosine-of-two", contexts=_cosine_of_two, is_nested=False, num_shared=2, needs="diagonal"),
         Schedule(name="cumulative-product", contexts=_cumulative_product, needs="diagonal"),
-        Schedule(name="one-power", contexts=_one_power, is_continuous=True, shares_one=True, needs="complex"),
+        Schedule(name="one-power", contexts=_one_power, is_continuous=True, num_shared=1, needs="complex"),
     )
 }
+
+RENAMED: Final = {"random": "redrawn", "cosine": "blend"}
+"""Names that schedules had before, which the authors' code has for something else; stores may still hold them."""

@@ -18,12 +18,14 @@ class Settings:
         choices: names that a text may be.
         least: smallest values of whole numbers.
         rules: further ones: what must hold, and how to say so after `name=value`.
+        renamed: of a setting's choices, what some were called before, and are called now. Either may be given.
     """
 
     kinds: Mapping[str, Any]
     choices: Mapping[str, Mapping[str, object]]
     least: Mapping[str, int]
     rules: Mapping[str, tuple[Callable[[Any], bool], str]] = field(default_factory=dict)
+    renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def check(self, key: str, value: Any) -> Any:  # noqa: ANN401  (a value from a YAML file)
         """The value as the setting's type, or an error that names key, value, rule and remedy.
@@ -41,6 +43,8 @@ class Settings:
                 return None
             kind = get_args(kind)[0]
         value = self._converted(key, kind, value)
+        if key in self.renamed:
+            value = self.renamed[key].get(value, value)
         if key in self.choices:
             lookup(key, value, self.choices[key])
         if key in self.least and value < self.least[key]:
@@ -53,6 +57,11 @@ class Settings:
         if holds and not holds(value):
             raise ValueError(f"{key}={value} {otherwise}")
         return value
+
+    def first_name(self, key: str, value: Any) -> Any:  # noqa: ANN401
+        """What a choice was called when it was new: the name that trials' ids are made of."""
+        before = {now: then for then, now in self.renamed.get(key, {}).items()}
+        return before.get(value, value) if before else value
 
     def _converted(self, key: str, kind: Any, value: object) -> Any:  # noqa: ANN401
         if kind is int:

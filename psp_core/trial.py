@@ -15,7 +15,7 @@ from psp_core.measuring import check_measuring, usual_tasks
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
 from psp_core.norms import NORMS, check_norm
 from psp_core.optimisers import OPTIMISERS
-from psp_core.schedules import SCHEDULES
+from psp_core.schedules import RENAMED, SCHEDULES
 from psp_core.settings import Settings
 from psp_core.streams import STREAMS
 from psp_core.supermasks.check import check_supermasks
@@ -331,7 +331,17 @@ class TrialConfig:
     @property
     def is_nested(self) -> bool:
         """Whether a trial of fewer tasks is the beginning of this one."""
-        return self.num_cycles == 1 and STREAMS[self.stream].is_nested and SCHEDULES[self.schedule].is_nested
+        return self.num_cycles == 1 and self.has_nested_tasks and self.has_nested_contexts
+
+    @property
+    def has_nested_tasks(self) -> bool:
+        """Whether each task is the same whatever their number."""
+        return STREAMS[self.stream].is_nested
+
+    @property
+    def has_nested_contexts(self) -> bool:
+        """Whether each task's contexts in use are."""
+        return SCHEDULES[self.schedule].is_nested
 
     @property
     def method_name(self) -> str:
@@ -427,4 +437,5 @@ TRIAL_SETTINGS: Final = Settings(
         "recovery_gamma": (lambda value: 0 <= value < math.inf, "must be 0 or positive; the paper's is 1.5e-3."),
         "momentum": (lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
     },
+    renamed={"schedule": RENAMED},
 )

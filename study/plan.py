@@ -20,7 +20,7 @@ from psp_core.cost import (
     trunk_size,
 )
 from psp_core.retrieval import RetrievalConfig
-from psp_core.trial import TrialConfig
+from psp_core.trial import TRIAL_SETTINGS, TrialConfig
 from study.spec import Trial
 from study.workers import Workers, this_machine
 
@@ -94,6 +94,7 @@ def trial_id(trial: Trial) -> str:
     that a setting added later does not orphan the trials measured before it.
     """
     chosen = {f.name: value for f in fields(trial) if (value := getattr(trial, f.name)) != f.default}
+    chosen = {name: TRIAL_SETTINGS.first_name(name, value) for name, value in chosen.items()}
     kind = {"kind": "retrieval"} if isinstance(trial, RetrievalConfig) else {}
     return _digest({"schema": SCHEMA_VERSION, **kind, **chosen})
 

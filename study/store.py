@@ -97,6 +97,8 @@ TRIALS: Final = pa.schema(
         ("num_draws", pa.int32()),  # of retrieval, as the next two
         ("alignment", pa.float64()),
         ("support", pa.float64()),
+        ("nested_tasks", pa.bool_()),  # whether each task is the same whatever their number; null of retrieval
+        ("nested_contexts", pa.bool_()),  # and whether its contexts in use are
         ("num_params", pa.int64()),  # real numbers that are trained
         ("context_bytes_per_task", pa.int64()),
         ("total_bytes", pa.int64()),  # weights, and the contexts of all tasks

@@ -219,10 +219,14 @@ def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
 
 def _row(job: Job, trial: Trial, **outcome: object) -> Row:
     settings: Mapping[str, object] = asdict(trial)
+    known: dict[str, object] = {}
+    if isinstance(trial, TrialConfig):
+        known = {"nested_tasks": trial.has_nested_tasks, "nested_contexts": trial.has_nested_contexts}
     return {
         "trial_id": trial_id(trial),
         "study": job.study,
         **settings,
+        **known,
         "method": trial.method_name,
         **outcome,
     }

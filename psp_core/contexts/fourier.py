@@ -21,7 +21,9 @@ class Fourier(Complex):
     Fourier coefficient of the elementwise product w * x, and small only where that product is not smooth
     along the inputs' order.
 
-    Source: the released code's "Fourier" (papers.md, A7), which the sheet does not describe further.
+    Source: ours, after the released code's "Fourier" (papers.md, A7). There, task k has exp(2 pi i k (j + 1) / P),
+    with P the number of contexts that there is room for (50), not I: inputs that are P apart always have the same
+    phase, k counts on within a task, and task 0 has the all-ones context.
     """
 
     name = "fourier"

@@ -15,7 +15,7 @@ class Gaussian(Diagonal):
     other model has mean 0 and the second moment sum w_i^2 x_i^2, that of binary contexts. 4 bytes per input
     and task.
 
-    Source: the released code's "Gaussian" (papers.md, A7); not in the paper. Unit variance is ours.
+    Source: the released code's "Gaussian" (papers.md, A7), of unit variance there too; not in the paper.
     """
 
     name = "gaussian"

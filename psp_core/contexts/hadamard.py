@@ -21,7 +21,9 @@ class Hadamard(Binary):
     always contain one of those. Orthogonal; 4 bytes per task, the row's number. The columns cost nothing,
     because the seed gives them.
 
-    Source: the released code's "Hadamard" (papers.md, A7), which the sheet does not describe further.
+    Source: ours, after the released code's "Hadamard" (papers.md, A7). There, task k has row k, all columns, where I is
+    a power of two, so that task 0 has the all-ones context; any other layer, such as one of 784 inputs, has random
+    signs, which are `binary` here.
     """
 
     name = "hadamard"

@@ -16,7 +16,7 @@ class SignedPermutation(Permutation):
     s_i (p(i) + 1). The signs give the crosstalk mean 0, and the permutation the second moment of
     rotations, |w|^2 |x|^2 / I for one other model.
 
-    Source: ours; a permutation of the released code with the signs of paper A's binary contexts.
+    Source: the released code's "binroute" (`BinRouteLinear`), which may train the signs; not in the paper.
     """
 
     name = "signed-permutation"

@@ -16,7 +16,7 @@ class Ternary(Diagonal):
     both models see; the signal is damped as well. Five values take a byte (3^5 = 243): ceil(I / 5) bytes
     per task.
 
-    Source: the released code's "ternary" (papers.md, A7); not in the paper. Equal probabilities are ours.
+    Source: the released code's "ternary" (papers.md, A7), equally likely there too; not in the paper.
     """
 
     name = "ternary"

@@ -4,11 +4,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.labels import WHOLE_SCHEDULES, WHOLE_STREAMS, curve_labels
+from analysis.labels import RENAMED_SCHEDULES, WHOLE_SCHEDULES, WHOLE_STREAMS, curve_labels, with_nesting
 from analysis.plot import strata
 from analysis.store import STRATUM, read_store
 from analysis.tables import best_lr, mean_accuracy
-from psp_core.schedules import SCHEDULES
+from psp_core.schedules import RENAMED, SCHEDULES
 from psp_core.streams import STREAMS
 from psp_core.trial import TrialConfig
 from tests.conftest import run_here, small_study
@@ -192,9 +192,28 @@ def test_names_are_categories_beside_millions_of_measurements(store: Path) -> No
     assert read_store(str(store)).evals["context"].dtype == "category"
 
 
-def test_what_depends_on_the_number_of_tasks_is_known_here_as_in_psp_core() -> None:
-    assert {name for name, stream in STREAMS.items() if not stream.is_nested} == WHOLE_STREAMS
-    assert {name for name, schedule in SCHEDULES.items() if not schedule.is_nested} == WHOLE_SCHEDULES
+def test_what_depends_on_the_number_of_tasks_is_said_by_the_trials_and_by_names_where_they_are_older(
+    tmp_path: Path,
+) -> None:
+    assert all(not STREAMS[name].is_nested for name in WHOLE_STREAMS)
+    assert all(not SCHEDULES[name].is_nested for name in WHOLE_SCHEDULES)
+    assert RENAMED_SCHEDULES == RENAMED
+    trials = pd.DataFrame(
+        {
+            "stream": ["rotating", "permuting", "of-somebody-else", "rotating"],
+            "schedule": ["task", "cosine", "of-somebody-else", "task"],
+            "nested_tasks": [None, None, False, True],
+            "nested_contexts": [None, None, False, True],
+        }
+    )
+    known = with_nesting(trials)
+    assert known["schedule"].tolist() == ["task", "blend", "of-somebody-else", "task"]
+    assert known["nested_tasks"].tolist() == [False, True, False, True]
+    assert known["nested_contexts"].tolist() == [True, False, False, True]
+    rotating = {**small_study().settings, "stream": "rotating"}
+    stored = read_store(str(run_here(small_study(settings=rotating), tmp_path / "out").uri)).trials
+    assert not stored["nested_tasks"].any()
+    assert stored["nested_contexts"].all()
 
 
 def test_fewer_tasks_are_another_trial_where_the_contexts_in_use_depend_on_them(tmp_path: Path) -> None:

@@ -272,7 +272,7 @@ def test_so_many_test_images_are_answered_together(settings: dict[str, Any]) -> 
         ({"model": "lenet-300-100", "width": 256}, "norm='per-task' does not apply to model='lenet-300-100'"),
         ({"norm": "per-taks"}, "norm='per-taks' is not known; did you mean 'per-task'"),
         ({"contexts_per_task": 2}, "norm='per-task' needs one context for each task"),
-        ({"schedule": "cosine"}, "norm='per-task' needs one context for each task"),
+        ({"schedule": "blend"}, "norm='per-task' needs one context for each task"),
         ({"norm": "affine", "contexts_per_task": 2}, "norm='affine' needs one context for each task"),
         (
             {"norm": "affine", "trunk": "random", "heads": "per-task"},

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from psp_core.contexts import CONTEXTS, get_context
 from psp_core.models import mlp
 from psp_core.schedules import SCHEDULES, reschedule
 from psp_core.trial import TrialConfig
+from study.plan import trial_id
 from tests.contracts import rng
 
 SIZE, NUM = 12, 5
@@ -65,17 +67,52 @@ def test_products(context: str) -> None:
         torch.testing.assert_close(cumulative[c], values[: c + 1].prod(0))
 
 
-def test_cosine_goes_from_one_context_to_the_next_and_keeps_the_mean_square() -> None:
+def test_temp_mix_is_the_softmax_of_one_over_the_temperature() -> None:
+    """Of 1000 contexts, so that late ones are mixed: phases by the formula with a softmax of logits."""
+    contexts = drawn("complex", 1000)
+    phases = phasors(contexts).angle().double()
+    positions = [0, 49, 300, 999]
+    found = phasors(SCHEDULES["temp-mix"].contexts(contexts, torch.tensor([float(c) for c in positions]), rng(1)))
+    for c, mixed in zip(positions, found, strict=True):
+        logits = torch.zeros(1000, dtype=torch.float64)
+        logits[c] = 1 / (c / 1000 + 1e-5)
+        torch.testing.assert_close(mixed, torch.exp(1j * (logits.softmax(0) @ phases)).cfloat(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found[1], phasors(contexts)[49], atol=1e-4, rtol=0)
+    assert not torch.allclose(found[3], phasors(contexts)[999], atol=0.1)
+    assert torch.equal(SCHEDULES["temp-mix"].contexts(contexts[:1], torch.tensor([0.0]), rng()), contexts[:1])
+
+
+def test_cosine_of_two_goes_from_the_first_to_the_second_along_the_whole_stream() -> None:
+    contexts = drawn("binary", 4)
+    found = SCHEDULES["cosine-of-two"].contexts(contexts, torch.arange(4.0), rng())
+    for c, mixed in enumerate(found):
+        share = (math.cos(math.pi * c / 4) + 1) / 2
+        torch.testing.assert_close(mixed, share * contexts[0] + (1 - share) * contexts[1])
+    assert torch.equal(SCHEDULES["cosine-of-two"].contexts(contexts[:1], torch.zeros(1), rng()), contexts[:1])
+
+
+def test_what_was_renamed_is_taken_by_either_name_and_keeps_its_identity() -> None:
+    """Names that the authors' code has for something else; trials stored under them are the same trials."""
+    for before, now, known_id in (("cosine", "blend", "e2331fe93df86a24"), ("random", "redrawn", "66d3db3b8dae400f")):
+        settings: dict[str, Any] = {"dataset": "digits", "context": "complex", "num_tasks": 3}
+        old, new = (TrialConfig(**settings, schedule=name) for name in (before, now))
+        assert old == new
+        assert old.schedule == now
+        assert trial_id(new) == known_id
+        assert before not in SCHEDULES
+
+
+def test_blend_goes_from_one_context_to_the_next_and_keeps_the_mean_square() -> None:
     contexts = CONTEXTS["complex"].sample(2, 20_000, rng())
-    start, half, end = SCHEDULES["cosine"].contexts(contexts, torch.tensor([0.0, 0.5, 1 - 1e-6]), rng())
+    start, half, end = SCHEDULES["blend"].contexts(contexts, torch.tensor([0.0, 0.5, 1 - 1e-6]), rng())
     torch.testing.assert_close(start, contexts[0])
     torch.testing.assert_close(end, contexts[1], atol=1e-4, rtol=0)
     torch.testing.assert_close(half, (contexts[0] + contexts[1]) * math.sqrt(0.5))
     assert half.square().sum(0).mean().item() == pytest.approx(1, abs=0.03)
 
 
-def test_random_takes_any_of_them_the_same_for_every_layer() -> None:
-    first, again = (used("random", "binary", [0, 1, 2, 3, 4]) for _ in range(2))
+def test_redrawn_takes_any_of_them_the_same_for_every_layer() -> None:
+    first, again = (used("redrawn", "binary", [0, 1, 2, 3, 4]) for _ in range(2))
     assert torch.equal(first, again)
     contexts = drawn("binary")
     assert all((contexts == row).all(1).any() for row in first)
@@ -91,7 +128,7 @@ def test_one_power_drifts_as_the_position_does() -> None:
 def test_a_network_s_task_becomes_the_number_of_a_position() -> None:
     net = mlp(8, 1, get_context("complex"), in_features=SIZE, out_features=3, num_tasks=NUM, seed=0)
     before = [layer.contexts.clone() for layer in net.layers]
-    reschedule(net, SCHEDULES["cosine"], 4, seed=0)
+    reschedule(net, SCHEDULES["blend"], 4, seed=0)
     for layer, contexts in zip(net.layers, before, strict=True):
         assert len(layer.contexts) == NUM * 4
         torch.testing.assert_close(layer.contexts[::4], contexts)
@@ -109,12 +146,12 @@ def test_nothing_is_computed_elsewhere_than_where_the_contexts_are(name: str) ->
     ("settings", "message"),
     [
         ({"schedule": "local-mix"}, "combines complex contexts; context='binary'"),
-        ({"schedule": "cosine", "context": "rotation"}, "combines diagonal contexts; context='rotation'"),
-        ({"schedule": "random", "context": "none"}, "do not apply to context='none'"),
+        ({"schedule": "blend", "context": "rotation"}, "combines diagonal contexts; context='rotation'"),
+        ({"schedule": "redrawn", "context": "none"}, "do not apply to context='none'"),
         ({"contexts_per_task": 3}, "must divide steps_per_task=1000"),
         ({"contexts_per_task": 4, "heads": "per-task"}, "needs one context for each task"),
-        ({"schedule": "random", "learned_contexts": True}, "needs one context for each task"),
-        ({"schedule": "randon"}, "did you mean 'random'"),
+        ({"schedule": "redrawn", "learned_contexts": True}, "needs one context for each task"),
+        ({"schedule": "redrawm"}, "did you mean 'redrawn'"),
     ],
 )
 def test_what_cannot_be_combined_is_refused(settings: dict[str, object], message: str) -> None:

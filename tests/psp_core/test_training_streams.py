@@ -22,7 +22,7 @@ KINDS = {
     "rotating": ROTATING,
     "fast": replace(ROTATING, contexts_per_task=4),
     "mixed": replace(ROTATING, contexts_per_task=4, schedule="local-mix"),
-    "blended": replace(ROTATING, schedule="cosine", context="binary"),
+    "blended": replace(ROTATING, schedule="blend", context="binary"),
     "split": SPLIT,
     "shuffled": replace(SPLIT, shuffle_classes=True),
     "heads": replace(SPLIT, heads="per-task", context="none"),
