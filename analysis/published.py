@@ -68,7 +68,7 @@ SOURCES: Final[dict[str, Source]] = {
     ),
     "SupSup Fig. 4, LeNet: BatchE": Source(
         settings={**_ADAM, "later_lr": 1e-2, "weight_decay": 1e-4},
-        note="The task is given. Theirs has no biases, and weights from N(0, 2 / I) at first.",
+        note="The task is given. Theirs has no biases.",
     ),
     "SupSup Fig. 4, LeNet: upper bound": Source(
         settings=_ADAM,
