@@ -162,7 +162,8 @@ def _network_bytes(trial: "TrialConfig") -> int:
         floats += 2 * _normed_channels(trial) * (rows + 1)
     learned = heads + (contexts if trial.learned_contexts else 0)
     if learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
-        floats += learned * (2 + state) + trunk_size(trial)
+        kept = rows if trial.num_cycles > 1 else 0  # the state of what comes back
+        floats += learned * (2 + state * (1 + kept)) + trunk_size(trial)
     # As the backward pass begins there are of each activation: input or output, bound, two on their way.
     floats += 4 * trial.batch_size * num_activations(trial)
     if context.is_complex:

@@ -7,8 +7,9 @@ that can be, on CUDA devices `update` is compiled into one kernel for the whole 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import torch
@@ -35,6 +36,7 @@ class Optimiser(ABC):
     name: ClassVar[str]
     has_momentum: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]]
+    decays: ClassVar[Mapping[str, float]] = MappingProxyType({})  # by what a step changes state whose gradient is zero
 
     def __init__(
         self,
@@ -48,7 +50,8 @@ class Optimiser(ABC):
         self.parameters = parameters_EP
         self.gradients = gradients_EP
         self.weight_decay = weight_decay
-        self.state = [torch.zeros_like(parameters_EP) for _ in self.used_state(momenta)]
+        self._state_names = self.used_state(momenta)
+        self.state = [torch.zeros_like(parameters_EP) for _ in self._state_names]
         self._members = [
             (parameters_EP[e], gradients_EP[e], [tensor[e] for tensor in self.state], lr) for e, lr in enumerate(lrs)
         ]
@@ -93,6 +96,14 @@ class Optimiser(ABC):
         else:
             for tensor in self.state:
                 tensor[list(members)] = 0
+
+    @torch.no_grad()
+    def resume(self, state: Sequence[Tensor], num_steps: Tensor, *, idle: int) -> None:
+        """Go on with a state that was this optimiser's `idle` steps ago; who is frozen stays so."""
+        for name, mine, kept in zip(self._state_names, self.state, state, strict=True):
+            torch.mul(kept, self.decays.get(name, 1.0) ** idle, out=mine)
+            mine[sorted(self._frozen)] = 0
+        self.num_steps.copy_(num_steps)
 
     @torch.no_grad()
     def set_lrs(self, lrs: Sequence[float]) -> None:
@@ -160,6 +171,7 @@ class RMSprop(Optimiser):
 
     name: ClassVar[str] = "rmsprop"
     state_names: ClassVar[tuple[str, ...]] = ("square", "velocity")
+    decays: ClassVar[Mapping[str, float]] = MappingProxyType({"square": 0.99})  # which moves no parameter
 
     @staticmethod
     def can_fuse(momenta: Sequence[float]) -> bool:

@@ -13,6 +13,7 @@ from psp_core.augmentation import AUGMENTATIONS, augmented
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import Repeater, arithmetic
 from psp_core.evaluation import measure, task_samples
+from psp_core.kept_states import KeptStates
 from psp_core.lr_schedules import lr_factors
 from psp_core.measuring import CurvePoint, curve_tasks, is_moment, next_moment
 from psp_core.methods import METHODS
@@ -101,6 +102,8 @@ class PackTraining:
         self.optimisers = [self._optimiser(self.pack.flat, self.pack.flat_gradients)]
         if self.pack.flat_learned.numel():
             self.optimisers.append(self._optimiser(self.pack.flat_learned, self.pack.flat_learned_gradients))
+        comes_back = self.config.method == "psp" and self.config.num_cycles > 1  # what belongs to a task
+        self._kept = [KeptStates(learned) for learned in self.optimisers[1:] if comes_back]
         size = (len(configs), self.config.num_visits, self.config.num_tasks)
         self.accuracy_EVK = torch.full(size, float("nan"), dtype=torch.float64)
         self.loss_EVK = torch.full(size, float("nan"), dtype=torch.float64)
@@ -167,7 +170,9 @@ class PackTraining:
         before, taken = self.tasks_seen * steps, 0
         for row in range(self._task * rows, (self._task + 1) * rows):
             others = self.pack.begin(row, lambda: self._batch(self._step_1)[0])
-            for learned in self.optimisers[1:]:
+            for kept in self._kept:
+                kept.begin(row, before + taken)
+            for learned in self.optimisers[1:] if not self._kept else ():
                 learned.restart(others)  # no optimiser has seen what they train now
             end = taken + steps // rows
             while taken < end:
@@ -180,6 +185,8 @@ class PackTraining:
                     self._measure_within(before + taken)
             self._settle(taken)
             self.pack.end(row)
+            for kept in self._kept:
+                kept.end(row, before + taken)
 
     def results(self) -> list[TrialResult]:
         """Each member's result so far."""
@@ -211,6 +218,7 @@ class PackTraining:
         return {
             **self.pack.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+            "kept": [kept.state_dict() for kept in self._kept],
             "accuracy": self.accuracy_EVK,
             "loss": self.loss_EVK,
             "num_samples": self.num_samples_EVK,
@@ -226,6 +234,8 @@ class PackTraining:
         """Go on from what `state_dict` gave."""
         for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(stored)
+        for kept, stored in zip(self._kept, state["kept"], strict=True):
+            kept.load_state_dict(stored)
         self.pack.load_state_dict(state)
         self.accuracy_EVK.copy_(state["accuracy"])
         self.loss_EVK.copy_(state["loss"])

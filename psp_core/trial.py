@@ -97,7 +97,7 @@ class TrialConfig:
         depth: number of hidden layers, or of convolutions; of ResNets given.
         num_tasks: K, how many tasks are trained, one after another.
         optimiser: one for the whole stream, never reset between tasks, of what all tasks share; a new one for each task
-            of what belongs to it.
+            of what belongs to it, which goes on when the task comes back.
         lr: learning rate.
         later_lr: of the tasks that do not train the trunk, where task 0 does; None for `lr`.
         lr_schedule: how the learning rate changes in the course of each task: `constant`; `cosine`, down to 0; or
