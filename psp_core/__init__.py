@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from psp_core.datasets import Dataset, load_dataset
     from psp_core.layers import SuperposedLinear
     from psp_core.models import SuperposedMLP, mlp
-    from psp_core.training import TrialResult, train
+    from psp_core.result import TrialResult
+    from psp_core.training import train
     from psp_core.trial import TrialConfig
 
 __all__ = [
@@ -30,7 +31,8 @@ _MODULES = {
     "datasets": ("Dataset", "load_dataset"),
     "layers": ("SuperposedLinear",),
     "models": ("SuperposedMLP", "mlp"),
-    "training": ("TrialResult", "train"),
+    "result": ("TrialResult",),
+    "training": ("train",),
     "trial": ("TrialConfig",),
 }
 

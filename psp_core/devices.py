@@ -62,6 +62,23 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
         torch.set_flush_denormal(flushing)
 
 
+@contextlib.contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Let PyTorch work with so many threads of the CPU; what was set before comes back.
+
+    Raises:
+        ValueError: fewer than one.
+    """
+    if number < 1:
+        raise ValueError(f"threads={number} must be at least 1; leave it out for one.")
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @cache
 def _keep_freed_memory() -> None:
     """Let the C library keep what a step frees, for the next step: up to 1 GiB, until the process ends.

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -11,67 +10,27 @@ from torch import Tensor
 
 from psp_core.augmentation import AUGMENTATIONS, augmented
 from psp_core.datasets import Dataset, load_dataset
-from psp_core.devices import Repeater, arithmetic
+from psp_core.devices import Repeater, arithmetic, cpu_threads
 from psp_core.evaluation import measure, task_samples
 from psp_core.kept_states import KeptStates
 from psp_core.lr_schedules import lr_factors
 from psp_core.measuring import CurvePoint, curve_tasks, is_moment, next_moment
 from psp_core.methods import METHODS
 from psp_core.optimisers import OPTIMISERS, Optimiser
+from psp_core.progress import ProgressLine
 from psp_core.randomness import generator
+from psp_core.result import TrialResult
 from psp_core.streams import STREAMS
 from psp_core.trial import TrialConfig
+
+STEPS_AT_ONCE: Final = 100
+"""Steps that are taken, or given to a GPU, between two looks at how far training is."""
 
 SETTLING_BATCHES: Final = 50
 """Of a task's last batches, on how many a pack measures what its batch norms keep of the task."""
 
 # E members, K tasks, T of them, V visits (tasks trained, those trained again counted again), S steps, B batch,
 # N samples, I inputs, P parameters
-
-
-@dataclass
-class TrialResult:
-    """What one trial measured.
-
-    Attributes:
-        config: what was trained.
-        accuracy: R (V, K), float64: R[i, j] is the accuracy (a fraction) on task j after i + 1 tasks
-            were trained; NaN where task j was not among them, or not measured. V = K but for streams
-            that go through their tasks more than once.
-        loss: the same for the mean cross-entropy (nats).
-        num_samples: test samples behind each entry, int64, 0 where not measured.
-        inferred: where tasks are inferred, in what share of batches rightly; accuracy counts all others as
-            wrong, unless labels are shared. Where masks are recovered, whether they are nearest to the task's own.
-            NaN elsewhere.
-        mask_agreement: where masks are recovered, in what share of entries they are the task's own. NaN elsewhere.
-        curve: what `eval_every` had measured, in the order of steps.
-        diverged_at: the step at which a loss or parameter was first seen not finite, else None;
-            nothing is measured from that task on.
-        num_params: real numbers that are trained and that all tasks share.
-        context_bytes_once: what all tasks' contexts share.
-        context_bytes_per_task: what one more task costs.
-        notes: what else the method knows of its own, by the trial store's column.
-        seconds: this trial's share of its pack's time: wall time over the number of members.
-    """
-
-    config: TrialConfig
-    accuracy: Tensor
-    loss: Tensor
-    num_samples: Tensor
-    inferred: Tensor
-    mask_agreement: Tensor
-    curve: list[CurvePoint]
-    diverged_at: int | None
-    num_params: int
-    context_bytes_once: int
-    context_bytes_per_task: int
-    notes: dict[str, float]
-    seconds: float
-
-    @property
-    def final_accuracy(self) -> float:
-        """Mean of R[V-1, :], NaN where that was not measured."""
-        return self.accuracy[-1].mean().item()
 
 
 class PackTraining:
@@ -114,6 +73,7 @@ class PackTraining:
         self.diverged_at: list[int | None] = [None] * len(configs)
         self.tasks_seen = 0
         self.seconds = 0.0
+        self.after_steps: Callable[[int], None] = lambda step: None  # told how many steps of the trial are taken
         self._step_1 = torch.zeros(1, dtype=torch.int64, device=device)
         self._zero_1 = torch.zeros_like(self._step_1)
         size = (self.config.steps_per_task, len(configs), self.config.batch_size)
@@ -176,9 +136,10 @@ class PackTraining:
                 learned.restart(others)  # no optimiser has seen what they train now
             end = taken + steps // rows
             while taken < end:
-                until = min(end, next_moment(self.config, before + taken) - before)
+                until = min(end, taken + STEPS_AT_ONCE, next_moment(self.config, before + taken) - before)
                 self._repeater.run(self._step, until - taken)
                 taken = until
+                self.after_steps(before + taken)
                 if taken < steps and is_moment(self.config, before + taken):
                     self._settle(taken)
                     self.pack.keep(row)
@@ -362,6 +323,8 @@ def train(
     *,
     data: str | os.PathLike[str] | None = None,
     device: str = "cpu",
+    threads: int = 1,
+    progress: bool = True,
     after_task: Callable[[PackTraining], None] = lambda training: None,
 ) -> list[TrialResult]:
     """Train a pack of trials to the end.
@@ -370,16 +333,25 @@ def train(
         configs: trials of one shape; they may differ in lr, momentum and seed.
         data: the data sets' folder; see `psp_core.datasets.data_root`.
         device: where to train, `cpu` or `cuda`.
-        after_task: called after each task, for progress.
+        threads: CPU threads, for the time of this call. More than one pays for large networks on idle cores alone:
+            where other programs are busy, threads wait for each other, and a step takes ten times as long.
+        progress: whether to say on standard error how far it is: one line on a terminal, a line every ten seconds
+            elsewhere.
+        after_task: called after each task.
 
     Raises:
-        ValueError: configurations that cannot share a pack, or data that cannot be had.
+        ValueError: configurations that cannot share a pack, data that cannot be had, or fewer than one thread.
     """
-    training = PackTraining(configs, load_dataset(configs[0].dataset, data), torch.device(device))
-    while not training.done:
-        training.train_task()
-        after_task(training)
-    return training.results()
+    with cpu_threads(threads):
+        training = PackTraining(configs, load_dataset(configs[0].dataset, data), torch.device(device))
+        line = ProgressLine(len(configs), training.config.num_steps, training.config.steps_per_task)
+        if progress:
+            training.after_steps = line
+        while not training.done:
+            training.train_task()
+            after_task(training)
+        line.close()
+        return training.results()
 
 
 def _batch_order(config: TrialConfig, num_samples: int, visit: int) -> Tensor:

@@ -13,8 +13,9 @@ import torch
 
 from psp_core.datasets import Dataset
 from psp_core.messages import one_line
+from psp_core.result import TrialResult
 from psp_core.retrieval import Retrieval, RetrievalConfig, RetrievalResult
-from psp_core.training import PackTraining, TrialResult
+from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 from study.files import StorageError
 from study.plan import Pack, trial_id

@@ -1,0 +1,69 @@
+"""How far a training is, on standard error: plain text, now and then."""
+
+import os
+import sys
+import time
+from datetime import timedelta
+from typing import Final, TextIO
+
+from psp_core.messages import plural
+
+SECONDS_ON_A_TERMINAL: Final = 0.2  # between two looks of the line
+SECONDS_ELSEWHERE: Final = 10.0  # between two lines in a file, a pipe or a notebook
+
+
+class ProgressLine:
+    """One line that a terminal draws anew; elsewhere a line every ten seconds, so none for what is over before.
+
+    Args:
+        num_trials: trials that train together.
+        num_steps: optimiser steps that each of them takes.
+        steps_per_task: of these, steps of one task.
+        file: where to; standard error by default.
+    """
+
+    def __init__(self, num_trials: int, num_steps: int, steps_per_task: int, file: TextIO | None = None) -> None:
+        """Say nothing yet."""
+        self.num_trials, self.num_steps, self.steps_per_task = num_trials, num_steps, steps_per_task
+        self._file = file or sys.stderr
+        self._is_live = self._file.isatty() and os.environ.get("TERM") != "dumb"
+        self._start = self._last = time.monotonic()
+        self._shown = ""
+
+    def __call__(self, step: int) -> None:
+        """So many steps are taken: say so, unless it was said a moment ago."""
+        now = time.monotonic()
+        if now - self._last < (SECONDS_ON_A_TERMINAL if self._is_live else SECONDS_ELSEWHERE):
+            return
+        self._last = now
+        self._show(self.text(step, now - self._start))
+
+    def text(self, step: int, seconds: float) -> str:
+        """What is said after so many steps and seconds."""
+        task = min(step, self.num_steps - 1) // self.steps_per_task + 1
+        num_tasks, to_do = self.num_steps // self.steps_per_task, self.num_steps - step
+        left = f", about {_clock(seconds * to_do / step)} left" if step and to_do else ""
+        return (
+            f"training {plural(self.num_trials, 'trial')}: step {step:,} of {self.num_steps:,}, task {task:,} of "
+            f"{num_tasks:,}, {_clock(seconds)}{left}"
+        )
+
+    def close(self) -> None:
+        """Leave the terminal's line as it stands, and go to the next."""
+        if self._is_live and self._shown:
+            self._write("\n")
+
+    def _show(self, text: str) -> None:
+        self._write(f"\r{text.ljust(len(self._shown))}" if self._is_live else f"{text}\n")
+        self._shown = text
+
+    def _write(self, text: str) -> None:
+        try:
+            self._file.write(text)
+            self._file.flush()
+        except (OSError, ValueError):  # nobody reads it any more, or it was closed: no reason to stop training
+            self._is_live = False
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))  # h:mm:ss
