@@ -80,7 +80,7 @@ SOURCES: Final[dict[str, Source]] = {
         note="Where no task is told, theirs skips data once there are 2500 masks.",
     ),
     "SupSup Fig. 5 left": Source(
-        settings=_PERMUTING,
+        settings={**_PERMUTING, "interpolation": "nearest"},
         layers="theirs has 2",
         note="Supermasks infer the task from a whole batch, by binary elimination; rotations are given it.",
     ),

@@ -33,7 +33,8 @@ class ProgressLine:
     def __call__(self, step: int) -> None:
         """So many steps are taken: say so, unless it was said a moment ago."""
         now = time.monotonic()
-        if now - self._last < (SECONDS_ON_A_TERMINAL if self._is_live else SECONDS_ELSEWHERE):
+        is_last = self._is_live and step == self.num_steps
+        if now - self._last < (SECONDS_ON_A_TERMINAL if self._is_live else SECONDS_ELSEWHERE) and not is_last:
             return
         self._last = now
         self._show(self.text(step, now - self._start))

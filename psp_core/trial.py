@@ -17,7 +17,7 @@ from psp_core.norms import NORMS, check_norm
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import RENAMED, SCHEDULES
 from psp_core.settings import Settings
-from psp_core.streams import STREAMS
+from psp_core.streams import INTERPOLATIONS, STREAMS, check_stream
 from psp_core.supermasks.check import check_supermasks
 from psp_core.supermasks.hopfield import RULES
 from psp_core.supermasks.hopfield_pack import check_hopsupsup
@@ -44,6 +44,7 @@ class TrialConfig:
         augmentation: of training images: `none`; `flip`, by which left and right change sides in half of them; or
             `crop-flip`, which first cuts a part of an image's size out of the image with 4 black pixels around it. The
             data set's image is changed, before the stream makes the task's of it. See `psp_core.augmentation`.
+        interpolation: of the turned stream, between pixels: `bilinear`, or `nearest` as paper B's authors.
         num_cycles: how often the stream goes through its tasks.
         method: how a network keeps its tasks apart: `psp`, by contexts or not at all; `supsup`, by masks of weights;
             or `hopsupsup`, by masks of hidden units that a Hopfield network holds.
@@ -137,6 +138,7 @@ class TrialConfig:
     classes_per_task: int | None = None
     shuffle_classes: bool = False
     keep_labels: bool = False
+    interpolation: str = "bilinear"
     augmentation: str = "none"
     num_cycles: int = 1
     method: str = "psp"
@@ -196,9 +198,7 @@ class TrialConfig:
         for field in fields(self):
             object.__setattr__(self, field.name, TRIAL_SETTINGS.check(field.name, getattr(self, field.name)))
         object.__setattr__(self, "milestones", tuple(sorted({int(number) for number in self.milestones})))
-        if self.permute_first and not STREAMS[self.stream].is_permuted:
-            raise ValueError(f"permute_first=true does not apply to stream={self.stream!r}; leave it out.")
-        STREAMS[self.stream].check(self)
+        check_stream(self)
         check_supermasks(self)
         check_hopsupsup(self)
         self._check_model()
@@ -383,6 +383,7 @@ TRIAL_SETTINGS: Final = Settings(
         "dataset": DATASETS,
         "normalisation": dict.fromkeys(NORMALISATIONS),
         "stream": STREAMS,
+        "interpolation": dict.fromkeys(INTERPOLATIONS),
         "augmentation": AUGMENTATIONS,
         "method": dict.fromkeys(("psp", "supsup", "hopsupsup")),
         "frozen_weights": FROZEN_WEIGHTS,

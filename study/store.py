@@ -77,6 +77,7 @@ TRIALS: Final = pa.schema(
         ("classes_per_task", pa.int32()),  # null but for split streams
         ("shuffle_classes", pa.bool_()),
         ("keep_labels", pa.bool_()),
+        ("interpolation", pa.string()),  # of turned streams; the default elsewhere
         ("augmentation", pa.string()),
         ("num_cycles", pa.int32()),
         ("heads", pa.string()),

@@ -26,6 +26,7 @@ class Stream(ABC):
     is_continuous: ClassVar[bool] = False  # a task changes from step to step
     is_permuted: ClassVar[bool] = False  # whether `permute_first` applies
     is_nested: ClassVar[bool] = True  # task k is the same whatever the number of tasks
+    has_interpolations: ClassVar[bool] = False  # whether `interpolation` applies
 
     @classmethod
     @abstractmethod

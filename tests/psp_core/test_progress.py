@@ -39,6 +39,17 @@ def test_a_terminal_s_line_is_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> Non
     assert second.endswith("\n")
 
 
+def test_a_terminal_is_told_the_end_however_soon_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SECONDS_ON_A_TERMINAL", 1e9)
+    monkeypatch.setenv("TERM", "xterm")
+    file = Terminal()
+    line = ProgressLine(1, 2000, 1000, file=file)
+    line(1000)
+    line(2000)
+    line.close()
+    assert file.getvalue().split("\r")[1:] == ["training 1 trial: step 2,000 of 2,000, task 2 of 2, 0:00:00\n"]
+
+
 @pytest.mark.parametrize(("seconds", "expected"), [(0.0, 3), (1e9, 0)])
 def test_a_file_gets_whole_lines_now_and_then(monkeypatch: pytest.MonkeyPatch, seconds: float, expected: int) -> None:
     monkeypatch.setattr(module, "SECONDS_ELSEWHERE", seconds)

@@ -1,13 +1,15 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from scipy.ndimage import affine_transform
+from torchvision.transforms import functional
 
-from psp_core import TrialConfig, load_dataset
+from psp_core import TrialConfig, load_dataset, train
 from psp_core.datasets import DATASETS
 from psp_core.evaluation import task_samples
 from psp_core.streams import Incremental, Permuting, Rotating, Split, Stream, Turned
@@ -108,6 +110,48 @@ class TestTurned(StreamContract):
             torch.testing.assert_close(turned[inside], expected[inside], atol=1.0, rtol=0)
 
 
+class TestTurnedByNearestNeighbour(StreamContract):
+    is_random = False
+
+    def make(self, seed: int) -> Stream:
+        return Turned((1, 4, 4), "nearest")
+
+    @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 8, 8), (1, 15, 15), (3, 32, 32), (1, 5, 9)])
+    def test_every_angle_is_pillow_s_to_the_bit(self, shape: tuple[int, int, int]) -> None:
+        """As the authors turn images: uint8, Image.rotate, which took the nearest pixel when nothing was said."""
+        stream = Turned(shape, "nearest")
+        images = torch.randint(1, 256, (2, 5, *shape), generator=rng()).to(torch.uint8)  # 0 is what is outside alone
+        for task in range(36):
+            descriptions = stream.describe(task).expand(2, -1)
+            packed = stream.apply(images.flatten(2), descriptions)
+            alone = stream.apply(images[:1].flatten(2), descriptions[:1])
+            assert packed.dtype == torch.uint8
+            assert torch.equal(alone, packed[:1])
+            for image, turned in zip(images.flatten(0, 1), packed.flatten(0, 1), strict=True):
+                channels = [
+                    np.array(Image.fromarray(c.numpy()).rotate(10 * task, resample=Image.Resampling.NEAREST))
+                    for c in image
+                ]
+                assert torch.equal(turned.view(shape), torch.from_numpy(np.stack(channels)))
+
+    def test_mnist_is_what_torchvision_turns_it_to(self, mnist_root: Path) -> None:
+        data, stream = load_dataset("mnist", mnist_root), Turned((1, 28, 28), "nearest")
+        images = data.test_images[:20]
+        for task in (1, 7, 13, 31):
+            turned = stream.apply(images[None], stream.describe(task)[None])[0]
+            for image, ours in zip(images, turned, strict=True):
+                theirs = functional.rotate(Image.fromarray(image.view(28, 28).numpy()), 10 * task)
+                assert torch.equal(ours.view(28, 28), torch.from_numpy(np.array(theirs)))
+
+    def test_a_trial_takes_what_its_setting_says(self) -> None:
+        config = TrialConfig(dataset="digits", stream="turned", num_tasks=2)
+        assert Turned.for_trial(config).describe(1).dim() == 0
+        nearest = replace(config, interpolation="nearest", width=4, steps_per_task=3, batch_size=8)
+        assert Turned.for_trial(nearest).describe(1).shape == (64,)
+        packed = train([nearest, replace(nearest, seed=1)], progress=False)
+        assert all(result.accuracy[1].isfinite().all() for result in packed)
+
+
 class TestSplit(StreamContract):
     def make(self, seed: int) -> Stream:
         config = TrialConfig(dataset="digits", stream="split", classes_per_task=2, num_tasks=5, seed=seed)
@@ -168,6 +212,9 @@ class TestIncremental(StreamContract):
         ),
         ({"stream": "rotating", "classes_per_task": 2}, "does not apply to stream='rotating'"),
         ({"stream": "rotating", "permute_first": True}, "does not apply to stream='rotating'"),
+        ({"interpolation": "nearest"}, "interpolation='nearest' does not apply to stream='permuting'"),
+        ({"stream": "rotating", "interpolation": "nearest"}, "does not apply to stream='rotating'"),
+        ({"stream": "turned", "num_tasks": 2, "interpolation": "cubic"}, "interpolation='cubic' is not known"),
         ({"stream": "turned", "num_tasks": 37}, "num_tasks=37: stream='turned' has 36 at most"),
         ({"stream": "turned", "num_tasks": 2, "classes_per_task": 2}, "does not apply to stream='turned'"),
     ],
