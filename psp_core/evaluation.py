@@ -287,7 +287,9 @@ def _evaluate(
 ) -> tuple[Tensor, Tensor]:
     retrieved = pack.retrieve([task * rows_per_task for task in tasks])
     descriptions_M = torch.stack([stream.describe(task) for stream in streams for task in tasks]).to(samples_N.device)
-    pulled_back = streams[0].pull_back(retrieved[0][0], descriptions_M)
+    # Where each place has its own normalisation, the task's image is normalised and not the data set's.
+    by_place = isinstance(dataset.mean, Tensor)
+    pulled_back = None if by_place else streams[0].pull_back(retrieved[0][0], descriptions_M)
     if pulled_back is not None:
         retrieved[0] = (pulled_back, retrieved[0][1])
     num_networks = len(descriptions_M)

@@ -204,7 +204,7 @@ class TrialConfig:
         self._check_model()
         check_norm(self, MODELS[self.model])
         check_initial_weights(self)
-        check_normalisation(self)
+        check_normalisation(self, is_permuted=STREAMS[self.stream].is_permuted)
         self._check_contexts()
         check_trunk(self)
         check_lr_schedule(self)

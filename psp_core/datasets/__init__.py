@@ -41,12 +41,17 @@ DATASETS: Final = {
 }
 
 
-def check_normalisation(config: "TrialConfig") -> None:
-    """Refuse a normalisation by channel where the channels' constants are not known.
+def check_normalisation(config: "TrialConfig", *, is_permuted: bool) -> None:
+    """Refuse a normalisation by channel where the channels' constants are not known, or the channels are mixed.
 
     Raises:
-        ValueError: names the data set, and those that have them.
+        ValueError: names the data set, and those that have them; or the stream.
     """
+    if config.normalisation == "by-channel" and is_permuted:
+        raise ValueError(
+            f"normalisation='by-channel' does not apply to stream={config.stream!r}, which mixes channels; leave it "
+            "out, or use another stream."
+        )
     if config.normalisation == "by-channel" and DATASETS[config.dataset].channels is None:
         known = ", ".join(repr(name) for name, sizes in DATASETS.items() if sizes.channels)
         raise ValueError(

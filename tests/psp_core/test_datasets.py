@@ -22,6 +22,9 @@ from psp_core.datasets import (
     ensure_dataset,
     load_dataset,
 )
+from psp_core.evaluation import evaluate
+from psp_core.methods import superposed
+from psp_core.streams import STREAMS
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 from tests.conftest import require_data
@@ -286,11 +289,33 @@ def test_a_trial_trains_and_is_measured_on_what_its_normalisation_says() -> None
     with pytest.raises(
         ValueError, match="normalisation='by-channel' does not apply to dataset='mnist', which has no con"
     ):
-        TrialConfig(normalisation="by-channel")
+        TrialConfig(normalisation="by-channel", stream="turned", num_tasks=2)
+    with pytest.raises(
+        ValueError, match="normalisation='by-channel' does not apply to stream='permuting', which mixes"
+    ):
+        TrialConfig(dataset="cifar-10", normalisation="by-channel")
     for name, sizes in DATASETS.items():
         if sizes.channels:
             assert {len(values) for values in sizes.channels} == {sizes.shape[0]}
-            assert TrialConfig(dataset=name, normalisation="by-channel").normalisation == "by-channel"
+            TrialConfig(dataset=name, normalisation="by-channel", stream="turned", num_tasks=2)
+
+
+def test_where_places_differ_in_normalisation_a_task_s_own_images_are_measured() -> None:
+    """Elsewhere all tasks may be measured on the data set's images, with weights that see the task in them."""
+    config = TrialConfig(dataset="cifar-10", num_tasks=2, width=4, context="none")
+    pack = superposed([replace(config, seed=1)], torch.device("cpu"))
+    stream = STREAMS["permuting"].for_trial(replace(config, seed=1))
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, (5, 3072), generator=generator).to(torch.uint8)
+    labels = torch.arange(5)
+    data = replace(
+        coloured(), shape=(3, 32, 32), train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels
+    )
+    data = data.normalised("by-channel")
+    _, loss, _ = evaluate(pack, [stream], data, labels, [1])
+    x_BI = data.normalise(stream.apply(pixels[None], stream.describe(1)[None]))[0]
+    expected = torch.nn.functional.cross_entropy(pack.logits_of(0, 1, x_BI), labels)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_an_unknown_data_set_is_refused() -> None:
