@@ -24,7 +24,7 @@ INITIAL_WEIGHTS: Final = {
 Source: `pytorch-plain` is what PSP's released code does: its baselines and the stem of its ResNet with contexts are
 PyTorch's own layers, its heads are Xavier normal. `pytorch` is "default" in SupSup's code, for the networks on CIFAR
 that train weights; `kaiming-normal` is what BatchE begins with there on MNIST. SupSup's networks have no biases, ours
-have (papers.md, A7 and B5).
+have; all tasks' heads begin alike there (papers.md, A7 and B5).
 """
 
 

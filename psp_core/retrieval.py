@@ -23,16 +23,6 @@ OUTPUTS: Final = 16
 BATCH: Final = 16
 """Output neurons of each model and input vectors: so many more samples of the crosstalk from each draw of contexts."""
 
-ELEMENTWISE: Final = {"binary": 1.0, "complex": 1.0, "one-power": 1.0, "gaussian": 1.0, "ternary": 4 / 9}
-"""Contexts under which one other model's second moment is so many times sum_i |w_i|^2 |x_i|^2: that of c(s) c(k)."""
-
-SPREAD: Final = {"rotation", "signed-permutation", "structured-rotation", "structured-rotation-1"}
-"""Contexts under which it is |w|^2 |x|^2 / N, whatever the directions: every input meets every weight alike.
-
-The paper has it for rotations. For signs before and after one Hadamard transform it is as exact where N is a power
-of two: E (D H D' H D'')_ij^2 = sum_l H_il^2 H_lj^2 = 1/N. Other sizes are cut into blocks, for which it is close.
-"""
-
 
 @dataclass(frozen=True, kw_only=True)
 class RetrievalConfig:
@@ -252,9 +242,9 @@ def _energy(x: Tensor, dim: int) -> Tensor:
 def _predicted(context: Context, energy_KIO: Tensor, energy_BI: Tensor) -> Tensor:
     """Proposition 2, summed over models, inputs and outputs: what K - 1 others leave on each."""
     others_KIO = energy_KIO.sum(0) - energy_KIO
-    if context.name in ELEMENTWISE:
-        return ELEMENTWISE[context.name] * torch.einsum("bi,kio->", energy_BI, others_KIO)
-    if context.name in SPREAD:
+    if context.crosstalk == "elementwise":
+        return context.crosstalk_share * torch.einsum("bi,kio->", energy_BI, others_KIO)
+    if context.crosstalk == "spread":
         return others_KIO.sum() * energy_BI.sum() / energy_BI.shape[1]
     return torch.tensor(float("nan"))
 

@@ -1,28 +1,77 @@
 """What every context and every stream must do: a new one inherits its contract and adds its own facts."""
 
-from typing import ClassVar
+import importlib
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from psp_core import TrialConfig, load_dataset
 from psp_core.contexts import CONTEXTS, Context
+from psp_core.convolutions import SuperposedConv2d
 from psp_core.layers import SuperposedLinear
+from psp_core.models import SuperposedMLP, mlp
+from psp_core.packing import Pack
 from psp_core.randomness import generator
 from psp_core.streams import STREAMS, Stream
+from psp_core.training import PackTraining
+from study.plan import make_packs
 
 SIZE = 24
 SEED = 11
+CPU = torch.device("cpu")
+
+Moments = tuple[Tensor, Tensor]
 
 
 def rng(index: int = 0) -> torch.Generator:
     return generator(SEED, "test", index)
 
 
+def inheriting(contract: type) -> Iterator[Any]:
+    """Every class that inherits a contract, in whatever file of tests it stands."""
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("test_*.py")):
+        if contract.__name__ in path.read_text():
+            importlib.import_module(".".join(path.relative_to(folder.parent).with_suffix("").parts))
+    found = [contract]
+    for one in found:
+        found += one.__subclasses__()
+    yield from found[1:]
+
+
+def crosstalk(context: Context, w: Tensor, x: Tensor, num_draws: int) -> Tensor:
+    """Draws of w^T C(s)^-1 C(k) x, shape (D, 1); of complex contexts real and imaginary part, (D, 2)."""
+    contexts = [context.sample(2, len(x), generator(draw, "crosstalk")) for draw in range(num_draws)]
+    first, second = torch.stack(contexts, dim=1)
+    batch = torch.stack([x, torch.zeros_like(x)])[None] if context.is_complex else x[None]
+    bound = context.unbind(context.bind(batch.expand(num_draws, *batch.shape), first), second)
+    return (bound @ w).flatten(1)
+
+
+def assert_mean(values: Tensor, expected: float | Tensor) -> None:
+    """The mean lies within 5 of its standard errors of what is expected; seeds are fixed, so it always will."""
+    error = (values.double().mean() - expected).abs()
+    assert error < 5 * values.double().std() / math.sqrt(len(values))
+
+
 class ContextContract:
-    """Inherit, and name the context."""
+    """Inherit, and name the context. Say in `moments` what is known of its crosstalk, if its class does not."""
 
     context: ClassVar[Context]
+
+    def moments(self, w: Tensor, x: Tensor) -> Moments | None:
+        """Mean and second moment of one other model's crosstalk, w^T C(s)^-1 C(k) x for tasks 0 and 1 of 32 inputs."""
+        if self.context.crosstalk == "elementwise":
+            return torch.tensor(0.0), self.context.crosstalk_share * (w * x).square().sum()
+        if self.context.crosstalk == "spread":
+            return torch.tensor(0.0), w.square().sum() * x.square().sum() / len(x)
+        return None
 
     def inputs(self, size: int = SIZE) -> Tensor:
         shape = (5, 2, size) if self.context.is_complex else (5, size)
@@ -144,15 +193,138 @@ class ContextContract:
         small, large = self.context.bytes_per_task(8), self.context.bytes_per_task(64)
         assert 0 <= small <= large
 
+    def test_crosstalk_has_the_mean_and_variance_it_says(self) -> None:
+        w, x = torch.randn(2, 32, generator=rng(5))
+        expected = self.moments(w, x)
+        if expected is None:
+            pytest.skip("neither `Context.crosstalk` nor `moments` says what its crosstalk is")
+        eps = crosstalk(self.context, w, x, num_draws=4000)
+        assert_mean(eps[:, 0], expected[0])
+        assert_mean(eps.square().sum(1), expected[1])
+        if self.context.is_complex:
+            assert_mean(eps[:, 1], 0.0)
+
+    def test_gradients_reach_each_number_of_what_can_be_trained(self) -> None:
+        if not self.context.is_learnable:
+            pytest.skip("each task has no numbers of its own that could be trained")
+        x, (context,) = self.inputs(), self.context.sample(1, SIZE, rng())
+        bound = self.context.bind(x, context.requires_grad_())
+        weights = torch.randn(bound.shape, generator=rng(3))
+        assert bound.requires_grad, "bind has no gradient for the context's numbers: say is_learnable = False"
+        (gradient,) = torch.autograd.grad((bound * weights).sum(), context)
+        assert gradient.isfinite().all()
+        assert (gradient != 0).all(), "bind has no gradient for some of the context's numbers: say is_learnable = False"
+
+    def test_each_draw_has_memory_of_its_own(self) -> None:
+        """What is trained is written into it."""
+        first, second = (self.context.sample(3, SIZE, rng()) for _ in range(2))
+        before = second.clone()
+        first[0] = 7
+        assert torch.equal(second, before)
+        assert torch.equal(first[1:], before[1:])
+        assert first.dtype == torch.float32
+
+    def networks(self, num_members: int) -> list[SuperposedMLP]:
+        size = {"in_features": 6, "out_features": 4, "num_tasks": 2}
+        return [mlp(8, 2, self.context, **size, seed=seed) for seed in range(num_members)]
+
+    @pytest.mark.parametrize("num_members", [1, 3])
+    def test_a_pack_has_the_gradients_that_its_networks_have_alone(self, num_members: int) -> None:
+        """By hand, and of contexts that are trained by torch.func, against autograd."""
+        x, labels = (
+            torch.randn(num_members, 10, 6, generator=rng()),
+            torch.randint(4, (num_members, 10), generator=rng()),
+        )
+        learned = {name for name, _ in self.networks(1)[0].named_buffers()} if self.context.is_learnable else set()
+        packs = [Pack(self.networks(num_members), CPU, learned=names) for names in ([], learned)]
+        for pack in packs:
+            pack.begin(1)
+            pack.gradients(x, labels)
+        for e, network in enumerate(self.networks(num_members)):
+            for name in learned:
+                network.get_buffer(name).requires_grad_()
+            nn.functional.cross_entropy(network(x[e], task=1), labels[e]).backward()
+            for name, parameter in network.named_parameters():
+                for pack in packs:
+                    torch.testing.assert_close(pack.parameter_gradients[name][e], parameter.grad)
+            for name in learned:
+                gradient = network.get_buffer(name).grad
+                assert gradient is not None
+                torch.testing.assert_close(packs[1].learned_gradients[name][e], gradient[1])
+
+    def trials(self, **settings: object) -> list[TrialConfig]:
+        """Of three seeds on 8x8 digits."""
+        size = {"dataset": "digits", "width": 8, "depth": 1, "num_tasks": 2, "steps_per_task": 3, "batch_size": 16}
+        config = TrialConfig(**{**size, "context": self.context.name, "lr": 0.01, **settings})
+        return [replace(config, seed=seed) for seed in range(3)]
+
+    def test_a_study_plans_trains_and_measures_it(self) -> None:
+        trials = self.trials()
+        packs = make_packs(trials)
+        assert [trial for pack in packs for trial in pack.trials] == trials
+        assert all(pack.bytes("cpu") > 0 and pack.seconds("cpu") > 0 for pack in packs)
+        training = PackTraining(trials, load_dataset("digits"), CPU)
+        while not training.done:
+            training.train_task()
+        for result in training.results():
+            assert result.accuracy[-1].isfinite().all()
+            assert result.context_bytes_per_task == sum(self.context.bytes_per_task(size) for size in (64, 8))
+
+    def test_contexts_that_can_be_trained_are_in_every_member_and_others_are_refused(self) -> None:
+        if not self.context.is_learnable:
+            with pytest.raises(ValueError, match="learned_contexts=true does not apply to context"):
+                self.trials(learned_contexts=True)
+            return
+        training = PackTraining(self.trials(learned_contexts=True), load_dataset("digits"), CPU)
+        drawn = [{name: rows.clone() for name, rows in rows_of.items()} for rows_of in training.pack.all_contexts]
+        training.train_task()
+        for before, after in zip(drawn, training.pack.all_contexts, strict=True):
+            for name, rows in before.items():
+                assert after[name].isfinite().all()
+                assert not torch.equal(after[name][0], rows[0])  # of the task just trained
+                assert torch.equal(after[name][1:], rows[1:])
+
+    def test_a_convolution_takes_it_where_it_is_real(self) -> None:
+        if self.context.is_complex:
+            pytest.skip("convolutions are real")
+        layer = SuperposedConv2d(2, 4, 3, self.context, 2, seed=SEED)
+        layer(torch.randn(3, 2, 5, 5, generator=rng()), task=1).square().sum().backward()
+        assert layer.weight.grad is not None
+        assert layer.weight.grad.isfinite().all()
+
 
 class StreamContract:
-    """Inherit, and make the stream; its images are 4x4."""
+    """Inherit, and make the stream; its images are 4x4. Say in `settings` what a trial of it needs beside its name."""
 
     num_inputs = 16
     is_random = True
+    settings: ClassVar[dict[str, object]] = {}
 
     def make(self, seed: int) -> Stream:
         raise NotImplementedError
+
+    def trial(self, **more: object) -> TrialConfig:
+        """Of its stream, on 8x8 digits unless its settings say otherwise."""
+        size = {"dataset": "digits", "num_tasks": 3, "width": 8, "depth": 1, "steps_per_task": 4, "batch_size": 16}
+        return TrialConfig(**{**size, "stream": self.make(0).name, **self.settings, **more})
+
+    def test_a_trial_of_it_is_planned_trained_and_measured(self) -> None:
+        trials = [self.trial(seed=seed) for seed in range(2)]
+        assert all(pack.seconds("cpu") > 0 for pack in make_packs(trials))
+        if trials[0].dataset != "digits":
+            pytest.skip("trains on images that are not part of this project")
+        training = PackTraining(trials, load_dataset("digits"), CPU)
+        while not training.done:
+            training.train_task()
+        for result in training.results():
+            assert result.accuracy[-1].isfinite().all()
+
+    def test_tasks_are_the_same_whatever_their_number_if_it_says_so(self) -> None:
+        """Trials that differ in their number of tasks alone are then trained as one."""
+        few, many = (STREAMS[self.make(0).name].for_trial(self.trial(num_tasks=number)) for number in (2, 4))
+        equal = [torch.equal(few.describe(task), many.describe(task)) for task in range(2)]
+        assert all(equal) == few.is_nested
+        assert self.trial().is_nested == few.is_nested
 
     def test_a_task_depends_on_seed_and_task_alone(self) -> None:
         forwards = [self.make(3).describe(task) for task in range(4)]

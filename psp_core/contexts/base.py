@@ -2,10 +2,12 @@
 
 from abc import ABC, abstractmethod
 from math import prod
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+
+Crosstalk = Literal["elementwise", "spread"]
 
 
 class Context(ABC):
@@ -19,7 +21,8 @@ class Context(ABC):
     Inputs are batches: (..., B, I) for real contexts, (..., B, 2, I) for complex ones, real part
     first. Leading dimensions are members of a pack; the context then has them too.
     To add a context: a subclass in a file of its own, a line in `psp_core/contexts/__init__.py`,
-    and a test class that inherits `tests/contracts.py::ContextContract`.
+    and a test class that inherits `tests/contracts.py::ContextContract`. `is_learnable` is false of a context whose
+    numbers `bind` has no gradient for, such as indices, or that are not each task's own.
     """
 
     name: str
@@ -27,6 +30,14 @@ class Context(ABC):
     is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
     is_orthogonal: ClassVar[bool] = True  # unbind inverts bind, and lengths are kept
     is_mixable: ClassVar[bool] = False  # bind is linear in the context, so that sums of contexts can be bound
+    crosstalk: ClassVar[Crosstalk | None] = None
+    """The second moment of one other model's crosstalk eps on an input x, if it has one of two simple forms.
+
+    `elementwise`: E eps^2 = `crosstalk_share` sum_i w_i^2 x_i^2, by the product of two contexts, number by number;
+    `spread`: E eps^2 = |w|^2 |x|^2 / I, as every input meets every weight alike. E eps = 0 in both.
+    Source: Propositions 1 and 2 of paper A (papers.md, A6).
+    """
+    crosstalk_share: ClassVar[float] = 1.0
 
     @property
     def is_trivial(self) -> bool:

@@ -1,8 +1,11 @@
 """Binary contexts: random signs."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.diagonal import Diagonal
 
 
@@ -15,6 +18,7 @@ class Binary(Diagonal):
     """c(k) in {-1, +1}^I, both signs equally likely; its own inverse (paper A, section 2.2)."""
 
     name = "binary"
+    crosstalk: ClassVar[Crosstalk | None] = "elementwise"
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
         """A sign for each input."""

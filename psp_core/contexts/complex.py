@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from psp_core.contexts.base import Context
+from psp_core.contexts.base import Context, Crosstalk
 
 # K tasks, I inputs, 2 = real and imaginary part
 
@@ -38,6 +38,7 @@ class Complex(Context):
     name = "complex"
     is_complex: ClassVar[bool] = True
     is_mixable: ClassVar[bool] = True
+    crosstalk: ClassVar[Crosstalk | None] = "elementwise"
 
     def shape(self, size: int) -> tuple[int, ...]:
         """One unit phasor for each input."""

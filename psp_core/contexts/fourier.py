@@ -1,10 +1,12 @@
 """Fourier contexts: rows of the discrete Fourier transform."""
 
 import math
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.complex import Complex, unit_phasors
 
 # K tasks, I inputs, 2 = real and imaginary part
@@ -27,6 +29,7 @@ class Fourier(Complex):
     """
 
     name = "fourier"
+    crosstalk: ClassVar[Crosstalk | None] = None  # likewise of two frequencies
 
     def max_tasks(self, size: int) -> int | None:
         """The number of frequencies."""

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.diagonal import Diagonal
 
 
@@ -20,6 +21,7 @@ class Gaussian(Diagonal):
 
     name = "gaussian"
     is_orthogonal: ClassVar[bool] = False
+    crosstalk: ClassVar[Crosstalk | None] = "elementwise"
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
         """A normal number for each input."""

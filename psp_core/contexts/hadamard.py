@@ -1,8 +1,11 @@
 """Hadamard contexts: rows of the Sylvester-Hadamard matrix."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.binary import Binary
 
 # K tasks, I inputs, N the next power of two
@@ -27,6 +30,7 @@ class Hadamard(Binary):
     """
 
     name = "hadamard"
+    crosstalk: ClassVar[Crosstalk | None] = None  # two rows differ: the sum over i has a part less
 
     def max_tasks(self, size: int) -> int | None:
         """N, the number of rows."""

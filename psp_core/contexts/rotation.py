@@ -5,7 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from psp_core.contexts.base import Context
+from psp_core.contexts.base import Context, Crosstalk
 
 # K tasks, I inputs
 
@@ -33,6 +33,7 @@ class Rotation(Context):
 
     name = "rotation"
     is_mixable: ClassVar[bool] = True
+    crosstalk: ClassVar[Crosstalk | None] = "spread"
 
     def shape(self, size: int) -> tuple[int, ...]:
         """A matrix."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.rotation import Rotation, haar_orthogonal
 
 # K tasks, I inputs
@@ -29,6 +30,7 @@ class RotationPowers(Rotation):
 
     name = "rotation-powers"
     is_learnable: ClassVar[bool] = False
+    crosstalk: ClassVar[Crosstalk | None] = None  # it grows with the tasks' distance
 
     def sample(
         self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None

@@ -1,8 +1,11 @@
 """Signed permutations: the inputs in another order, some with their sign changed."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
+from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.binary import random_signs
 from psp_core.contexts.permutation import Permutation
 
@@ -20,6 +23,7 @@ class SignedPermutation(Permutation):
     """
 
     name = "signed-permutation"
+    crosstalk: ClassVar[Crosstalk | None] = "spread"
 
     def sample(
         self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None

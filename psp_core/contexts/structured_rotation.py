@@ -2,12 +2,12 @@
 
 from functools import cache
 from math import prod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from psp_core.contexts.base import Context
+from psp_core.contexts.base import Context, Crosstalk
 from psp_core.contexts.binary import random_signs
 from psp_core.contexts.hadamard import hadamard_entries
 from psp_core.randomness import generator as named_generator
@@ -45,6 +45,9 @@ class StructuredRotation(Context):
     Source: ours, for paper A's rotations; the same construction serves as a fast random rotation in
     random features (Le, Sarlos and Smola 2013, "Fastfood"; Yu et al. 2016, "Orthogonal random features").
     """
+
+    # With one transform and a power of two, E (D H D' H D'')_ij^2 = sum_l H_il^2 H_lj^2 = 1/I; else it is close.
+    crosstalk: ClassVar[Crosstalk | None] = "spread"
 
     def __init__(self, num_transforms: int = 2) -> None:
         """Choose T; the name tells it where it is not 2."""

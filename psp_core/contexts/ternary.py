@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.diagonal import Diagonal
 
 
@@ -21,6 +22,8 @@ class Ternary(Diagonal):
 
     name = "ternary"
     is_orthogonal: ClassVar[bool] = False
+    crosstalk: ClassVar[Crosstalk | None] = "elementwise"
+    crosstalk_share: ClassVar[float] = 4 / 9
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
         """-1, 0 or 1 for each input."""

@@ -33,6 +33,16 @@ class UnidentifiedPack(SupermaskPack):
     Rows, which `begin` and `end` are told, are stretches of steps between two decisions. They say which task it
     is; this is counted, to report how pure the masks are, and not used otherwise.
 
+    The paper's code does otherwise in three things:
+
+    - It makes the optimiser anew, with all masks' scores in it, when a task begins, which tells training where tasks
+      begin. Here a mask's state is forgotten when it becomes the current one, which the images alone decide.
+    - An untrained mask that explains a batch best, while there are fewer than five, is trained as it is there and does
+      not count as in use, so that a later task may be given it again. Here the next new mask is begun.
+    - Tests ask about untrained masks too there, while fewer than five are in use; here about those in use alone.
+
+    In both, decisions fall on the first step of each task, so that no stretch is of two tasks.
+
     Source: "NNs rule" (papers.md, B4).
     """
 

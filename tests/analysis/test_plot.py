@@ -51,9 +51,10 @@ def test_every_context_has_a_colour_of_its_own_whatever_is_beside_it() -> None:
 
 
 def test_thirty_curves_have_thirty_colours_and_those_of_the_paper_keep_theirs() -> None:
-    labels = [*CONTEXTS, *VARIANTS, *(f"binary x{count}" for count in range(2, 11))]
+    labels = [*CONTEXTS, *VARIANTS]
+    labels += [f"binary x{count}" for count in range(2, 32 - len(labels))]
     colours = palette(labels)
-    assert len(labels) == 30
+    assert len(labels) >= 30
     for one, other in itertools.combinations(colours.values(), 2):
         assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 0.05
     assert palette(VARIANTS) == {label: colours[label] for label in VARIANTS}

@@ -4,9 +4,12 @@ from typing import ClassVar
 import pytest
 import scipy.linalg
 import torch
+from torch import Tensor
 
 from psp_core.contexts import CONTEXTS, Context, get_context
+from psp_core.contexts.binary import Binary
 from psp_core.contexts.hadamard import hadamard_entries
+from psp_core.contexts.permutation import Permutation
 from psp_core.contexts.rotation import haar_orthogonal
 from psp_core.contexts.structured_rotation import (
     StructuredRotation,
@@ -15,7 +18,7 @@ from psp_core.contexts.structured_rotation import (
     kronecker_factors,
 )
 from psp_core.randomness import generator
-from tests.contracts import SIZE, ContextContract, rng
+from tests.contracts import SIZE, ContextContract, Moments, assert_mean, crosstalk, inheriting, rng
 
 
 class TestNone(ContextContract):
@@ -89,6 +92,10 @@ class TestRotation(ContextContract):
 class TestRotationPowers(ContextContract):
     context: ClassVar[Context] = CONTEXTS["rotation-powers"]
 
+    def moments(self, w: Tensor, x: Tensor) -> Moments:
+        """Of tasks 0 and 1, which are one rotation apart."""
+        return torch.tensor(0.0), w.square().sum() * x.square().sum() / len(x)
+
     def test_task_k_is_power_k_plus_1_of_the_first(self) -> None:
         c = self.context.sample(6, SIZE, rng())
         for k in range(6):
@@ -117,6 +124,13 @@ class TestRotationPowers(ContextContract):
 class TestHouseholder(ContextContract):
     context: ClassVar[Context] = CONTEXTS["householder"]
 
+    def moments(self, w: Tensor, x: Tensor) -> Moments:
+        """E C A C for A = x x^T is a x x^T + b |x|^2."""
+        size, product = len(x), (w * x).sum()
+        a, b = 1 - 4 / size + 8 / (size * (size + 2)), 4 / (size * (size + 2))
+        norms = w.square().sum() * x.square().sum()
+        return (1 - 2 / size) ** 2 * product, a * a * product**2 + b * (1 + a) * norms
+
     def test_reflects_v_and_leaves_what_is_perpendicular(self) -> None:
         (v,) = self.context.sample(1, SIZE, rng())
         x = self.inputs()
@@ -135,6 +149,11 @@ class TestHouseholder(ContextContract):
 
 class TestPermutation(ContextContract):
     context: ClassVar[Context] = CONTEXTS["permutation"]
+
+    def moments(self, w: Tensor, x: Tensor) -> Moments:
+        size = len(x)
+        mean, spread = size * w.mean() * x.mean(), size * size * w.var(correction=0) * x.var(correction=0)
+        return mean, mean**2 + spread / (size - 1)
 
     def test_is_a_permutation_of_the_inputs(self) -> None:
         (c,) = self.context.sample(1, SIZE, rng())
@@ -167,6 +186,11 @@ class TestSignedPermutation(ContextContract):
 class TestHadamard(ContextContract):
     context: ClassVar[Context] = CONTEXTS["hadamard"]
 
+    def moments(self, w: Tensor, x: Tensor) -> Moments:
+        """Of two different rows, all columns of which are there."""
+        product, size = w * x, len(x)
+        return torch.tensor(0.0), (size * product.square().sum() - product.sum() ** 2) / (size - 1)
+
     @pytest.mark.parametrize("size", [1, 2, 16])
     def test_has_the_rows_of_scipys_matrix_where_the_size_is_a_power_of_two(self, size: int) -> None:
         found = hadamard_entries(torch.arange(size)[:, None], torch.arange(size))
@@ -188,6 +212,10 @@ class TestHadamard(ContextContract):
 
 class TestMask(ContextContract):
     context: ClassVar[Context] = CONTEXTS["mask"]
+
+    def moments(self, w: Tensor, x: Tensor) -> Moments:
+        product = w * x
+        return product.sum() / 4, product.sum() ** 2 / 16 + product.square().sum() * 3 / 16
 
     def test_half_of_the_inputs_are_there(self) -> None:
         mask = self.context.sample(100, 1000, rng())
@@ -224,6 +252,12 @@ class TestGaussian(ContextContract):
 
 class TestFourier(ContextContract):
     context: ClassVar[Context] = CONTEXTS["fourier"]
+
+    def moments(self, w: Tensor, x: Tensor) -> Moments:
+        """Of two different frequencies."""
+        product, size = w * x, len(x)
+        second = (size * product.square().sum() - product.sum() ** 2) / (size - 1)
+        return (size * product[0] - product.sum()) / (size - 1), second
 
     @pytest.mark.parametrize("size", [7, SIZE])
     def test_has_the_rows_of_the_fourier_transform(self, size: int) -> None:
@@ -330,61 +364,31 @@ def structured_crosstalk(size: int, num_transforms: int, w: torch.Tensor, x: tor
     return float(squares.prod(0).sum())
 
 
-def crosstalk(context: Context, w: torch.Tensor, x: torch.Tensor, num_draws: int) -> torch.Tensor:
-    """Draws of w^T C(s)^-1 C(k) x, shape (D, 1); of complex contexts real and imaginary part, (D, 2)."""
-    contexts = [context.sample(2, len(x), generator(draw, "crosstalk")) for draw in range(num_draws)]
-    first, second = torch.stack(contexts, dim=1)
-    batch = torch.stack([x, torch.zeros_like(x)])[None] if context.is_complex else x[None]
-    bound = context.unbind(context.bind(batch.expand(num_draws, *batch.shape), first), second)
-    return (bound @ w).flatten(1)
-
-
-def assert_mean(values: torch.Tensor, expected: float | torch.Tensor) -> None:
-    """The mean lies within 5 of its standard errors of what is expected; seeds are fixed, so it always will."""
-    error = (values.double().mean() - expected).abs()
-    assert error < 5 * values.double().std() / math.sqrt(len(values))
-
-
-def moments(name: str, w: torch.Tensor, x: torch.Tensor) -> tuple[float | torch.Tensor, torch.Tensor]:
-    """Mean and second moment of one interfering model's crosstalk, Propositions 1 and 2 of paper A and alike.
-
-    Of 32 inputs, where Hadamard contexts have all columns; of tasks 0 and 1 where contexts are powers.
-    """
-    product, size = w * x, len(x)
-    elementwise, norms = product.square().sum(), w.square().sum() * x.square().sum()
-    if name in ("binary", "complex", "one-power", "gaussian"):
-        return 0.0, elementwise
-    if name == "ternary":
-        return 0.0, elementwise * 4 / 9
-    if name == "mask":
-        return product.sum() / 4, product.sum() ** 2 / 16 + elementwise * 3 / 16
-    if name == "permutation":
-        mean, spread = size * w.mean() * x.mean(), size * size * w.var(correction=0) * x.var(correction=0)
-        return mean, mean**2 + spread / (size - 1)
-    if name == "householder":  # E C A C for A = x x^T is a x x^T + b |x|^2
-        a, b = 1 - 4 / size + 8 / (size * (size + 2)), 4 / (size * (size + 2))
-        return (1 - 2 / size) ** 2 * product.sum(), a * a * product.sum() ** 2 + b * (1 + a) * norms
-    if name in ("hadamard", "fourier"):  # two different rows
-        mean = (size * product[0] - product.sum()) / (size - 1) if name == "fourier" else 0.0
-        return mean, (size * elementwise - product.sum() ** 2) / (size - 1)
-    return 0.0, norms / size  # rotations, signed permutations
-
-
-@pytest.mark.parametrize("name", [name for name, context in CONTEXTS.items() if not context.is_trivial])
-def test_crosstalk_has_the_predicted_mean_and_variance(name: str) -> None:
-    w, x = torch.randn(2, 32, generator=rng(5))
-    eps = crosstalk(get_context(name), w, x, num_draws=4000)
-    mean, second_moment = moments(name, w, x)
-    assert_mean(eps[:, 0], mean)
-    assert_mean(eps.square().sum(1), second_moment)
-    if get_context(name).is_complex:
-        assert_mean(eps[:, 1], 0.0)
-
-
 def test_every_context_has_its_tests() -> None:
-    classes = ContextContract.__subclasses__()
-    tested = {test.context.name for base in classes for test in (base, *base.__subclasses__())}
-    assert tested == set(CONTEXTS)
+    """In any file of tests."""
+    assert set(CONTEXTS) <= {inherits.context.name for inherits in inheriting(ContextContract)}
+
+
+class Indices(Permutation):
+    """A context that does not say that it cannot be trained."""
+
+    is_learnable: ClassVar[bool] = True
+
+
+class Thresholds(Binary):
+    """A context whose numbers are looked at and not used."""
+
+    def bind(self, x: Tensor, context: Tensor) -> Tensor:
+        """Signs of the numbers."""
+        return super().bind(x, context.sign())
+
+
+@pytest.mark.parametrize("context", [Indices(), Thresholds()])
+def test_a_context_that_cannot_be_trained_and_does_not_say_so_breaks_the_contract(context: Context) -> None:
+    """Otherwise `learned_contexts: true` would train nothing, silently."""
+    contract = type("Contract", (), dict(vars(ContextContract), context=context))()
+    with pytest.raises(AssertionError, match="say is_learnable = False"):
+        contract.test_gradients_reach_each_number_of_what_can_be_trained()
 
 
 def test_a_misspelt_context_is_answered_with_the_nearest() -> None:

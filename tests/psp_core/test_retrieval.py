@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from psp_core.contexts import CONTEXTS
-from psp_core.retrieval import ELEMENTWISE, SPREAD, Crosstalk, Retrieval, RetrievalConfig
+from psp_core.retrieval import Crosstalk, Retrieval, RetrievalConfig
 from psp_core.trial import TRIAL_SETTINGS
 
 CPU = torch.device("cpu")
+SPREAD = sorted(name for name, context in CONTEXTS.items() if context.crosstalk == "spread")
 SMALL = RetrievalConfig(width=128, num_tasks=16, num_draws=16)
 
 
@@ -22,7 +23,7 @@ def measured(config: RetrievalConfig) -> list[Crosstalk]:
     return result.crosstalk
 
 
-@pytest.mark.parametrize("context", [*ELEMENTWISE, *SPREAD])
+@pytest.mark.parametrize("context", [name for name, context in CONTEXTS.items() if context.crosstalk])
 def test_mean_and_second_moment_are_the_predicted_ones(context: str) -> None:
     """65,536 samples for each K: a second moment's standard error is 0.6%, of aligned ones somewhat more."""
     for row in measured(replace(SMALL, context=context)):
@@ -31,7 +32,7 @@ def test_mean_and_second_moment_are_the_predicted_ones(context: str) -> None:
         if CONTEXTS[context].is_orthogonal:
             assert row.distortion < 1e-10
         assert row.predicted == pytest.approx(
-            ELEMENTWISE.get(context, 1.0) * (row.num_models - 1) / 128, rel=0.05
+            CONTEXTS[context].crosstalk_share * (row.num_models - 1) / 128, rel=0.05
         )  # for models and inputs whose energy is spread evenly
 
 
@@ -50,7 +51,7 @@ def test_the_paper_s_propositions_hold_to_two_per_cent_at_1024(context: str) -> 
 def test_where_few_inputs_are_used_rotations_spread_what_signs_leave() -> None:
     """A sixteenth of the inputs: signs have 16 times the crosstalk of Haar's and of structured rotations."""
     few = replace(SMALL, support=1 / 16)
-    last = {name: measured(replace(few, context=name))[-1].second_moment for name in ("binary", *sorted(SPREAD))}
+    last = {name: measured(replace(few, context=name))[-1].second_moment for name in ("binary", *SPREAD)}
     for name in SPREAD:
         assert last[name] == pytest.approx(15 / 128, rel=0.1), name
     assert last["binary"] == pytest.approx(16 * 15 / 128, rel=0.2)

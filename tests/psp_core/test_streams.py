@@ -1,6 +1,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from torchvision.transforms import functional
 from psp_core import TrialConfig, load_dataset, train
 from psp_core.datasets import DATASETS
 from psp_core.evaluation import task_samples
-from psp_core.streams import Incremental, Permuting, Rotating, Split, Stream, Turned
-from tests.contracts import StreamContract, rng
+from psp_core.streams import STREAMS, Incremental, Permuting, Rotating, Split, Stream, Turned
+from tests.contracts import StreamContract, inheriting, rng
 
 
 class TestPermuting(StreamContract):
@@ -112,6 +113,7 @@ class TestTurned(StreamContract):
 
 class TestTurnedByNearestNeighbour(StreamContract):
     is_random = False
+    settings: ClassVar[dict[str, object]] = {"interpolation": "nearest"}
 
     def make(self, seed: int) -> Stream:
         return Turned((1, 4, 4), "nearest")
@@ -153,6 +155,8 @@ class TestTurnedByNearestNeighbour(StreamContract):
 
 
 class TestSplit(StreamContract):
+    settings: ClassVar[dict[str, object]] = {"classes_per_task": 2}
+
     def make(self, seed: int) -> Stream:
         config = TrialConfig(dataset="digits", stream="split", classes_per_task=2, num_tasks=5, seed=seed)
         return Split.for_trial(replace(config, shuffle_classes=True))
@@ -183,6 +187,7 @@ class TestSplit(StreamContract):
 
 class TestIncremental(StreamContract):
     is_random = False
+    settings: ClassVar[dict[str, object]] = {"dataset": "cifar-10-100"}
 
     def make(self, seed: int) -> Stream:
         return Incremental.for_trial(TrialConfig(dataset="cifar-10-100", stream="incremental", num_tasks=5, seed=seed))
@@ -222,3 +227,8 @@ class TestIncremental(StreamContract):
 def test_what_a_stream_cannot_do_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrialConfig(**{"dataset": "digits", **settings})
+
+
+def test_every_stream_has_its_tests() -> None:
+    """In any file of tests."""
+    assert set(STREAMS) <= {inherits().make(0).name for inherits in inheriting(StreamContract)}

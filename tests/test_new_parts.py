@@ -1,0 +1,137 @@
+"""A context and a stream of one's own, written as the README says: a file, a line in the registry, a test class."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+
+CONTEXT = '''
+"""Block-sign contexts: neighbours share a sign."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from psp_core.contexts.binary import random_signs
+from psp_core.contexts.diagonal import Diagonal
+
+
+class BlockSigns(Diagonal):
+    """A random sign for every two inputs."""
+
+    name = "block-signs"
+
+    def draw(self, size: int, generator: torch.Generator) -> Tensor:
+        """The signs, each twice."""
+        return random_signs((-(-size // 2),), generator).repeat_interleave(2)[:size]
+
+    def bytes_per_task(self, size: int) -> int:
+        """A bit for each sign."""
+        return -(-size // 16)
+'''
+CONTEXT_TEST = """
+from psp_core.contexts import CONTEXTS
+from tests.contracts import ContextContract
+
+
+class TestBlockSigns(ContextContract):
+    context = CONTEXTS["block-signs"]
+"""
+STREAM = '''
+"""The shifted stream: every task shows the same images moved around."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from psp_core.datasets import DATASETS
+from psp_core.randomness import generator
+from psp_core.streams.base import Stream
+
+
+class Shifted(Stream):
+    """Task k's pixels are those of the data set so many places further on, which comes from the seed."""
+
+    name: ClassVar[str] = "shifted"
+
+    def __init__(self, num_inputs: int, seed: int) -> None:
+        """Remember both."""
+        self.num_inputs, self.seed = num_inputs, seed
+
+    @classmethod
+    def for_trial(cls, config):
+        """The stream of a trial."""
+        return cls(DATASETS[config.dataset].num_inputs, config.seed)
+
+    def describe(self, task: int, fraction: float = 0.0) -> Tensor:
+        """How many places, shape ()."""
+        return torch.randint(10**6, (), generator=generator(self.seed, "shift", task))
+
+    def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
+        """Move them."""
+        places = torch.arange(self.num_inputs, device=images_EBI.device)
+        from_EI = (places + description_E[:, None]) % self.num_inputs
+        return images_EBI.gather(2, from_EI[:, None].expand(images_EBI.shape))
+'''
+STREAM_TEST = """
+from psp_core.streams import STREAMS, Stream
+from tests.contracts import StreamContract
+
+
+class TestShifted(StreamContract):
+    def make(self, seed: int) -> Stream:
+        return STREAMS["shifted"](self.num_inputs, seed)
+"""
+
+
+def project_with_both(folder: Path) -> None:
+    """A copy of the project, and in it what somebody added: four files, and a line in either registry."""
+    for name in ("analysis", "benchmarks", "psp_core", "study", "tests"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(PROJECT / "pyproject.toml", folder)
+    written = {
+        "psp_core/contexts/block_signs.py": CONTEXT,
+        "psp_core/streams/shifted.py": STREAM,
+        "tests/test_block_signs.py": CONTEXT_TEST,
+        "tests/psp_core/test_shifted.py": STREAM_TEST,
+    }
+    for name, text in written.items():
+        (folder / name).write_text(text.lstrip())
+    for package, line, entry in (
+        (
+            "contexts",
+            "from psp_core.contexts.block_signs import BlockSigns",
+            ("    Gaussian(),\n", "    BlockSigns(),\n"),
+        ),
+        ("streams", "from psp_core.streams.shifted import Shifted", ("(Permuting, ", "Shifted, ")),
+    ):
+        registry = folder / "psp_core" / package / "__init__.py"
+        after, mine = entry
+        text = registry.read_text()
+        assert text.count(after) == 1
+        text = text.replace(after, after + mine)
+        registry.write_text(text.replace("from typing import Final\n", f"from typing import Final\n\n{line}\n", 1))
+
+
+def run(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_nothing_else_has_to_know_a_new_context_or_stream(tmp_path: Path) -> None:
+    """What is tested of every context and every stream passes for both, and so does what looks at all of them."""
+    project_with_both(tmp_path)
+    concerned = "block-signs or BlockSigns or shifted or Shifted or colour or every_context or every_stream"
+    out = run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests", "-k", concerned)
+    assert int(out.rpartition(" passed")[0].split()[-1]) > 80
+    changes = ("--set", "context=block-signs,binary", "--set", "stream=shifted")
+    assert "24 trials" in run(tmp_path, "study", "plan", "quickstart", *changes)
