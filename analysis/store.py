@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from analysis.labels import curve_labels, own_recipes, tell_numbers_of_tasks_apart, whole_stream_tasks, with_nesting
 
 # Settings that tell one experiment from another. Trials of a figure share them all; width, context (as
-# a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
+# a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show. When a trial was measured (`eval_every`) changes nothing of it.
 STRATUM: Final = [
     "dataset",
     "normalisation",
@@ -46,8 +46,6 @@ STRATUM: Final = [
     "weight_decay",
     "eval_tasks",
     "eval_samples",
-    "eval_every",
-    "eval_from",
     "test_batch_size",
 ]
 
@@ -104,6 +102,7 @@ ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
 
 
 RETRIEVAL: Final = ["context", "width", "alignment", "support", "seed"]  # what tells retrieval trials apart
+MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": True}  # which of two trials has more: the last so
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
 CURVES: Final = ["trial_id", "step", "task", "accuracy"]  # and of the curves
 FILE: Final = "_file"  # while a store is read: which file a row stands in
@@ -168,8 +167,11 @@ def read_store(out: str) -> Store:
         if before is not None:
             trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
     trials = with_nesting(trials)
-    ok = _labelled(trials[trials["status"] == "ok"].sort_values("num_tasks"))
-    # Of trials that differ in their number of tasks alone, one is the beginning of the other.
+    ok = _labelled(
+        trials[trials["status"] == "ok"].sort_values(list(MORE), ascending=list(MORE.values()), na_position="first")
+    )
+    # Of trials that differ in their number of tasks alone, one is the beginning of the other; of those that differ in
+    # their moments alone, one was measured more often than the other.
     ok = ok.drop_duplicates([*STRATUM, "context", "width", "lr", "seed"], keep="last")
     left_out = [
         f"{len(group)} {status} trials are left out of tables and figures"
@@ -272,7 +274,7 @@ def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     rows = row_of_name.reindex(names, fill_value=-1).to_numpy()[evals["trial_id"].cat.codes]
     if (rows < 0).any():
         evals, rows = evals[rows >= 0].reset_index(drop=True), rows[rows >= 0]
-    for column in (*STRATUM, "own_recipe", "context", "width", "lr", "seed", "num_tasks"):
+    for column in (*STRATUM, *MORE, "own_recipe", "context", "width", "lr", "seed"):
         values = trials[column]
         if values.dtype.kind not in "biuf":
             values = values.astype("category")

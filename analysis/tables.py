@@ -69,7 +69,9 @@ def first_task(evals: pd.DataFrame) -> pd.DataFrame:
 def first_task_by_step(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of task 0 over optimiser steps: columns TRIAL, step, accuracy.
 
-    As the trial's curve has it, and as it was measured after tasks where there is no curve, or none any more.
+    As the trial's curve has it, and as it was measured after tasks where there is no curve, or none any more. Trials of
+    one context and width that were measured at different moments (`eval_every`) have no mean at each of them: of these
+    it is what was measured after tasks.
 
     Args:
         evals: one row for each trial, tasks seen and task.
@@ -82,10 +84,18 @@ def first_task_by_step(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFram
     if curves.empty:
         return after_tasks
     curve = curves.loc[curves["task"] == 0, ["trial_id", "step", "accuracy"]].astype({"trial_id": object})
-    curve = curve.merge(trials_of(evals), on="trial_id")[[*TRIAL, "step", "accuracy"]]
+    curve = curve.merge(_measured_alike(evals), on="trial_id")[[*TRIAL, "step", "accuracy"]]
     last = after_tasks["trial_id"].map(curve.groupby("trial_id")["step"].max()).fillna(0)
     rows = pd.concat([curve, after_tasks[after_tasks["step"] > last]])
     return rows.sort_values(["trial_id", "step"], kind="stable").reset_index(drop=True)
+
+
+def _measured_alike(evals: pd.DataFrame) -> pd.DataFrame:
+    """The trials all of whose context and width were measured at the same moments: columns TRIAL."""
+    moments = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "eval_every", "eval_from"]]
+    trials = trials_of(evals).merge(moments.astype({"trial_id": object}), on="trial_id")
+    numbers = trials.groupby(["context", "width"])[["eval_every", "eval_from"]].transform("nunique", dropna=False)
+    return trials[(numbers == 1).all(axis=1)]
 
 
 def lately(rows: pd.DataFrame, number: int) -> pd.DataFrame:

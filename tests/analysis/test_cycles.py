@@ -69,6 +69,28 @@ def test_a_trial_measured_within_tasks_is_drawn_at_its_moments(tmp_path: Path) -
     np.testing.assert_allclose(line.get_ydata()[:-1], curve.groupby("step")["accuracy"].mean())
 
 
+def test_trials_of_one_curve_that_were_measured_at_different_moments_are_drawn_after_tasks(tmp_path: Path) -> None:
+    settings = {**small_study().settings, **ROTATING, "eval_tasks": "first"}
+    for seed, changes in enumerate(({}, {"eval_every": 5, "eval_from": 1})):
+        run_here(small_study(axes={"context": ["binary"]}, seeds=[seed], settings=settings | changes), tmp_path)
+    store = read_store(str(tmp_path))
+    assert store.evals["trial_id"].nunique() == 2
+    (axes,) = FIGURES["first-task"](Measured(store.evals, store.trials, store.curves)).axes
+    assert axes.get_lines()[0].get_xdata().tolist() == [*range(5, 61, 5)]
+
+
+def test_one_training_measured_at_different_moments_counts_once(tmp_path: Path) -> None:
+    """The one that was measured most often; what it is measured at changes no R."""
+    settings = {**small_study().settings, **ROTATING, "eval_tasks": "first"}
+    for changes in ({"eval_every": 5, "eval_from": 1}, {}, {"eval_every": 7}):
+        run_here(small_study(axes={"context": ["binary"]}, seeds=[0], settings=settings | changes), tmp_path)
+    store = read_store(str(tmp_path))
+    assert len(store.trials) == 3
+    assert store.evals["trial_id"].nunique() == 1
+    assert store.evals["eval_every"].unique().tolist() == [5]
+    assert store.curves["step"].tolist() == [*range(1, 60, 5)]
+
+
 def test_permuted_tasks_too_are_drawn_over_steps_where_trials_were_measured_within_them(tmp_path: Path) -> None:
     store = digits_store(tmp_path, ["binary"], eval_every=2)
     (axes,) = FIGURES["first-task"](Measured(store.evals, store.trials, store.curves)).axes
