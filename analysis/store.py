@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 from analysis.labels import curve_labels, own_recipes, tell_numbers_of_tasks_apart, whole_stream_tasks, with_nesting
 
 # Settings that tell one experiment from another. Trials of a figure share them all; width, context (as
-# a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show. When a trial was measured (`eval_every`) changes nothing of it.
+# a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
+# When a trial was measured (`eval_every`, `eval_from`) changes nothing of it.
 STRATUM: Final = [
     "dataset",
     "normalisation",
