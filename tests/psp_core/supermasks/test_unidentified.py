@@ -105,6 +105,33 @@ def test_each_choice_is_what_the_rule_says() -> None:
     assert pack.notes(0)["num_masks"] == (2 if is_new else 1)
 
 
+def test_the_optimiser_does_not_tell_where_a_task_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mask's state is forgotten where images choose another mask, and stays where they do not."""
+    training = PackTraining([replace(REPEATING, num_tasks=2, num_cycles=1)], load_dataset("digits"), CPU)
+    choices = iter([0, 0, 0, 0, 1, 0])  # task 1 begins with the fourth
+    forgotten: list[list[int]] = []
+    monkeypatch.setattr(training.pack, "_chosen", lambda e, x: next(choices))
+    monkeypatch.setattr(training.optimisers[1], "restart", lambda members: forgotten.append(list(members)))
+    training.pack._have(0, 2)
+    training.pack._num_used[0] = 2
+    while not training.done:
+        training.train_task()
+    assert forgotten == [[0], [], [], [], [0], [0]]
+
+
+def test_where_an_untrained_mask_explains_a_batch_best_the_next_new_one_is_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    training = PackTraining([REPEATING], load_dataset("digits"), CPU)
+    training.train_task()
+    before = training.pack._num_used[0]
+    gradient = torch.tensor([0.0, 0.0, 0.0, -9.0, 0.0])  # of the first five masks, for the fourth
+    monkeypatch.setattr(training.pack, "_gradient", lambda e, x, number: gradient.expand(len(x), -1))
+    assert before == 1
+    assert training.pack._chosen(0, torch.zeros(4, 64)) == 1
+    assert training.pack._num_used[0] == 2
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
