@@ -94,7 +94,8 @@ class SuperposedConv2d(nn.Module):
         Raises:
             IndexError: `task` is not in 0..K-1.
         """
-        return F.conv2d(x, self.kernel(task), stride=self.stride, padding=self.filter_shape[-1] // 2)
+        kernel = self.kernel(task)  # under autocast a product's, in half of the bits; vmap does not cast x likewise
+        return F.conv2d(x.to(kernel.dtype), kernel, stride=self.stride, padding=self.filter_shape[-1] // 2)
 
     def kernel(self, task: int) -> Tensor:
         """Task `task`'s kernel, shape (O, C, kh, kw).

@@ -138,6 +138,24 @@ def check_norm(config: "TrialConfig", model: "Architecture") -> None:
     if config.method != "hopsupsup" and not (model.has_norms and config.norm == "static"):
         elsewhere = f"model={config.model!r}, norm={config.norm!r}, whose answers do not depend on the batch"
         refuse_chosen(config, ["test_batch_size"], elsewhere, "use a convolutional model with norm 'static'")
+    if model.has_norms:
+        _check_batches(config)
+
+
+def _check_batches(config: "TrialConfig") -> None:
+    """Refuse batches of one image where it has one pixel left, of which a channel has no variance."""
+    if all(layer.positions > 1 for layer in config.layers[:-1]):
+        return
+    least = {"batch_size": 2}
+    if config.norm == "static":  # tests are cut into equal parts: of two, a batch may be left with one
+        least |= {"test_batch_size": 3, "eval_samples": 2}
+    for name, number in least.items():
+        given = getattr(config, name)
+        if given is not None and given < number:
+            raise ValueError(
+                f"{name}={given}: model={config.model!r} normalises over a batch, and has one pixel left of "
+                f"dataset={config.dataset!r}; give {number} or more."
+            )
 
 
 def measured_buffers(network: nn.Module) -> set[str]:

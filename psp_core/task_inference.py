@@ -82,7 +82,7 @@ def check_task_inference(config: "TrialConfig") -> None:
         refuse_chosen(config, INFERENCE_SETTINGS, "task_inference='given'", remedy)
         return
     if config.task_inference.startswith("superfluous") and not config.superfluous:
-        raise ValueError(f"task_inference={config.task_inference!r} needs superfluous outputs, such as 90.")
+        raise ValueError(f"task_inference={config.task_inference!r} needs superfluous outputs; give some, such as 90.")
     if config.inference_images > QUESTION:
         raise ValueError(
             f"inference_images={config.inference_images}: a batch has {QUESTION} images; give so many, or fewer."

@@ -177,7 +177,7 @@ class PackTraining:
         everything else is drawn again from seeds.
         """
         return {
-            **self.pack.state_dict(),
+            "pack": self.pack.state_dict(),
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "kept": [kept.state_dict() for kept in self._kept],
             "accuracy": self.accuracy_EVK,
@@ -197,7 +197,7 @@ class PackTraining:
             optimiser.load_state_dict(stored)
         for kept, stored in zip(self._kept, state["kept"], strict=True):
             kept.load_state_dict(stored)
-        self.pack.load_state_dict(state)
+        self.pack.load_state_dict(state["pack"])
         self.accuracy_EVK.copy_(state["accuracy"])
         self.loss_EVK.copy_(state["loss"])
         self.num_samples_EVK.copy_(state["num_samples"])

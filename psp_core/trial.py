@@ -231,11 +231,6 @@ class TrialConfig:
                 f"context={self.context!r} is complex; model={self.model!r} with heads={self.heads!r} needs a real "
                 "one: use 'binary', or model 'mlp' with shared heads."
             )
-        if self.batch_size == 1 and any(layer.positions == 1 for layer in self.layers[:-1] if self.model != "mlp"):
-            raise ValueError(
-                f"batch_size=1: model={self.model!r} normalises over a batch, and has one pixel left of "
-                f"dataset={self.dataset!r}; give more."
-            )
         if self.heads == "per-task" and not any(layer.has_context for layer in self.layers) and self.context != "none":
             raise ValueError(
                 f"context={self.context!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "

@@ -60,5 +60,6 @@ def _check_unidentified(config: "TrialConfig") -> None:
         )
     if config.steps_per_task % config.steps_per_decision:
         raise ValueError(
-            f"steps_per_decision={config.steps_per_decision} must divide steps_per_task={config.steps_per_task}."
+            f"steps_per_decision={config.steps_per_decision} must divide steps_per_task={config.steps_per_task}; give "
+            "another of the two."
         )

@@ -191,7 +191,7 @@ def test_nobody_asks_where_the_task_is_given() -> None:
         ({"heads": "per-task"}, "use shared heads"),
         ({"contexts_per_task": 2}, "one context of its own in every layer"),
         ({"context": "complex", "schedule": "local-mix"}, "one context of its own in every layer"),
-        ({"task_inference": "superfluous-one-shot"}, "needs superfluous outputs, such as 90"),
+        ({"task_inference": "superfluous-one-shot"}, "needs superfluous outputs; give some, such as 90"),
         ({"inference_images": 129}, "a batch has 128 images"),
         ({"task_inference": "given"}, "inference_images=16 does not apply to task_inference='given'"),
         ({"task_inference": "given", "inference_images": 1, "shared_labels": True}, "shared_labels=True does not"),
