@@ -107,6 +107,8 @@ MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": True}  # whi
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
 CURVES: Final = ["trial_id", "step", "task", "accuracy"]  # and of the curves
 FILE: Final = "_file"  # while a store is read: which file a row stands in
+CROSSTALK: Final = ["trial_id", "num_models"]
+TRIALS: Final = ["trial_id", "status", "method", "context", "width", "lr", "seed", "num_tasks"]  # and always of trials
 
 
 class StoreError(ValueError):
@@ -150,8 +152,11 @@ def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
         fs.get_file_info(pafs.FileSelector(f"{root}/trials"))  # listed: who may list may not be allowed to look for one
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.") from None
-    except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"out={out!r} cannot be opened: {' '.join(str(error).split())}.") from None
+    except (OSError, pa.ArrowException, ValueError, RuntimeError) as error:  # RuntimeError: no such user
+        raise StoreError(
+            f"out={out!r} cannot be opened: {' '.join(str(error).split()).rstrip('.')}. "
+            "Use a folder or a URI such as s3://bucket/path."
+        ) from None
     return fs, root
 
 
@@ -222,14 +227,19 @@ def _read(
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
     evals, curves, crosstalk = measured
+    made_here = {"stream_tasks", *ADDED_LATER}
+    _require(trials, [column for column in (*TRIALS, *STRATUM) if column not in made_here], f"{out}/trials")
+    _require(evals, EVALS, f"{out}/evals")
+    _require(curves, CURVES, f"{out}/curves")
+    _require(crosstalk, CROSSTALK, f"{out}/crosstalk")
     trials, is_repeated = _once(trials, evals)
     evals = _of_their_trials(evals, trials)
     if is_repeated and not evals.empty:  # both may stand in one file, once packs are put together
-        evals = evals.drop_duplicates(["trial_id", "tasks_seen", "task"])
+        evals = evals.drop_duplicates(EVALS[:-1])
     if not curves.empty:
-        curves = _of_their_trials(curves, trials).drop_duplicates(["trial_id", "step", "task"])
+        curves = _of_their_trials(curves, trials).drop_duplicates(CURVES[:-1])
     if not crosstalk.empty:
-        crosstalk = _of_their_trials(crosstalk, trials).drop_duplicates(["trial_id", "num_models"])
+        crosstalk = _of_their_trials(crosstalk, trials).drop_duplicates(CROSSTALK)
     return trials.drop(columns=FILE), (evals, curves, crosstalk), damaged
 
 
@@ -254,6 +264,15 @@ def _of_their_trials(rows: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     counts = file_of_trial[names.codes] == rows[FILE].to_numpy()
     rows = rows.drop(columns=FILE)
     return rows if counts.all() else rows[counts].reset_index(drop=True)
+
+
+def _require(rows: pd.DataFrame, columns: list[str], place: str) -> None:
+    lacking = [column for column in columns if column not in rows]
+    if lacking and not rows.empty:
+        raise StoreError(
+            f"{place} has no column {', '.join(map(repr, lacking))}, so nothing can be drawn of it; psp run writes it "
+            "(study/store.py): name a store of its own making, or put the column back."
+        )
 
 
 def _labelled(trials: pd.DataFrame) -> pd.DataFrame:

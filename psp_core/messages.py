@@ -7,12 +7,18 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def did_you_mean(name: object, known: Iterable[str]) -> str:
-    """The known names, and the nearest of them first where one is near."""
+def did_you_mean(name: object, known: Iterable[str], listed_in: str = "") -> str:
+    """The nearest of the known names where one is near, and the known names.
+
+    Args:
+        name: what was given.
+        known: what could have been given.
+        listed_in: where a reader finds the known names, for a list too long for a message.
+    """
     names = list(known)
-    near = difflib.get_close_matches(str(name), names, n=1)
-    question = f"did you mean {near[0]!r}? " if near else ""
-    return f"{question}Known: {', '.join(names)}."
+    near = difflib.get_close_matches(str(name), names, n=3 if listed_in else 1)
+    question = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    return question + (f"All {len(names)} are listed by: {listed_in}" if listed_in else f"Known: {', '.join(names)}.")
 
 
 def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:

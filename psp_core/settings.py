@@ -19,6 +19,7 @@ class Settings:
         least: smallest values of whole numbers.
         rules: further ones: what must hold, and how to say so after `name=value`.
         renamed: of a setting's choices, what some were called before, and are called now. Either may be given.
+        listed_in: a command that lists the settings, each with its meaning.
     """
 
     kinds: Mapping[str, Any]
@@ -26,6 +27,7 @@ class Settings:
     least: Mapping[str, int]
     rules: Mapping[str, tuple[Callable[[Any], bool], str]] = field(default_factory=dict)
     renamed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    listed_in: str = ""
 
     def check(self, key: str, value: Any) -> Any:  # noqa: ANN401  (a value from a YAML file)
         """The value as the setting's type, or an error that names key, value, rule and remedy.
@@ -36,7 +38,7 @@ class Settings:
             ValueError: unknown key, wrong type, or out of range.
         """
         if key not in self.kinds:
-            raise ValueError(f"{key!r} is not a setting; {did_you_mean(key, self.kinds)}")
+            raise ValueError(f"{key!r} is not a setting; {did_you_mean(key, self.kinds, self.listed_in)}")
         kind = self.kinds[key]
         if isinstance(kind, types.UnionType):
             if value is None:
@@ -101,12 +103,15 @@ def refuse_chosen(config: object, names: Iterable[str], elsewhere: str, remedy: 
 
 
 def _to_int(key: str, value: object) -> int:
-    if isinstance(value, str):
+    number = value
+    if isinstance(number, str):
         with contextlib.suppress(ValueError):
-            value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"{key}={value!r} must be a whole number; write it without quotes or decimals.")
-    return value
+            number = int(number) if number.strip("+-0123456789") == "" else float(number)
+    if isinstance(number, float) and number.is_integer():  # 1e2 is 100, written otherwise
+        number = int(number)
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise ValueError(f"{key}={value!r} must be a whole number, such as 8 or 1e2.")
+    return number
 
 
 def _to_float(key: str, value: object) -> float:
@@ -118,5 +123,5 @@ def _to_float(key: str, value: object) -> float:
 
 def _to_bool(key: str, value: object) -> bool:
     if not isinstance(value, bool):
-        raise ValueError(f"{key}={value!r} must be true or false, without quotes.")
+        raise ValueError(f"{key}={value!r} must be true or false, in these words and without quotes.")
     return value

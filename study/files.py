@@ -44,12 +44,17 @@ class Files:
                 self._fs, self._root = pafs.FileSystem.from_uri(out)
             else:
                 self._fs, self._root = pafs.LocalFileSystem(), str(Path(out).expanduser().absolute())
-        except (OSError, pa.ArrowException, ValueError) as error:
+            if not out.strip() or not self._root:
+                raise ValueError("it names no place")
+            self.uri = out if "://" in out else self._root
+            is_file = self._kind("") == pafs.FileType.File
+        except StorageError:
+            raise
+        except (OSError, pa.ArrowException, ValueError, RuntimeError) as error:  # RuntimeError: no such user
             raise ValueError(
-                f"cannot be opened: {self._clean(error)}. Use a folder or a URI such as s3://..."
+                f"cannot be opened: {self._clean(error).rstrip('.')}. Use a folder or a URI such as s3://bucket/path."
             ) from None
-        self.uri = out if "://" in out else self._root
-        if self._kind("") == pafs.FileType.File:
+        if is_file:
             raise ValueError("is a file; a trial store is a folder: choose another place.")
 
     @property
@@ -112,7 +117,10 @@ class Files:
                 stream.write(content)
             return
         hidden = f"{folder}/.{base}.{time.time_ns()}"
-        self._fs.create_dir(folder, recursive=True)
+        try:
+            self._fs.create_dir(folder, recursive=True)
+        except FileNotFoundError as error:  # of a place that takes no folders, such as /proc
+            raise StorageError(f"{self.shown} refuses to make {folder}: {self._clean(error)}") from None
         try:
             with self._fs.open_output_stream(hidden) as stream:
                 stream.write(content)
@@ -139,7 +147,7 @@ class Files:
         for wait in (*WAITS, None):
             try:
                 return operation()
-            except FileNotFoundError:
+            except (FileNotFoundError, StorageError):
                 raise
             except OSError as error:
                 if wait is None:

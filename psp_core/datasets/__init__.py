@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import shlex
 import shutil
 import tempfile
 from functools import lru_cache
@@ -32,6 +33,7 @@ __all__ = [
     "data_root",
     "ensure_dataset",
     "load_dataset",
+    "where_is",
 ]
 
 DATASETS: Final = {
@@ -61,15 +63,63 @@ def check_normalisation(config: "TrialConfig", *, is_permuted: bool) -> None:
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:
-    """The folder that holds the data: the argument, else $PSP_DATA, else the user's cache."""
-    if chosen := root or os.environ.get("PSP_DATA"):
-        return Path(chosen).expanduser().absolute()
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "psp"
+    """The folder that holds the data: the argument, else $PSP_DATA, else the user's cache.
+
+    Raises:
+        DataUnavailableError: the path begins with a user whom this machine does not know, or there is no home folder.
+    """
+    chosen = root or os.environ.get("PSP_DATA")
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "psp"
+    except RuntimeError as error:
+        raise DataUnavailableError(
+            f"data={str(chosen or '~/.cache')!r} cannot be found ({one_line(error).rstrip('.')}); give --data or "
+            "PSP_DATA a path that begins with /."
+        ) from None
+
+
+def where_is(name: str, root: str | os.PathLike[str] | None = None) -> str:
+    """Where a data set's files are, or what they are fetched from and how large that is; touches nothing.
+
+    Raises:
+        ValueError: the name is not known.
+        DataUnavailableError: they are missing and cannot be fetched; says which and where.
+    """
+    lookup("dataset", name, DATASETS)
+    if name == DIGITS:
+        return f"{name}: part of scikit-learn"
+    folder = _existing(name, root)
+    if name == IMAGENET:
+        find_imagenet(folder)
+        return f"{name}: in {folder / IMAGENET}"
+    wanted = [collection for collection in SOURCES[name].collections if collection.missing(folder)]
+    packed = [c for c in wanted if c.archives and len(_archives(c, folder)) == len(c.archives)]
+    size = sum(collection.download_bytes for collection in wanted if collection not in packed)
+    if size:
+        return f"{name}: not in {folder}; a run downloads it to there ({size / 1e6:,.0f} MB)"
+    return f"{name}: in {folder}" + (", packed; a run unpacks it there" if packed else "")
+
+
+def _existing(name: str, root: str | os.PathLike[str] | None) -> Path:
+    """The data root. One that was named has to be there: a folder made of a slip of the pen helps nobody."""
+    folder = data_root(root)
+    if (root or os.environ.get("PSP_DATA")) and not folder.is_dir():
+        raise DataUnavailableError(
+            f"data='{folder}' is no folder, so dataset={name!r} cannot be read from there; correct --data or PSP_DATA, "
+            f"or make the folder for a download: mkdir -p {shlex.quote(str(folder))}"
+        )
+    return folder
+
+
+def _archives(collection: Collection, root: Path) -> list[str]:
+    """Those of the collection's archives that lie in the data root."""
+    return [name for name in collection.archives if (root / name).is_file()]
 
 
 def ensure_dataset(name: str, root: str | os.PathLike[str] | None = None) -> None:
-    """Make sure that a data set's files are on this machine, downloading them where they are not.
+    """Make sure that a data set's files are on this machine, unpacking or downloading them where they are not.
 
     Any number of processes may call this at once: one downloads, under a lock and beside the
     final place, and every finished file is moved in by a rename.
@@ -79,10 +129,11 @@ def ensure_dataset(name: str, root: str | os.PathLike[str] | None = None) -> Non
         DataUnavailableError: the files are missing and the download failed, or there is none; says which and where.
     """
     lookup("dataset", name, DATASETS)
-    folder = data_root(root)
+    if name == DIGITS:
+        return
+    folder = _existing(name, root)
     if name == IMAGENET:
         find_imagenet(folder)
-    if name not in SOURCES:
         return
     source = SOURCES[name]
     try:
@@ -107,6 +158,9 @@ def _download(collection: Collection, root: Path) -> None:
             return  # another process was first
         staging = Path(tempfile.mkdtemp(dir=root, prefix=".download-"))
         try:
+            for name in _archives(collection, root):  # copies: torchvision writes over what has not its checksum
+                (staging / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(root / name, staging / name)
             with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
                 collection.download(staging)
             final = root / collection.folder

@@ -17,6 +17,8 @@ from psp_core.messages import one_line
 IDX_FILES: Final = tuple(
     f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
 )
+IDX_IMAGES: Final = (60_000, 10_000)
+"""For training and for testing, of each data set in this format here."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,16 @@ class Collection(ABC):
         folder: where it looks for the files, relative to the data root.
         files: those it reads, for training and for testing.
         num_classes: labels are 0 .. num_classes - 1.
+        archives: the packed files that it downloads, as paths below the data root.
+        download_bytes: what they weigh.
     """
 
     torchvision_class: str
     folder: str
     files: tuple[str, ...]
     num_classes: int
+    archives: tuple[str, ...]
+    download_bytes: int
 
     def missing(self, root: Path) -> list[Path]:
         """The files that are not there (empty ones included)."""
@@ -41,7 +47,7 @@ class Collection(ABC):
         return [path for path in paths if not path.is_file() or path.stat().st_size == 0]
 
     def download(self, root: Path) -> None:
-        """Have torchvision download into `root`, where it leaves its archives too."""
+        """Have torchvision download into `root`, where it leaves its archives too, and uses those that lie there."""
         self._open(root, download=True)
 
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
@@ -72,8 +78,13 @@ class Idx(Collection):
     """MNIST and what has its format."""
 
     def _read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        """Its tensors, flattened."""
+        """Its tensors, flattened. Unlike the others, torchvision takes these files whatever they hold."""
         part = self._open(root, train=train, download=False)
+        published = IDX_IMAGES[0 if train else 1]
+        if not len(part.data) == len(part.targets) == published:
+            raise ValueError(
+                f"{len(part.data):,} images and {len(part.targets):,} labels where {published:,} were published"
+            )
         return part.data.flatten(1), part.targets
 
 
@@ -150,8 +161,24 @@ CIFAR_10: Final = Cifar(
     "cifar-10-batches-py",
     (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch", "batches.meta"),
     num_classes=10,
+    archives=("cifar-10-python.tar.gz",),
+    download_bytes=170_498_071,
 )
-CIFAR_100: Final = Cifar("CIFAR100", "cifar-100-python", ("train", "test", "meta"), num_classes=100)
+CIFAR_100: Final = Cifar(
+    "CIFAR100",
+    "cifar-100-python",
+    ("train", "test", "meta"),
+    num_classes=100,
+    archives=("cifar-100-python.tar.gz",),
+    download_bytes=169_001_437,
+)
+
+
+def _idx(torchvision_class: str, download_bytes: int) -> Idx:
+    folder = f"{torchvision_class}/raw"
+    archives = tuple(f"{folder}/{name}.gz" for name in IDX_FILES)
+    return Idx(torchvision_class, folder, IDX_FILES, 10, archives, download_bytes)
+
 
 CIFAR_CHANNELS: Final[Moments] = ((0.491, 0.482, 0.447), (0.247, 0.243, 0.262))
 """As SupSup's code has them, for CIFAR-10 and CIFAR-100 alike (papers.md, B5)."""
@@ -163,13 +190,13 @@ SOURCES: Final = {
         sizes=Sizes((1, 28, 28), 10, 60_000, 10_000),
         mean=0.1307,
         std=0.3081,
-        collections=(Idx("MNIST", "MNIST/raw", IDX_FILES, num_classes=10),),
+        collections=(_idx("MNIST", 11_594_722),),
     ),
     "fashion-mnist": Source(
         sizes=Sizes((1, 28, 28), 10, 60_000, 10_000),
         mean=0.1307,
         std=0.3081,
-        collections=(Idx("FashionMNIST", "FashionMNIST/raw", IDX_FILES, num_classes=10),),
+        collections=(_idx("FashionMNIST", 30_878_645),),
     ),
     "cifar-10": Source(
         sizes=Sizes((3, 32, 32), 10, 50_000, 10_000, channels=CIFAR_CHANNELS),
@@ -193,6 +220,6 @@ SOURCES: Final = {
         sizes=Sizes((3, 32, 32), 10, 73_257, 26_032),
         mean=0.5,
         std=0.5,
-        collections=(Svhn("SVHN", "", ("train_32x32.mat", "test_32x32.mat"), num_classes=10),),
+        collections=(Svhn("SVHN", "", ("train_32x32.mat", "test_32x32.mat"), 10, (), 246_316_178),),
     ),
 }

@@ -1,3 +1,5 @@
+import gzip
+import hashlib
 import math
 import os
 import pickle
@@ -21,6 +23,7 @@ from psp_core.datasets import (
     data_root,
     ensure_dataset,
     load_dataset,
+    where_is,
 )
 from psp_core.evaluation import evaluate
 from psp_core.methods import superposed
@@ -155,6 +158,65 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         (raw / name).write_bytes(b"not an idx file")
     with pytest.raises(DataUnavailableError, match="cannot be read"):
         load_dataset("mnist", tmp_path)
+
+
+def idx(values: torch.Tensor) -> bytes:
+    """The format of MNIST's files: what it is of, how many sizes, the sizes, the bytes."""
+    sizes = b"".join(size.to_bytes(4, "big") for size in values.shape)
+    return bytes([0, 0, 8, values.dim()]) + sizes + values.to(torch.uint8).numpy().tobytes()
+
+
+def publish_idx(folder: Path, numbers: tuple[int, int]) -> None:
+    folder.mkdir(parents=True)
+    for part, number in zip(("train", "t10k"), numbers, strict=True):
+        (folder / f"{part}-images-idx3-ubyte").write_bytes(idx(torch.full((number, 28, 28), 7)))
+        (folder / f"{part}-labels-idx1-ubyte").write_bytes(idx(torch.arange(number) % 10))
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
+def test_a_part_of_mnist_is_not_taken_for_all_of_it(tmp_path: Path, name: str) -> None:
+    publish_idx(tmp_path / name / "raw", (500, 100))
+    with pytest.raises(DataUnavailableError, match="500 images and 500 labels where 60,000 were published"):
+        load_dataset({"MNIST": "mnist", "FashionMNIST": "fashion-mnist"}[name], tmp_path)
+
+
+def test_packed_files_that_lie_there_are_unpacked_without_a_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    publish_idx(raw, (20, 10))
+    checksums = []
+    for name in IDX_FILES:
+        packed = gzip.compress((raw / name).read_bytes())
+        (raw / f"{name}.gz").write_bytes(packed)
+        (raw / name).unlink()
+        checksums.append((f"{name}.gz", hashlib.md5(packed).hexdigest()))
+    monkeypatch.setattr(torchvision.datasets.MNIST, "resources", checksums)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    monkeypatch.setattr("psp_core.datasets.sources.IDX_IMAGES", (20, 10))
+    assert where_is("mnist", tmp_path) == f"mnist: in {tmp_path}, packed; a run unpacks it there"
+    assert len(load_dataset("mnist", tmp_path).train_labels) == 20
+    assert where_is("mnist", tmp_path) == f"mnist: in {tmp_path}"
+    (raw / IDX_FILES[0]).unlink()
+    damaged = raw / f"{IDX_FILES[0]}.gz"
+    damaged.write_bytes(b"not the published one")
+    with pytest.raises(DataUnavailableError, match="no route to host"):
+        ensure_dataset("mnist", tmp_path)
+    assert damaged.read_bytes() == b"not the published one"  # nobody writes over what was there
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_what_is_missing_is_said_with_its_size(tmp_path: Path, name: str) -> None:
+    said = where_is(name, tmp_path)
+    assert said.startswith(f"{name}: not in {tmp_path}; a run downloads it to there (")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_was_named_is_not_made(tmp_path: Path) -> None:
+    for find in (where_is, load_dataset):
+        with pytest.raises(DataUnavailableError, match="is no folder"):
+            find("mnist", tmp_path / "nowhere")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
