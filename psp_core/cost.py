@@ -79,17 +79,51 @@ def num_tests(trial: "TrialConfig") -> int:
     data = DATASETS[trial.dataset]
     whole = data.num_test * (trial.classes_per_task or trial.num_outputs) // data.num_classes
     some = min(trial.eval_samples or whole, whole)
+    in_part, in_whole = _num_measured(trial)
+    return some * in_part + whole * in_whole
+
+
+def num_retrieved(trial: "TrialConfig") -> int:
+    """How often a task's network is retrieved to be measured: (boundary, task) pairs, and points of curves."""
+    return sum(_num_measured(trial))
+
+
+def _num_measured(trial: "TrialConfig") -> tuple[int, int]:
+    """How many (boundary, task) pairs are measured on some samples, and how many on the whole test set."""
     last, most = trial.num_visits, trial.num_tasks
     if trial.trunk == "per-task":  # each net once
-        return whole * (most + num_curve_points(trial))
-    usual = {  # (boundary, task) pairs
+        return 0, most + num_curve_points(trial)
+    usual = {
         "all": most * (most + 1) // 2 + (last - most) * most,
         "ends": 2 * last - -(-last // most),
         "first": last,
     }[trial.eval_tasks]
     instead = [(min(seen, most), len(usual_tasks(trial, seen))) for seen in (*trial.milestones, last)]
-    usual += num_curve_points(trial)
-    return some * usual + sum(whole * every - some * few for every, few in instead)
+    in_part = usual + num_curve_points(trial) - sum(few for _, few in instead)
+    return in_part, sum(every for every, _ in instead)
+
+
+def drawing_products(trial: "TrialConfig") -> int:
+    """Multiplications to draw all contexts of a trial, where that takes more than filling them."""
+    context = CONTEXTS[trial.context]
+    return sum(
+        context.drawing_products(trial.num_contexts, trial.context_size(layer))
+        for layer in trial.layers
+        if layer.has_context
+    )
+
+
+def retrieving_cost(trial: "TrialConfig") -> tuple[int, int]:
+    """What it takes to retrieve one task's network: multiplications, and numbers of contexts that are read.
+
+    Networks with convolutions are not retrieved, but bound as they run.
+    """
+    context, layers = CONTEXTS[trial.context], trial.layers
+    if any(layer.positions > 1 for layer in layers):
+        return 0, 0
+    bound = [layer for layer in layers if layer.has_context]
+    products = sum(context.num_products(layer.inputs) * layer.outputs for layer in bound)
+    return products, sum(prod(context.shape(layer.inputs)) for layer in bound)
 
 
 def _passes(trial: "TrialConfig", index: int) -> int:

@@ -102,6 +102,10 @@ class Context(ABC):
         """Multiplications of binding one input that matter beside the layer's own: matrix products."""
         return sum(map(prod, self.products(size)))
 
+    def drawing_products(self, num_tasks: int, size: int) -> int:
+        """Multiplications of drawing so many contexts, in units of a training step's, beside filling them."""
+        return 0
+
     @abstractmethod
     def bytes_per_task(self, size: int) -> int:
         """Bytes that one more task costs a layer with `size` inputs (paper A, Table 1)."""

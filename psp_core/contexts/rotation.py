@@ -1,6 +1,6 @@
 """Rotation contexts: Haar-distributed orthogonal matrices."""
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -8,6 +8,10 @@ from torch import Tensor
 from psp_core.contexts.base import Context, Crosstalk
 
 # K tasks, I inputs
+
+QR_PRODUCTS: Final = 4
+"""A decomposition of I x I takes as long as so many I^3 multiplications: 3.9 at 784 inputs, 9 at 256, 2.9 at 2048, on
+one core of the machine in docs/performance.md."""
 
 
 def haar_orthogonal(
@@ -63,3 +67,7 @@ class Rotation(Context):
     def products(self, size: int) -> list[tuple[int, int, int]]:
         """A matrix-vector product."""
         return [(1, size, size)]
+
+    def drawing_products(self, num_tasks: int, size: int) -> int:
+        """A decomposition for each."""
+        return num_tasks * QR_PRODUCTS * size**3

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from psp_core.contexts.base import Crosstalk
-from psp_core.contexts.rotation import Rotation, haar_orthogonal
+from psp_core.contexts.rotation import QR_PRODUCTS, Rotation, haar_orthogonal
 
 # K tasks, I inputs
 
@@ -52,3 +52,7 @@ class RotationPowers(Rotation):
     def bytes_per_task(self, size: int) -> int:
         """One 4-byte exponent."""
         return 4
+
+    def drawing_products(self, num_tasks: int, size: int) -> int:
+        """A decomposition, and a product for each further power; of float64, which take twice as long."""
+        return 2 * (QR_PRODUCTS + num_tasks - 1) * size**3

@@ -7,8 +7,19 @@ import pytest
 import torch
 
 from psp_core.contexts import CONTEXTS
-from psp_core.cost import measuring_products, member_bytes, num_params, num_tests, shared_bytes, step_products
+from psp_core.contexts.rotation import QR_PRODUCTS
+from psp_core.cost import (
+    drawing_products,
+    measuring_products,
+    member_bytes,
+    num_params,
+    num_retrieved,
+    num_tests,
+    shared_bytes,
+    step_products,
+)
 from psp_core.models import mlp
+from psp_core.packing import Pack
 from psp_core.training import train
 from psp_core.trial import TrialConfig
 
@@ -33,6 +44,27 @@ def test_tests_of_a_split_stream_are_counted_about(keep_labels: bool) -> None:
 def test_tests_are_counted_as_they_are_made(settings: dict[str, object]) -> None:
     trial = TrialConfig(dataset="digits", width=4, num_tasks=4, steps_per_task=1, **settings)
     assert num_tests(trial) == train([trial])[0].num_samples.sum()
+
+
+@pytest.mark.parametrize("settings", [{}, {"eval_tasks": "ends"}, {"eval_samples": 50, "milestones": (2,)}])
+def test_networks_are_retrieved_as_often_as_counted(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    retrieved = []
+    retrieve = Pack.retrieve
+    monkeypatch.setattr(Pack, "retrieve", lambda pack, tasks: retrieved.extend(tasks) or retrieve(pack, tasks))
+    trial = TrialConfig(dataset="digits", width=4, num_tasks=4, steps_per_task=1, **settings)
+    train([trial])
+    assert len(retrieved) == num_retrieved(trial)
+
+
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_every_decomposition_behind_a_context_is_counted(context: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decomposed = []
+    qr = torch.linalg.qr
+    monkeypatch.setattr(torch.linalg, "qr", lambda matrix: decomposed.append(matrix) or qr(matrix))
+    trial = TrialConfig(dataset="digits", context=context, width=8, num_tasks=5, steps_per_task=1)
+    train([trial])
+    counted = sum(QR_PRODUCTS * len(matrix) ** 3 for matrix in decomposed)
+    assert counted <= drawing_products(trial) <= 4 * counted  # and the products of powers
 
 
 @pytest.mark.parametrize("order", ["together", "layer-by-layer"])
