@@ -55,13 +55,18 @@ class KeptStates:
         kept.num_steps.copy_(self.optimiser.num_steps)
         self._rows[row] = _Kept(kept.state, kept.num_steps, step)
 
-    def state_dict(self) -> dict[int, tuple[list[Tensor], Tensor, int]]:
-        """What is kept, by row."""
-        return {row: (kept.state, kept.num_steps, kept.left_at) for row, kept in self._rows.items()}
-
-    def load_state_dict(self, state: Mapping[int, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self._rows = {
-            row: _Kept([tensor.clone() for tensor in tensors], num_steps.clone(), left_at)
-            for row, (tensors, num_steps, left_at) in state.items()
+    def member_state(self, member: int) -> dict[int, tuple[list[Tensor], Tensor, int]]:
+        """What is kept of one member, by row."""
+        return {
+            row: ([tensor[member] for tensor in kept.state], kept.num_steps, kept.left_at)
+            for row, kept in self._rows.items()
         }
+
+    def load_member_state(self, member: int, state: Mapping[int, Any]) -> None:
+        """Go on from what `member_state` gave; of all members it must be of the same step."""
+        for row, (tensors, num_steps, left_at) in state.items():
+            if row not in self._rows:
+                zeros = [torch.zeros_like(tensor) for tensor in self.optimiser.state]
+                self._rows[row] = _Kept(zeros, num_steps.clone(), left_at)
+            for mine, tensor in zip(self._rows[row].state, tensors, strict=True):
+                mine[member].copy_(tensor)

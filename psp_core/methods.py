@@ -76,9 +76,9 @@ class MemberPack(Protocol):
 
     def notes(self, member: int) -> dict[str, float]: ...  # noqa: D102
 
-    def state_dict(self) -> dict[str, Any]: ...  # noqa: D102
+    def member_state(self, member: int) -> dict[str, Any]: ...  # noqa: D102
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...  # noqa: D102
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None: ...  # noqa: D102
 
 
 def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:

@@ -120,15 +120,17 @@ class Optimiser(ABC):
         for tensor in (self.parameters, *self.state):
             tensor[member] = 0
 
-    def state_dict(self) -> dict[str, Any]:
-        """What steps have changed, but for the parameters."""
-        return {"state": self.state, "num_steps": self.num_steps, "frozen": sorted(self._frozen)}
+    def member_state(self, member: int) -> dict[str, Any]:
+        """What steps have changed of one member, but for its parameters."""
+        state = [tensor[member] for tensor in self.state]
+        return {"state": state, "num_steps": self.num_steps, "is_frozen": member in self._frozen}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave; the parameters are restored by who owns them."""
-        for mine, stored in zip((*self.state, self.num_steps), (*state["state"], state["num_steps"]), strict=True):
-            mine.copy_(stored)
-        for member in state["frozen"]:
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None:
+        """Go on from what `member_state` gave; the parameters are restored by who owns them."""
+        for mine, stored in zip(self.state, state["state"], strict=True):
+            mine[member].copy_(stored)
+        self.num_steps.copy_(state["num_steps"])
+        if state["is_frozen"]:
             self.freeze(member)
 
     @classmethod

@@ -249,17 +249,16 @@ class Pack:
         assert self._mlp, "only superposed networks are retrieved so far"
         return self._mlp.logits(retrieved, x_MBI)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What training has changed: shared weights, and the rows of buffers that are trained or measured."""
-        learned = [{name: buffers[name] for name in self._of_task()} for buffers in self.all_contexts]
-        return {"parameters": self.flat, "contexts": learned}
+    def member_state(self, member: int) -> dict[str, Any]:
+        """What training has changed of one member: shared weights, and the rows of buffers trained or measured."""
+        buffers = self.all_contexts[member]
+        return {"parameters": self.flat[member], "contexts": {name: buffers[name] for name in self._of_task()}}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        self.flat.copy_(state["parameters"])
-        for mine, of_member in zip(self.all_contexts, state["contexts"], strict=True):
-            for name, contexts in of_member.items():
-                mine[name].copy_(contexts)
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None:
+        """Go on from what `member_state` gave, here or in a pack whose stream has fewer tasks."""
+        self.flat[member].copy_(state["parameters"])
+        for name, rows in state["contexts"].items():
+            self.all_contexts[member][name][: len(rows)].copy_(rows)
 
     def notes(self, member: int) -> dict[str, float]:
         """Nothing: what is known of a superposed network's size does not depend on its training."""

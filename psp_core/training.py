@@ -176,37 +176,57 @@ class PackTraining:
         A new `PackTraining` of the same trials goes on from it as this one would, on a CPU to the bit:
         everything else is drawn again from seeds.
         """
+        return {"members": [self.member_state(e) for e in range(len(self.configs))]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self.load_member_states(state["members"])
+
+    def member_state(self, member: int) -> dict[str, Any]:
+        """What training has changed so far of one member, between tasks."""
         return {
-            "pack": self.pack.state_dict(),
-            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
-            "kept": [kept.state_dict() for kept in self._kept],
+            "pack": self.pack.member_state(member),
+            "optimisers": [optimiser.member_state(member) for optimiser in self.optimisers],
+            "kept": [kept.member_state(member) for kept in self._kept],
+            **{name: measured_EVK[member] for name, measured_EVK in self._tables().items()},
+            "curve": [tuple(point) for point in self.curves[member]],
+            "diverged_at": self.diverged_at[member],
+            "tasks_seen": self.tasks_seen,
+            "seconds": self.seconds / len(self.configs),
+        }
+
+    def load_member_states(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on from what `member_state` gave of each member, in this pack or any other.
+
+        It may be of a trial of fewer tasks, if that is the beginning of the member's (`TrialConfig.is_nested`).
+
+        Raises:
+            ValueError: the members have seen different numbers of tasks.
+        """
+        if len({state["tasks_seen"] for state in states}) > 1:
+            raise ValueError("members that go on together must have seen as many tasks each; pack them apart.")
+        for e, state in enumerate(states):
+            self.pack.load_member_state(e, state["pack"])
+            for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
+                optimiser.load_member_state(e, stored)
+            for kept, stored in zip(self._kept, state["kept"], strict=True):
+                kept.load_member_state(e, stored)
+            for name, measured_EVK in self._tables().items():
+                visits, tasks = state[name].shape
+                measured_EVK[e, :visits, :tasks].copy_(state[name])
+            self.curves[e] = [CurvePoint(*point) for point in state["curve"]]
+            self.diverged_at[e] = state["diverged_at"]
+        self.tasks_seen = states[0]["tasks_seen"]
+        self.seconds = sum(state["seconds"] for state in states)
+
+    def _tables(self) -> dict[str, Tensor]:
+        return {
             "accuracy": self.accuracy_EVK,
             "loss": self.loss_EVK,
             "num_samples": self.num_samples_EVK,
             "inferred": self.inferred_EVK,
             "mask_agreement": self.mask_agreement_EVK,
-            "curves": [[tuple(point) for point in curve] for curve in self.curves],
-            "diverged_at": self.diverged_at,
-            "tasks_seen": self.tasks_seen,
-            "seconds": self.seconds,
         }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        for optimiser, stored in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(stored)
-        for kept, stored in zip(self._kept, state["kept"], strict=True):
-            kept.load_state_dict(stored)
-        self.pack.load_state_dict(state["pack"])
-        self.accuracy_EVK.copy_(state["accuracy"])
-        self.loss_EVK.copy_(state["loss"])
-        self.num_samples_EVK.copy_(state["num_samples"])
-        self.inferred_EVK.copy_(state["inferred"])
-        self.mask_agreement_EVK.copy_(state["mask_agreement"])
-        self.curves = [[CurvePoint(*point) for point in curve] for curve in state["curves"]]
-        self.diverged_at = state["diverged_at"]
-        self.tasks_seen = state["tasks_seen"]
-        self.seconds = state["seconds"]
 
     def _optimiser(self, parameters_EP: Tensor, gradients_EP: Tensor) -> Optimiser:
         lrs, momenta = ([getattr(config, name) for config in self.configs] for name in ("lr", "momentum"))

@@ -325,8 +325,12 @@ class TrialConfig:
 
     @property
     def is_nested(self) -> bool:
-        """Whether a trial of fewer tasks is the beginning of this one."""
-        return self.num_cycles == 1 and self.has_nested_tasks and self.has_nested_contexts
+        """Whether a trial of fewer tasks is the beginning of this one.
+
+        Not where training is told no task: it has masks for twice as many tasks as the stream has.
+        """
+        nests = self.has_nested_tasks and self.has_nested_contexts
+        return nests and self.num_cycles == 1 and self.new_mask_eps is None
 
     @property
     def has_nested_tasks(self) -> bool:
@@ -374,6 +378,7 @@ class TrialConfig:
 
 TRIAL_SETTINGS: Final = Settings(
     kinds=get_type_hints(TrialConfig),
+    listed_in="python -m pydoc psp_core.TrialConfig",
     choices={
         "dataset": DATASETS,
         "normalisation": dict.fromkeys(NORMALISATIONS),

@@ -1,5 +1,6 @@
 """The command line: psp list | plan | run | status | compact | plot | compare."""
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ INTERRUPTED = 130
 Study = Annotated[str, typer.Argument(help="A shipped study's name, or a path to a YAML file.")]
 Out = Annotated[str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Put values in place of the study's: key=v1,v2.")]
+Data = Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")]
 Small = Annotated[bool, typer.Option("--small", help="The study's reduced form, which shows the effect in minutes.")]
 MaxMembers = Annotated[
     int | None, typer.Option(min=1, help="At most so many trials in a pack. [default: what the device allows]")
@@ -58,25 +60,29 @@ def plan(
     out: OutOption = None,
     assignments: Set = None,
     small: Small = False,
+    data: Data = None,
     max_members: MaxMembers = None,
     packs_per_gpu: PacksPerGpu = 1,
 ) -> None:
     """Show what would run here: trials, packs, steps, memory, estimated time. Runs nothing."""
-    from study.plan import make_packs, without
-    from study.run import standing
+    from study.explain import explained
+    from study.plan import without
+    from study.run import find_data, standing
     from study.spec import StudyError
     from study.workers import this_machine
 
     spec, store = _open(study, out, assignments, small)
     now = standing(spec, store)
     workers = this_machine(packs_per_gpu)
-    packs = without(make_packs(now.trials, workers, max_members), now.done())
+    packs = without(now.packs(workers, max_members), now.done())
     typer.echo(f"{spec.name}: {spec.about}")
-    typer.echo(f"  trials   {len(now.trials)} planned, {sum(len(p.trials) for p in packs)} to do")
+    typer.echo("\n".join(explained(now)))
     if packs:
         typer.echo(_plan_text(packs, workers, spec.varying))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
+    for line in find_data(spec, data) if packs else ():
+        typer.echo(f"  data     {line}")
 
 
 @app.command()
@@ -86,7 +92,7 @@ def run(
     assignments: Set = None,
     small: Small = False,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as 'auto'.")] = None,
-    data: Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")] = None,
+    data: Data = None,
     max_members: MaxMembers = None,
     packs_per_gpu: PacksPerGpu = 1,
     gpus: Annotated[
@@ -100,6 +106,9 @@ def run(
         float | None, typer.Option(min=0, help="Seconds until the run stops; the same command goes on from there.")
     ] = None,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds of training between checkpoints.")] = 10,
+    keep_state: Annotated[
+        bool, typer.Option("--keep-state", help="Keep where trials end, so that num_tasks can grow later.")
+    ] = False,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
     from study.run import RunOptions, run_study
@@ -118,6 +127,7 @@ def run(
         time_limit=trial_timeout,
         time_budget=time_budget,
         checkpoint_seconds=checkpoint_every,
+        keep_state=keep_state,
     )
     again = f"Go on with the same command: psp {without_secrets(shlex.join(sys.argv[1:]))}"
     try:
@@ -141,15 +151,11 @@ def run(
 @app.command()
 def status(out: Out) -> None:
     """Show what is done, running, failed and to do, with errors."""
-    from study.run import standing
+    from study.run import whole_standing
     from study.spec import StudyError
-    from study.store import TrialStore
 
-    store = TrialStore(out)
-    spec = store.read_study()
-    if spec is None:
-        raise StudyError(f"out={out!r} is no trial store: it has no study.yaml. Make one with psp run.")
-    now = standing(spec, store)
+    spec, store = _stored(out)
+    now = whole_standing(spec, store)
     typer.echo(without_secrets(_status_text(spec, store, now)))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
@@ -160,12 +166,11 @@ def status(out: Out) -> None:
 def compact(out: Out) -> None:
     """Put a store's many small files together, so that it is read in seconds. Nothing is lost or changed."""
     from study.lease import Lease
-    from study.store import TrialStore
 
-    store = TrialStore(out)
+    _, store = _stored(out)
     with Lease(store.files):
         before, after = store.compact()
-    typer.echo(f"{before} files of trials, now {after}")
+    typer.echo(f"{plural(before, 'file')} of trials, now {after}")
 
 
 @app.command()
@@ -176,6 +181,7 @@ def plot(
     """Draw every figure that the stored trials support."""
     from analysis.plot import plot_store
 
+    _guess(out)
     for line in plot_store(out, format):
         typer.echo(without_secrets(line))
 
@@ -191,6 +197,7 @@ def compare(
     from analysis.plot import check_format
 
     check_format(format)
+    _guess(out)
     comparisons = compare_store(out)
     typer.echo("\n\n".join(comparison.table() for comparison in comparisons))
     for line in draw_comparisons(comparisons, out, format):  # what is printed may go into a page
@@ -219,7 +226,37 @@ def _open(study: str, out: str | None, assignments: list[str] | None, small: boo
 
     spec = load_study(study)
     spec = (spec.reduced() if small else spec).with_values(assignments or [])
-    return spec, TrialStore(out or f"results/{spec.name}")
+    return spec, TrialStore(f"results/{spec.name}" if out is None else out)
+
+
+def _stored(out: str) -> "tuple[StudySpec, TrialStore]":
+    """A store that is there, and its study.
+
+    Raises:
+        StudyError: there is none.
+    """
+    from study.spec import StudyError
+    from study.store import TrialStore
+
+    _guess(out)
+    store = TrialStore(out)
+    spec = store.read_study()
+    if spec is None:
+        raise StudyError(f"out={store.out!r} is no trial store: it has no study.yaml. Make one with psp run.")
+    return spec, store
+
+
+def _guess(out: str) -> None:
+    """Refuse a study's name where its store was meant.
+
+    Raises:
+        StudyError: there is nothing at `out`, and a store at `results/` and `out`.
+    """
+    from study.spec import StudyError
+
+    meant = f"results/{out}"
+    if "://" not in out and not os.path.exists(out) and os.path.isfile(f"{meant}/study.yaml"):
+        raise StudyError(f"out={out!r} is no trial store; did you mean {meant!r}?")
 
 
 def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
@@ -259,21 +296,24 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
     from study.progress import describe
 
     running = store.running()
-    left = [trial for trial in now.trials if now.status(trial) in (None, "failed")]
-    idle = [now.status(trial) for trial in left if trial_id(trial) not in running]
+    left = [planned for planned in now.planned if not planned.is_done]
+    idle = [planned.status for planned in left if trial_id(planned.trained) not in running]
     lines = [
-        f"{spec.name}: {len(now.trials)} trials planned",
+        f"{spec.name}: {plural(len(now.planned), 'trial')} planned",
         f"  done     {now.count('ok', 'diverged')}" + (f" ({n} diverged)" if (n := now.count("diverged")) else ""),
         f"  running  {len(left) - len(idle)}",
         f"  failed   {idle.count('failed')}",
         f"  to do    {idle.count(None)}",
     ]
-    for trial in now.trials:
-        found = now.finished.get(trial_id(trial))
-        if found and found.error and trial_id(trial) not in running:
-            label = describe([trial], [*spec.varying, "seed"])
-            lines.append(f"  {found.status}: {label}: {found.error.splitlines()[0]}")
-    others = len(now.finished.keys() - {trial_id(trial) for trial in now.trials})
+    for planned in now.planned:
+        if planned.error and trial_id(planned.trained) not in running:
+            label = describe([planned.trial], [*spec.varying, "seed"])
+            lines.append(f"  {planned.status}: {label}: {planned.error.splitlines()[0]}")
+    named = {trial_id(trial) for planned in now.planned for trial in (planned.trial, planned.trained)}
+    others = len(now.stored.keys() - named - {planned.answer for planned in now.planned})
     if others:
-        lines.append(f"  {others} more trials are stored that study.yaml does not plan (from earlier --set values)")
+        lines.append(
+            f"  {plural(others, 'more trial')} stored that study.yaml does not plan: of fewer tasks, or of values that "
+            "were taken out of the study"
+        )
     return "\n".join(lines)

@@ -4,17 +4,20 @@ import hashlib
 import heapq
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
 from psp_core.cost import (
+    drawing_products,
     measuring_products,
     member_bytes,
     num_activations,
+    num_retrieved,
     num_tests,
+    retrieving_cost,
     shared_bytes,
     step_products,
     trunk_size,
@@ -41,11 +44,59 @@ _ACTIVATION: Final = {"cpu": 1.7e-9, "cuda": 2e-11}
 _PARAM: Final = {"cpu": 4e-10, "cuda": 1e-11}
 
 
+@dataclass(frozen=True, order=True)
+class Length:
+    """How far a trial goes.
+
+    Attributes:
+        num_tasks: K.
+        milestones: after how many tasks before the last everything is measured on the whole test set.
+    """
+
+    num_tasks: int
+    milestones: tuple[int, ...] = ()
+
+    @property
+    def whole_at(self) -> set[int]:
+        """After how many tasks everything is measured on the whole test set."""
+        return {self.num_tasks, *self.milestones}
+
+
+@dataclass(frozen=True)
+class Start:
+    """A stored trial that is the beginning of a planned one.
+
+    Attributes:
+        trial_id: which.
+        num_tasks: how many tasks it has.
+        is_kept: whether its state is in the store, so that the planned one can go on from there.
+    """
+
+    trial_id: str
+    num_tasks: int
+    is_kept: bool = True
+
+
 @dataclass(frozen=True)
 class Pack:
-    """Trials of one shape that train together, on one device; of retrieval, one trial."""
+    """Trials of one shape that train together, on one device; of retrieval, one trial.
+
+    Attributes:
+        trials: its members.
+        starts: what each goes on from, after as many tasks as its neighbours; empty where all begin at the beginning.
+    """
 
     trials: tuple[Trial, ...]
+    starts: tuple[Start, ...] = ()
+
+    @property
+    def tasks_before(self) -> int:
+        """How many tasks its members have behind them when it begins."""
+        return self.starts[0].num_tasks if self.starts else 0
+
+    def of(self, members: Sequence[int]) -> "Pack":
+        """A pack of some of its members."""
+        return Pack(tuple(self.trials[e] for e in members), tuple(self.starts[e] for e in members if self.starts))
 
     @cached_property
     def id(self) -> str:
@@ -56,7 +107,7 @@ class Pack:
     def num_steps(self) -> int:
         """Optimiser steps, each of which moves every member; none where nothing is trained."""
         trial = self.trials[0]
-        return 0 if isinstance(trial, RetrievalConfig) else trial.num_steps
+        return 0 if isinstance(trial, RetrievalConfig) else trial.num_steps - self.tasks_before * trial.steps_per_task
 
     @property
     def member_bytes(self) -> int:
@@ -77,23 +128,40 @@ class Pack:
             return _STEP[device] * trial.num_draws + _PRODUCT[device] * trial.num_products
         of_sample = _PRODUCT[device] * step_products(trial) + _ACTIVATION[device] * num_activations(trial)
         of_step = trial.batch_size * of_sample + _PARAM[device] * trunk_size(trial)
-        of_tests = num_tests(trial) * _PRODUCT[device] * measuring_products(trial)
-        return self.num_steps * _STEP[device] + len(self.trials) * (self.num_steps * of_step + of_tests)
+        of_tests = _measuring_seconds(trial, device)
+        if before := self.tasks_before:
+            passed = tuple(milestone for milestone in trial.milestones if milestone < before)
+            of_tests -= _measuring_seconds(replace(trial, num_tasks=before, milestones=passed), device)
+        num_draws = len({trial.seed for trial in self.trials})  # of a seed, members share them
+        of_draws = num_draws * _PRODUCT[device] * drawing_products(trial)
+        return self.num_steps * _STEP[device] + of_draws + len(self.trials) * (self.num_steps * of_step + of_tests)
 
     def halves(self) -> "tuple[Pack, Pack]":
         """Two packs of half its trials each."""
         middle = (len(self.trials) + 1) // 2
-        return Pack(self.trials[:middle]), Pack(self.trials[middle:])
+        return self.of(range(middle)), self.of(range(middle, len(self.trials)))
 
 
-def trial_id(trial: Trial) -> str:
+def _measuring_seconds(trial: TrialConfig, device: str) -> float:
+    """Estimated time to measure a trial: its networks retrieved, and test samples through them."""
+    products, numbers = retrieving_cost(trial)
+    of_network = _PRODUCT[device] * products + _ACTIVATION[device] * numbers
+    return num_retrieved(trial) * of_network + num_tests(trial) * _PRODUCT[device] * measuring_products(trial)
+
+
+def trial_id(trial: Trial, **instead: object) -> str:
     """The trial's identity in every store: 16 hex digits.
 
     A hash of the canonical configuration and the schema version: the same in every process and on
     every machine, whatever study the trial belongs to. Settings at their defaults are left out, so
     that a setting added later does not orphan the trials measured before it.
+
+    Args:
+        trial: which.
+        instead: settings that stand in place of its own.
     """
-    chosen = {f.name: value for f in fields(trial) if (value := getattr(trial, f.name)) != f.default}
+    values = {f.name: instead.get(f.name, getattr(trial, f.name)) for f in fields(trial)}
+    chosen = {f.name: values[f.name] for f in fields(trial) if values[f.name] != f.default}
     chosen = {name: TRIAL_SETTINGS.first_name(name, value) for name, value in chosen.items()}
     kind = {"kind": "retrieval"} if isinstance(trial, RetrievalConfig) else {}
     return _digest({"schema": SCHEMA_VERSION, **kind, **chosen})
@@ -119,12 +187,21 @@ def _merged(trial: Trial, num_tasks: set[int]) -> Trial:
     if num_tasks == {trial.num_tasks} or isinstance(trial, RetrievalConfig):
         return trial
     last = max(num_tasks)
-    always_whole = trial.eval_tasks == "all" and trial.eval_samples is None
-    milestones = () if always_whole else tuple(sorted(num_tasks - {last}))
+    milestones = () if always_whole(trial) else tuple(sorted(num_tasks - {last}))
     return replace(trial, num_tasks=last, milestones=milestones)
 
 
-def make_packs(trials: Iterable[Trial], workers: Workers | None = None, max_members: int | None = None) -> list[Pack]:
+def always_whole(trial: TrialConfig) -> bool:
+    """Whether each measurement is of all tasks seen, on the whole test set."""
+    return trial.eval_tasks == "all" and trial.eval_samples is None
+
+
+def make_packs(
+    trials: Iterable[Trial],
+    workers: Workers | None = None,
+    max_members: int | None = None,
+    starts: Mapping[str, Start] | None = None,
+) -> list[Pack]:
     """Group trials by shape into packs, the longest first.
 
     Args:
@@ -132,32 +209,35 @@ def make_packs(trials: Iterable[Trial], workers: Workers | None = None, max_memb
             continued run trains the same trials together as an uninterrupted one would have.
         workers: where packs will run; this machine by default.
         max_members: a bound on their size, below what the device allows.
+        starts: by trial id, what trials go on from; those that go on after as many tasks train together.
     """
-    workers = workers or this_machine()
-    by_shape: defaultdict[TrialConfig, list[TrialConfig]] = defaultdict(list)
+    workers, starts = workers or this_machine(), starts or {}
+    groups: defaultdict[tuple[TrialConfig, int], list[TrialConfig]] = defaultdict(list)
     packs = []
     for trial in trials:
         if isinstance(trial, RetrievalConfig):
             packs.append(Pack((trial,)))
         else:
-            by_shape[trial.shape].append(trial)
-    for group in by_shape.values():
-        packs += _chunks(group, _most_members(group, workers, max_members))
+            start = starts.get(trial_id(trial))
+            groups[trial.shape, start.num_tasks if start else 0].append(trial)
+    for (_, tasks_before), group in groups.items():
+        for chunk in _chunks(group, _most_members(group, workers, max_members)):
+            packs.append(Pack(chunk, tuple(starts[trial_id(trial)] for trial in chunk if tasks_before)))
     return _balanced(packs, workers)
 
 
 def without(packs: Iterable[Pack], done: Collection[str]) -> list[Pack]:
     """The packs less the trials whose ids are in `done`."""
-    left = [tuple(trial for trial in pack.trials if trial_id(trial) not in done) for pack in packs]
-    return [Pack(trials) for trials in left if trials]
+    left = ((pack, [e for e, trial in enumerate(pack.trials) if trial_id(trial) not in done]) for pack in packs)
+    return [pack.of(members) for pack, members in left if members]
 
 
-def _chunks(group: Sequence[TrialConfig], most: int) -> list[Pack]:
-    """Packs of at most so many trials, as equal in size as can be, trials of one seed beside each other."""
+def _chunks(group: Sequence[TrialConfig], most: int) -> list[tuple[TrialConfig, ...]]:
+    """Members of packs of at most so many trials, as equal in size as can be, trials of one seed beside each other."""
     num_packs = -(-len(group) // most)
     in_order = sorted(group, key=lambda trial: trial.seed)  # stable: members of one seed share contexts
     cuts = [len(group) * i // num_packs for i in range(num_packs + 1)]
-    return [Pack(tuple(in_order[a:b])) for a, b in pairwise(cuts)]
+    return [tuple(in_order[a:b]) for a, b in pairwise(cuts)]
 
 
 def _most_members(group: Sequence[TrialConfig], workers: Workers, max_members: int | None) -> int:

@@ -1,26 +1,25 @@
 """Running a study: what is planned, less what the store already holds, and a word at the end."""
 
 import contextlib
-import importlib.metadata
-import platform
-import subprocess
 import time
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from psp_core.datasets import Dataset, load_dataset
+from psp_core.datasets import Dataset, load_dataset, where_is
 from psp_core.messages import plural
-from study import __version__
 from study.lease import FILE as LEASE_FILE
 from study.lease import Lease
+from study.nested import MEASURED, Finished, Planned, compared, not_among
 from study.plan import Pack, make_packs, merge, trial_id, without
 from study.progress import Display, Tally
+from study.provenance import provenance
 from study.screen import Screen, clock
 from study.spec import StudyError, StudySpec, Trial
-from study.store import Finished, TrialStore
+from study.store import TrialStore
 from study.worker import Job
-from study.workers import Limits
+from study.workers import Limits, Workers
 
 if TYPE_CHECKING:
     from study.tune import Engine
@@ -31,30 +30,63 @@ MANY_FILES: Final = 1000  # a store of more is put together when a run ends
 
 @dataclass(frozen=True)
 class Standing:
-    """A study beside a store: every planned trial and what the store says of it."""
+    """A study beside a store: every planned trial and what the store says of it.
 
-    trials: list[Trial]
-    finished: dict[str, Finished]
+    Attributes:
+        combinations: trials that the study names, before those that differ in num_tasks alone are merged.
+        planned: those that are left, beside what is stored.
+        stored: what the store says, by trial id.
+        damaged: a sentence for each file of the store that cannot be read.
+    """
+
+    combinations: int
+    planned: list[Planned]
+    stored: dict[str, Finished]
     damaged: list[str]
 
     def count(self, *statuses: str | None) -> int:
         """Planned trials that ended with one of these statuses; None: of which nothing is stored."""
-        return sum(self.status(trial) in statuses for trial in self.trials)
+        return sum(planned.status in statuses for planned in self.planned)
 
-    def status(self, trial: Trial) -> str | None:
-        """What the store says of a planned trial; None where it says nothing."""
-        found = self.finished.get(trial_id(trial))
-        return found.status if found else None
+    @property
+    def trained(self) -> list[Trial]:
+        """The planned trials as they are trained."""
+        return [planned.trained for planned in self.planned]
 
     def done(self) -> set[str]:
-        """Ids that need no training; a trial that failed is tried again."""
-        return {name for name, found in self.finished.items() if found.status != "failed"}
+        """Ids of what needs no training."""
+        return {trial_id(planned.trained) for planned in self.planned if planned.is_done}
+
+    def packs(self, workers: Workers, max_members: int | None) -> list[Pack]:
+        """The packs of all that is planned, whether done or not."""
+        starts = {
+            trial_id(planned.trained): planned.start
+            for planned in self.planned
+            if planned.start and planned.start.is_kept
+        }
+        return make_packs(self.trained, workers, max_members, starts)
 
 
 def standing(spec: StudySpec, store: TrialStore) -> Standing:
     """Compare what a study plans with what a store holds."""
-    finished, damaged = store.finished()
-    return Standing(merge(spec.trials()), finished, damaged)
+    return _compare([spec], store)
+
+
+def whole_standing(spec: StudySpec, store: TrialStore) -> Standing:
+    """Compare a store's whole study with what it holds, and all that was run beside by `--set`."""
+    return _compare([spec, *store.read_parts(spec)], store)
+
+
+def _compare(specs: Sequence[StudySpec], store: TrialStore) -> Standing:
+    """What any of these plan, each trial once: one that is the beginning of another is planned with that."""
+    stored, damaged = store.finished()
+    kept = store.kept()
+    combinations, planned = dict[Trial, None](), list[Trial]()
+    for spec in specs:
+        trials = spec.trials()
+        planned += not_among(merge(trials), planned) if planned else merge(trials)
+        combinations |= dict.fromkeys(trials)
+    return Standing(len(combinations), compared(planned, stored, kept), stored, damaged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +104,7 @@ class RunOptions:
         time_limit: seconds that a pack may train before its trials fail.
         time_budget: seconds after which the run stops; the same command goes on from there.
         checkpoint_seconds: how long a pack trains, at least, between two checkpoints.
+        keep_state: whether each trial's state at its end is kept, for one of more tasks to go on from.
     """
 
     data: Path | None = None
@@ -83,6 +116,7 @@ class RunOptions:
     time_limit: float | None = None
     time_budget: float | None = None
     checkpoint_seconds: float = Job.checkpoint_seconds
+    keep_state: bool = False
 
 
 def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOptions) -> int:
@@ -100,11 +134,9 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     before = standing(spec, store)
     if before.damaged:
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
-    done = before.done()
-    num_trials = sum(trial_id(trial) not in done for trial in before.trials)
-    planned = plural(len(before.trials), "trial")
-    screen.say(f"{spec.name}: {planned} planned, {len(before.trials) - num_trials} done already.")
-    if not num_trials:
+    num_done = before.count(*MEASURED)
+    screen.say(f"{spec.name}: {plural(len(before.planned), 'trial')} planned, {num_done} done already.")
+    if num_done == len(before.planned):
         return 0
     datasets = _datasets(spec, options.data)
     start = time.monotonic()
@@ -114,13 +146,14 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
         after = standing(spec, store)
         # Again, now that nobody writes: what a storage took its time for may have come after its pack's end.
         store.tidy({pack.id for pack in without(packs, after.done())})
+        forget_beginnings(packs, after, store)
         if len(store.files.names("trials")) > MANY_FILES:
             store.compact()
     if after.damaged:
         raise StudyError(" ".join(after.damaged))
     missing = after.count(None)
     screen.say(
-        f"Ended after {clock(time.monotonic() - start)}. Of {len(after.trials)} planned: {after.count('ok')} ok, "
+        f"Ended after {clock(time.monotonic() - start)}. Of {len(after.planned)} planned: {after.count('ok')} ok, "
         f"{after.count('diverged')} diverged, {after.count('failed')} failed"
         + (f", {missing} not trained." if missing else "."),
     )
@@ -145,7 +178,7 @@ def _train(
             lease.confirm()
             _check_shared(store, engine, lease)
         now = standing(spec, store)  # with the lease in hand: what another run stored meanwhile is seen
-        planned = make_packs(now.trials, engine.workers, options.max_members)
+        planned = now.packs(engine.workers, options.max_members)
         packs = without(planned, now.done())
         store.tidy({pack.id for pack in packs})
         jobs = [
@@ -155,6 +188,7 @@ def _train(
                 store=store.uri,
                 checkpoint_seconds=options.checkpoint_seconds,
                 time_limit=options.time_limit,
+                keep_state=options.keep_state,
             )
             for pack in packs
         ]
@@ -167,6 +201,20 @@ def _train(
         )
         engine.run(jobs, datasets, display, limits)
     return packs
+
+
+def forget_beginnings(packs: Iterable[Pack], after: Standing, store: TrialStore) -> None:
+    """Remove the states that trials went on from and whose place their own have taken.
+
+    Only at the end of all: until then they say which trials train together (`make_packs`).
+    """
+    if not all(planned.is_done for planned in after.planned):
+        return
+    kept = store.kept()
+    for pack in packs:
+        for trial, start in zip(pack.trials, pack.starts, strict=False):
+            if {trial_id(trial), start.trial_id} <= kept:
+                store.forget_state(start.trial_id)
 
 
 def _check_shared(store: TrialStore, engine: "Engine", lease: Lease) -> None:
@@ -183,24 +231,22 @@ def _check_shared(store: TrialStore, engine: "Engine", lease: Lease) -> None:
 
 def _datasets(spec: StudySpec, data: Path | None) -> dict[str, Dataset]:
     try:
-        return {name: load_dataset(name, data) for name in {trial.dataset for trial in spec.trials()} if name}
+        return {name: load_dataset(name, data) for name in _names(spec)}
     except ValueError as error:
         raise StudyError(str(error)) from None
 
 
-def provenance() -> dict[str, str]:
-    """What runs the study: versions and the git commit where there is one."""
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "ray")}
-    return {"psp": __version__, "python": platform.python_version(), **versions, "commit": _commit()}
+def find_data(spec: StudySpec, data: Path | None) -> list[str]:
+    """A line for each data set of the study: where it is, or from where a run fetches it.
 
-
-def _commit() -> str:
-    """This project's git commit, `-dirty` where files differ from it; `unknown` outside a clone."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return "unknown"
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    Raises:
+        StudyError: one is not there and cannot be fetched.
+    """
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return [where_is(name, data) for name in _names(spec)]
+    except ValueError as error:
+        raise StudyError(str(error)) from None
+
+
+def _names(spec: StudySpec) -> list[str]:
+    return sorted({trial.dataset for trial in spec.trials() if trial.dataset})

@@ -1,19 +1,18 @@
 """The study file: a declared set of trials, validated whole before anything runs."""
 
 import re
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import product
 from pathlib import Path
 from typing import Any, Final, Self
 
-import yaml
-
-from psp_core.messages import did_you_mean, one_line
+from psp_core.messages import did_you_mean
 from psp_core.retrieval import RETRIEVAL_SETTINGS, RetrievalConfig
 from psp_core.trial import TRIAL_SETTINGS, TrialConfig
+from study.yaml_text import load_yaml
 
 KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "small")
 SMALL_KEYS: Final = ("variants", "axes", "seeds", "settings")
@@ -41,6 +40,8 @@ class StudySpec:
         settings: what all trials share; every other setting has the default of `TrialConfig`, or
             of `RetrievalConfig`.
         small: what the reduced form of the study says instead, under the same keys; see `reduced`.
+        whole: of a study changed by `--set`, the one that was changed; else None.
+        assignments: what changed it.
     """
 
     name: str
@@ -51,6 +52,8 @@ class StudySpec:
     seeds: list[int]
     settings: dict[str, Any]
     small: dict[str, Any]
+    whole: "StudySpec | None" = field(default=None, compare=False)
+    assignments: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def from_mapping(cls, content: object) -> Self:
@@ -60,13 +63,14 @@ class StudySpec:
             StudyError: anything is wrong with it.
         """
         if not isinstance(content, Mapping):
-            raise StudyError(
-                f"a study file must be a mapping with the keys {', '.join(KEYS)}; it holds a {type(content).__name__}."
-            )
+            holds = "it is empty" if content is None else f"it holds {_in_words(content)}"
+            raise StudyError(f"a study file must be a mapping with the keys {', '.join(KEYS)}; {holds}.")
         for key in content:
             if key not in (*KEYS, PROVENANCE):
                 raise StudyError(f"{key!r} is not a key of a study; {did_you_mean(key, KEYS)}")
-        name = content.get("name")
+        if "name" not in content:
+            raise StudyError("name is missing; a study needs one, such as 'name: my-study'.")
+        name = content["name"]
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
         kind = content.get("kind", "training")
@@ -88,7 +92,7 @@ class StudySpec:
             kind=kind,
             variants=variants,
             axes=axes,
-            seeds=check.values("", "seed", content.get("seeds", [0])),
+            seeds=check.values("", "seeds", content.get("seeds", [0])),
             settings=settings,
             small=dict(_mapping(content, "small")),
         )
@@ -130,12 +134,19 @@ class StudySpec:
         Raises:
             StudyError: an assignment is not of that form, or its values are wrong.
         """
+        if not assignments:
+            return self
         axes, settings, seeds = dict(self.axes), dict(self.settings), self.seeds
         variants, check = self.variants, _Check(self.kind)
+        given: dict[str, str] = {}
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             if not equals or not text.strip():
                 raise StudyError(f"--set {assignment!r} must read key=value or key=value1,value2.")
+            key = "seeds" if key == "seed" else key
+            if key in given:
+                raise StudyError(f"--set {key} is given twice; give all its values at once: {key}={given[key]},{text}")
+            given[key] = text
             values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
                 chosen = check.values("--set", key, values)
@@ -145,15 +156,15 @@ class StudySpec:
                     if all(variant.get(key, otherwise) != value for variant in variants):
                         raise StudyError(f"--set {assignment}: no variant of the study has {value!r}; see its file.")
                 continue
-            if key in ("seed", "seeds"):
-                seeds = check.values("--set", "seed", values)
+            if key == "seeds":
+                seeds = check.values("--set", key, values)
             elif len(values) > 1:
                 settings.pop(key, None)
                 axes[key] = values
             else:
                 axes.pop(key, None)
                 settings[key] = values[0]
-        return type(self).from_mapping(
+        changed = type(self).from_mapping(
             {
                 **self.to_mapping(),
                 "variants": variants,
@@ -163,6 +174,7 @@ class StudySpec:
                 "small": {},  # of the study as it was written
             }
         )
+        return replace(changed, whole=self, assignments=tuple(assignments))
 
     @property
     def varying(self) -> list[str]:
@@ -203,9 +215,11 @@ def load_study(study: str) -> StudySpec:
     elif not path.is_file():
         raise StudyError(f"study={study!r} is neither a file nor a shipped study; {did_you_mean(study, shipped)}")
     try:
-        return StudySpec.from_mapping(parse_yaml(path.read_text(encoding="utf-8"), study))
+        content = parse_yaml(path.read_text(encoding="utf-8"), study)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{study} cannot be read as text ({error}); a study is a YAML file in UTF-8.") from None
+    try:
+        return StudySpec.from_mapping(content)
     except StudyError as error:
         raise StudyError(f"{study}: {error}") from None
 
@@ -218,24 +232,20 @@ def shipped_studies() -> dict[str, Traversable]:
 
 
 def parse_yaml(text: str, source: str) -> object:
-    """YAML, safely, and with repeated keys refused instead of ignored.
+    """What a YAML text holds; see `load_yaml`.
 
     Raises:
         StudyError: the text is not YAML.
     """
     try:
-        return yaml.load(text, Loader=_StrictLoader)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise StudyError(f"{source} is not valid YAML: {one_line(error)}") from None
+        return load_yaml(text)
+    except ValueError as error:
+        raise StudyError(f"{source} is not valid YAML: {error}") from None
 
 
-class _StrictLoader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} is given twice", problem_mark=node.start_mark)
-        return super().construct_mapping(node, deep)
+def _in_words(content: object) -> str:
+    kinds = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"))
+    return next((words for kind, words in kinds if isinstance(content, kind)), "something else")
 
 
 def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
@@ -265,8 +275,11 @@ class _Check:
 
     def values(self, where: str, key: str, values: object) -> list[Any]:
         if not isinstance(values, list) or not values:
-            raise StudyError(f"{where} {key}={values!r} must be a list of at least one value, such as [1, 2].".strip())
-        checked = [self.value(where, key, value) for value in values]
+            example = f"[{values}]" if isinstance(values, str | int | float) else "[1, 2]"
+            raise StudyError(
+                f"{where} {key}={values!r} must be a list of at least one value, such as {example}.".strip()
+            )
+        checked = [self.value(where, "seed" if key == "seeds" else key, value) for value in values]
         for value in checked:
             if checked.count(value) > 1:
                 raise StudyError(f"{where} {key} lists {value!r} twice; list each value once.".strip())

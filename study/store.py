@@ -1,10 +1,11 @@
 """The trial store: one folder or URI of parquet files, the truth about what has been measured.
 
-OUT/study.yaml            the study as it was run, and what ran it
+OUT/study.yaml            the whole study, what of it was run (--set), and what ran it
 OUT/trials/PACK.parquet   one row per trial; written last, so that it marks the pack as done
 OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
 OUT/curves/PACK.parquet   one row per (trial, step, task), of trials with eval_every
 OUT/crosstalk/PACK.parquet   one row per (trial, num_models), of retrieval
+OUT/states/TRIAL.pt       with --keep-state: where a trial ended, for one of more tasks to go on from
 OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
 OUT/driver.json           while a run writes here
 """
@@ -14,19 +15,21 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-import yaml
 
 from psp_core.messages import one_line
 from study.files import Files
 from study.lease import FILE as LEASE_FILE
+from study.nested import Finished
+from study.plan import Length
+from study.provenance import provenance
 from study.redact import without_secrets
 from study.spec import PROVENANCE, StudyError, StudySpec, parse_yaml
+from study.yaml_text import dump_yaml
 
 TRIALS: Final = pa.schema(
     [
@@ -148,6 +151,7 @@ CROSSTALK: Final = pa.schema(
     ]
 )
 MEASURED: Final = {"evals": EVALS, "curves": CURVES, "crosstalk": CROSSTALK}
+RUNS: Final = "runs"  # in study.yaml, under what ran it
 STATUSES: Final = ("ok", "diverged", "failed")
 CHECKPOINT: Final = ".pt"
 STALE_SECONDS: Final = 600.0
@@ -159,14 +163,6 @@ ROW_GROUP_FILES: Final = 200
 
 Row = Mapping[str, Any]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What a store says of one trial."""
-
-    status: str
-    error: str | None
 
 
 class TrialStore:
@@ -210,17 +206,26 @@ class TrialStore:
                 f"out={self.out!r} belongs to study {stored.name!r}, not {spec.name!r}; choose another folder."
             )
 
-    def claim(self, spec: StudySpec, provenance: Mapping[str, str]) -> None:
+    def claim(self, spec: StudySpec, ran_with: Mapping[str, str]) -> None:
         """Make this the store of `spec`, or extend it where it already is.
+
+        What is kept is the whole study. A part of it that is run, or values beside it, by `--set`, are kept as a run.
+
+        Args:
+            spec: what is about to be run.
+            ran_with: what runs it.
 
         Raises:
             StudyError: as `check`, or the place cannot be written.
         """
         self.check(spec)
-        content = {**spec.to_mapping(), PROVENANCE: dict(provenance)}
-        text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+        runs, this = self._runs(), {"set": list(spec.assignments), **ran_with}
+        content = {
+            **(spec.whole or spec).to_mapping(),
+            PROVENANCE: {**ran_with, RUNS: [run for run in runs if run != this] + [this]},
+        }
         try:
-            self.files.write("study.yaml", text.encode())
+            self.files.write("study.yaml", dump_yaml(content).encode())
         except OSError as error:
             raise StudyError(f"out={self.out!r} cannot be written: {error}. Choose another place.") from None
 
@@ -233,10 +238,31 @@ class TrialStore:
         if not self.files.exists("study.yaml"):
             return None
         text = self.files.read("study.yaml").decode(errors="replace")
+        content: object = None
         try:
-            return StudySpec.from_mapping(parse_yaml(text, "study.yaml"))
+            content = parse_yaml(text, "study.yaml")
+            return StudySpec.from_mapping(content)
         except StudyError as error:
-            raise StudyError(f"{self.out}/study.yaml: {error}") from None
+            raise StudyError(f"{self.out}/study.yaml: {error}{_of_another_version(content)}") from None
+
+    def read_parts(self, spec: StudySpec) -> list[StudySpec]:
+        """What was run of the store's study by `--set`; nothing of what the study, read anew, has no values for."""
+        assignments = dict.fromkeys(tuple(map(str, run["set"])) for run in self._runs() if run["set"])
+        parts = []
+        for some in assignments:
+            with contextlib.suppress(StudyError):
+                parts.append(spec.with_values(list(some)))
+        return parts
+
+    def _runs(self) -> list[dict[str, Any]]:
+        """Each run so far that differs from the others: what was set, and what ran it."""
+        if not self.files.exists("study.yaml"):
+            return []
+        content = parse_yaml(self.files.read("study.yaml").decode(errors="replace"), "study.yaml")
+        ran_with = content.get(PROVENANCE) if isinstance(content, Mapping) else None
+        runs = ran_with.get(RUNS) if isinstance(ran_with, Mapping) else None
+        good = (run for run in runs or () if isinstance(run, Mapping) and isinstance(run.get("set"), list))
+        return [dict(run) for run in good] if isinstance(runs, list) else []
 
     # Packs
 
@@ -277,7 +303,7 @@ class TrialStore:
             for row in rows:
                 before = found.get(row["trial_id"])
                 if before is None or before.status == "failed":
-                    found[row["trial_id"]] = Finished(row["status"], row["error"])
+                    found[row["trial_id"]] = Finished(row["status"], row["error"], _length(row))
         return found, damaged
 
     def compact(self) -> tuple[int, int]:
@@ -353,6 +379,26 @@ class TrialStore:
             damaged.append(f"{self.out}/{name} cannot be read ({one_line(error)}).")
             return None
 
+    # Where trials ended
+
+    def keep_state(self, trial_id: str, content: bytes) -> None:
+        """Keep a trial's state at its end, so that one of more tasks can go on from there."""
+        self.files.write(f"states/{trial_id}{CHECKPOINT}", content)
+
+    def state(self, trial_id: str) -> bytes | None:
+        """A trial's state at its end; None where it was not kept."""
+        with contextlib.suppress(FileNotFoundError):
+            return self.files.read(f"states/{trial_id}{CHECKPOINT}")
+        return None
+
+    def kept(self) -> set[str]:
+        """The trials whose state is kept."""
+        return {name.removesuffix(CHECKPOINT) for name in self.files.names("states", CHECKPOINT)}
+
+    def forget_state(self, trial_id: str) -> None:
+        """Remove a trial's state."""
+        self.files.delete(f"states/{trial_id}{CHECKPOINT}")
+
     # Unfinished packs
 
     def note_progress(self, pack_id: str, trial_ids: Sequence[str], tasks_seen: int) -> None:
@@ -403,6 +449,23 @@ class TrialStore:
         return progress
 
 
+def _of_another_version(content: object) -> str:
+    """What to add to an error where another version of this program wrote the study."""
+    ran_with = content.get(PROVENANCE) if isinstance(content, Mapping) else None
+    if not isinstance(ran_with, Mapping):
+        return ""
+    theirs, ours = (
+        f"psp {program.get('psp')} (commit {str(program.get('commit'))[:12]})" for program in (ran_with, provenance())
+    )
+    return f" The store was written by {theirs}, and this is {ours}: use the newer of them." if theirs != ours else ""
+
+
 def _read_outcomes(file: pa.NativeFile) -> list[Row]:
-    rows: list[Row] = pq.read_table(file, columns=["trial_id", "status", "error"]).to_pylist()
+    wanted = ["trial_id", "status", "error", "num_tasks", "milestones"]
+    rows: list[Row] = pq.ParquetFile(file).read(wanted).to_pylist()  # columns that are not there are left out
     return rows
+
+
+def _length(row: Row) -> Length | None:
+    num_tasks = row.get("num_tasks")
+    return Length(num_tasks, tuple(row.get("milestones") or ())) if num_tasks else None

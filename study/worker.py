@@ -37,6 +37,7 @@ class Job:
         store: where to, as `TrialStore.uri`.
         checkpoint_seconds: how long to train, at least, between two checkpoints.
         time_limit: seconds of training after which the pack's trials fail; checked after each task.
+        keep_state: whether each trial's state at its end is kept, for one of more tasks to go on from.
     """
 
     study: str
@@ -44,6 +45,7 @@ class Job:
     store: str
     checkpoint_seconds: float = 10.0
     time_limit: float | None = None
+    keep_state: bool = False
 
 
 class PackRun:
@@ -103,6 +105,8 @@ class PackRun:
         if not self.training.done:
             self._checkpoint(self.training)
         else:
+            if self.job.keep_state and isinstance(self.training, PackTraining):
+                self._keep_states(self.training)
             self.results += self.training.results()
             self.training = None
             self.pieces_done.append(self.left.pop(0).id)
@@ -110,15 +114,34 @@ class PackRun:
             self._store([])
 
     def _begin(self) -> PackTraining | Retrieval:
-        """The pack as it was when its newest readable checkpoint was written, or at its beginning."""
+        """The pack as it was when its newest readable checkpoint was written, or as its trials begin."""
         for content in self.store.checkpoints(self.left[0].id):
             training = self._new()
             try:
-                training.load_state_dict(torch.load(io.BytesIO(content), map_location=self.device, weights_only=True))
+                training.load_state_dict(self._loaded(content))
             except Exception:  # damaged, or of another version: whatever it is, it is not this pack's state
                 continue
             return training
-        return self._new()
+        training = self._new()
+        if self.left[0].starts and isinstance(training, PackTraining):
+            try:
+                training.load_member_states([self._loaded(self.store.state(s.trial_id)) for s in self.left[0].starts])
+            except StorageError:
+                raise
+            except Exception:  # likewise: the trials begin at the beginning, which costs time and nothing else
+                return self._new()
+        return training
+
+    def _loaded(self, content: bytes | None) -> Any:  # noqa: ANN401 - whatever a file holds
+        return torch.load(io.BytesIO(content or b""), map_location=self.device, weights_only=True)
+
+    def _keep_states(self, training: PackTraining) -> None:
+        """Keep where each member ended; a storage that refuses costs the state, not the results."""
+        for e, config in enumerate(training.configs):
+            content = io.BytesIO()
+            torch.save(_alone(training.member_state(e)), content)
+            with contextlib.suppress(StorageError):
+                self.store.keep_state(trial_id(config), content.getvalue())
 
     def _new(self) -> PackTraining | Retrieval:
         first, *_ = self.left[0].trials
@@ -161,10 +184,11 @@ class PackRun:
             self.store.forget_progress(pack_id)
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
-        num_tasks = self.job.pack.trials[0].num_visits
+        before = self.job.pack.tasks_before
+        num_tasks = self.job.pack.trials[0].num_visits - before
         tasks = num_tasks * len(self.results)
         if self.training:
-            tasks += self.training.tasks_seen * len(self.training.configs)
+            tasks += max(0, self.training.tasks_seen - before) * len(self.training.configs)
         trained = [result for result in self.results if isinstance(result, TrialResult)]
         return {
             "fraction": tasks / (num_tasks * len(self.job.pack.trials)),
@@ -231,6 +255,15 @@ def _row(job: Job, trial: Trial, **outcome: object) -> Row:
         "method": trial.method_name,
         **outcome,
     }
+
+
+def _alone(state: Any) -> Any:  # noqa: ANN401 - nested dicts and lists
+    """A state whose tensors are no parts of larger ones, which would be saved whole."""
+    if isinstance(state, torch.Tensor):
+        return state.clone()
+    if isinstance(state, dict):
+        return {key: _alone(value) for key, value in state.items()}
+    return [_alone(value) for value in state] if isinstance(state, list) else state
 
 
 def _number(value: float) -> float | None:

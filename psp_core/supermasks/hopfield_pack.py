@@ -163,19 +163,18 @@ class HopfieldPack:
         """Of which members everything that is trained is finite, shape (E,)."""
         return self.flat_learned.isfinite().all(dim=1)
 
-    def state_dict(self) -> dict[str, Any]:
-        """What tasks have left behind: the Hopfield networks, and the masks to measure recovery with."""
+    def member_state(self, member: int) -> dict[str, Any]:
+        """What tasks have left behind of one member: Hopfield networks, and the masks to measure recovery with."""
         return {
-            "hopfield": [[store.state_dict() for store in stores] for stores in self.stores],
-            "masks": [own.state_dict() for own in self.own],
+            "hopfield": [store.state_dict() for store in self.stores[member]],
+            "masks": self.own[member].state_dict(),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        for e, (hopfield, masks) in enumerate(zip(state["hopfield"], state["masks"], strict=True)):
-            self.own[e].load_state_dict(masks)
-            for store, stored in zip(self.stores[e], hopfield, strict=True):
-                store.load_state_dict(stored)
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None:
+        """Go on from what `member_state` gave, here or in a pack whose stream has fewer tasks."""
+        self.own[member].load_state_dict(state["masks"])
+        for store, stored in zip(self.stores[member], state["hopfield"], strict=True):
+            store.load_state_dict(stored)
 
 
 def masked_logits(weights: Sequence[Tensor], masks: Sequence[Tensor], x_EBI: Tensor) -> Tensor:

@@ -179,21 +179,20 @@ class SupermaskPack:
         store = self.stores[member]
         return {"csc_bytes_per_task": store.csc_bytes / len(store)} if len(store) else {}
 
-    def state_dict(self) -> dict[str, Any]:
-        """What tasks have left behind: their masks, and what scores are transferred."""
+    def member_state(self, member: int) -> dict[str, Any]:
+        """What tasks have left behind of one member: their masks, and what scores are transferred."""
         return {
-            "masks": [store.state_dict() for store in self.stores],
-            "transferred": self._transferred,
-            "networks": self._networks.state_dict(),
+            "masks": self.stores[member].state_dict(),
+            "transferred": None if self._transferred is None else self._transferred[member],
+            "networks": self._networks.member_state(member),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        for store, stored in zip(self.stores, state["masks"], strict=True):
-            store.load_state_dict(stored)
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None:
+        """Go on from what `member_state` gave, here or in a pack whose stream has fewer tasks."""
+        self.stores[member].load_state_dict(state["masks"])
         if self._transferred is not None:
-            self._transferred.copy_(state["transferred"])
-        self._networks.load_state_dict(state["networks"])
+            self._transferred[member].copy_(state["transferred"])
+        self._networks.load_member_state(member, state["networks"])
 
     def _use_masks(self) -> None:
         """Give the networks the current task's weights."""

@@ -103,24 +103,24 @@ class UnidentifiedPack(SupermaskPack):
             "total_bytes": used * store.bytes_per_task,
         }
 
-    def state_dict(self) -> dict[str, Any]:
-        """All masks with their scores, and what was chosen."""
+    def member_state(self, member: int) -> dict[str, Any]:
+        """One member's masks with their scores, and what was chosen."""
         return {
-            **super().state_dict(),
-            "kept": self._kept,
-            "num_used": self._num_used,
-            "current": self._current,
-            "stretches": self._stretches_ESK,
-            "scores": self.flat_learned,
+            **super().member_state(member),
+            "kept": self._kept[member],
+            "num_used": self._num_used[member],
+            "current": self._current[member],
+            "stretches": self._stretches_ESK[member],
+            "scores": self.flat_learned[member],
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-        super().load_state_dict(state)
-        self._kept = [list(scores) for scores in state["kept"]]
-        self._num_used, self._current = list(state["num_used"]), list(state["current"])
-        self._stretches_ESK.copy_(state["stretches"])
-        self.flat_learned.copy_(state["scores"])
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None:
+        """Go on from what `member_state` gave."""
+        super().load_member_state(member, state)
+        self._kept[member] = list(state["kept"])
+        self._num_used[member], self._current[member] = state["num_used"], state["current"]
+        self._stretches_ESK[member].copy_(state["stretches"])
+        self.flat_learned[member].copy_(state["scores"])
 
     def _chosen(self, member: int, x_BI: Tensor) -> int:
         used, store = self._num_used[member], self.stores[member]

@@ -62,12 +62,11 @@ def test_a_member_answers_as_it_does_alone(kind: str) -> None:
     pack = PackTraining([config, replace(config, seed=1), replace(config, seed=1, lr=0.002)], data, CPU)
     while not pack.done:
         pack.train_task()
-    state = pack.pack.state_dict()
     for e, of_member in enumerate(pack.configs):
         result = pack.results()[e]
         assert result.inferred.isfinite().equal(result.accuracy.isfinite())
         alone = PackTraining([of_member], data, CPU)
-        alone.pack.load_state_dict({name: members[e : e + 1] for name, members in state.items()})
+        alone.pack.load_member_state(0, pack.pack.member_state(e))
         asked = questions(pack, e)
         answers = pack.pack.infer(e, asked, config.num_tasks)
         assert torch.equal(alone.pack.infer(0, asked, config.num_tasks), answers)

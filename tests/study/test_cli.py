@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
@@ -134,7 +135,7 @@ def test_a_storage_that_refuses_is_bad_input_and_no_traceback(
 
 
 def test_a_machine_without_git_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    from study.run import provenance
+    from study.provenance import provenance
 
     assert len(provenance()["commit"].removesuffix("-dirty")) == 40
     monkeypatch.setenv("PATH", "")
@@ -178,6 +179,7 @@ def test_a_data_root_without_mnist_and_no_network_is_bad_input(psp, tmp_path: Pa
         raise OSError("no route to host")
 
     monkeypatch.setattr(torchvision.datasets, "MNIST", no_network)
+    (tmp_path / "empty").mkdir()
     outcome = psp("run", "permuting-mnist-256", "--data", str(tmp_path / "empty"))
     assert outcome.code == 2
     assert str(tmp_path / "empty" / "MNIST" / "raw" / "train-images-idx3-ubyte") in outcome.err
@@ -213,11 +215,82 @@ def test_a_truncated_store_file_is_named_and_the_rest_read(psp, tmp_path: Path, 
         assert f"{folder}/{path.name} cannot be read" in outcome.err
 
 
-@pytest.mark.parametrize("arguments", [("status", "nowhere"), ("plot", "nowhere"), ("compare", "nowhere")])
-def test_a_store_that_is_not_there_is_bad_input(psp, arguments: tuple[str, ...]) -> None:
-    outcome = psp(*arguments)
+READERS = ["status", "compact", "plot", "compare"]
+
+
+@pytest.mark.parametrize("command", READERS)
+@pytest.mark.parametrize("place", ["nowhere", "thesis"])
+def test_a_place_that_is_no_store_is_bad_input_and_stays_as_it_is(
+    psp, tmp_path: Path, command: str, place: str
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "thesis.tex").write_text("years of work")
+    before = sorted(tmp_path.rglob("*"))
+    outcome = psp(command, place)
     assert outcome.code == 2
     assert "no trial store" in outcome.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_a_studys_name_in_place_of_its_store_is_answered_with_the_store(
+    psp, tmp_path: Path, small_store: Path, command: str
+) -> None:
+    shutil.copytree(small_store, tmp_path / "results" / "small")
+    outcome = psp(command, "small")
+    assert outcome.code == 2
+    assert outcome.err == "error: out='small' is no trial store; did you mean 'results/small'?\n"
+
+
+def test_a_store_of_another_version_is_said_to_be_one(psp, tmp_path: Path, small_store: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    content = yaml.safe_load((out / "study.yaml").read_text())
+    content["settings"]["warp"] = 9
+    content["ran_with"] = {"psp": "99.0", "commit": "f" * 40}
+    (out / "study.yaml").write_text(yaml.safe_dump(content))
+    outcome = psp("status", str(out))
+    assert outcome.code == 2
+    assert "'warp' is not a setting" in outcome.err
+    assert "The store was written by psp 99.0 (commit ffffffffffff), and this is psp 0." in outcome.err
+    assert outcome.err.endswith(": use the newer of them.\n")
+
+
+@pytest.mark.parametrize(("folder", "column"), [("trials", "lr"), ("trials", "trial_id"), ("evals", "accuracy")])
+def test_a_store_without_a_column_is_bad_input(
+    psp, tmp_path: Path, small_store: Path, folder: str, column: str
+) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    for path in (out / folder).iterdir():
+        pq.write_table(pq.read_table(path).drop_columns([column]), path)
+    for command in ("plot", "compare"):
+        outcome = psp(command, str(out))
+        assert outcome.code == 2
+        assert f"{folder} has no column '{column}'" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize("by", ["--data", "PSP_DATA"])
+def test_a_data_folder_that_is_not_there_is_refused_and_not_made(
+    psp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, by: str
+) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    monkeypatch.setenv("PSP_DATA", nowhere)
+    options = ["--data", nowhere] if by == "--data" else []
+    outcome = psp(command, "permuting-mnist-256", "--small", *options)
+    assert outcome.code == 2
+    assert f"data='{nowhere}' is no folder, so dataset='mnist' cannot be read from there" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plan_says_where_data_are_or_come_from(psp, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    outcome = psp("plan", "permuting-mnist-256", "--small", "--data", "data")
+    assert outcome.code == 0
+    assert f"data     mnist: not in {tmp_path / 'data'}; a run downloads it to there (12 MB)" in outcome.out
+    assert "data     digits: part of scikit-learn" in psp("plan", "quickstart").out
+    assert not list((tmp_path / "data").iterdir())
 
 
 def test_a_damaged_study_yaml_is_bad_input(psp, tmp_path: Path, small_store: Path) -> None:

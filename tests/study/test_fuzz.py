@@ -78,3 +78,67 @@ def test_whatever_a_study_file_holds_there_is_a_plan_or_an_error(content: bytes)
         code, message = answer(["plan", str(path), "--out", str(Path(folder) / "out")])
     assert code in (0, 2)
     assert message.startswith("error: ") == (code == 2)
+
+
+BAD_PLACES = [
+    "",
+    " ",
+    "://",
+    "s3://",
+    "gs://",
+    "s3:///key",
+    "hdfs://",
+    "file://",
+    "file://x",
+    "nowhere://x",
+    "s3://a b",
+]
+BAD_PLACES += [
+    "/proc/foo",
+    "/proc/foo/bar",
+    "/dev/null",
+    "/dev/null/x",
+    "~nosuchuser",
+    "~nosuchuser/x",
+    "a\0b",
+    "x" * 300,
+]
+places = st.sampled_from(BAD_PLACES) | st.text(st.characters(codec="utf-8"), max_size=20).map(lambda text: "no/" + text)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(places, st.sampled_from(["status", "compact", "plot", "compare", "plan"]))
+def test_whatever_a_place_is_called_there_is_an_answer_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("study.files.WAITS", ())
+    study = ["quickstart", "--out", place] if command == "plan" else ["--", place]
+    code, message = answer([command, *study])
+    assert code == 2 or (command == "plan" and code == 0)
+    assert message.startswith("error: ") == (code == 2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", BAD_PLACES)
+def test_a_run_into_no_place_ends_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("study.files.WAITS", ())
+    code, message = answer(["run", "quickstart", "--out", place])
+    assert code == 2
+    assert message.startswith("error: ")
+    assert len(message.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("without", ["HOME", "a user"])
+def test_a_home_that_nobody_knows_is_bad_input(monkeypatch: pytest.MonkeyPatch, without: str) -> None:
+    monkeypatch.delenv("PSP_DATA", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if without == "HOME":
+        monkeypatch.delenv("HOME", raising=False)
+        monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])  # as for a user id that has no entry
+    data = [] if without == "HOME" else ["--data", "~nosuchuser/data"]
+    code, message = answer(["plan", "permuting-mnist-256", "--small", "--out", "/nowhere", *data])
+    assert code == 2
+    assert "give --data or PSP_DATA a path that begins with /" in message

@@ -3,11 +3,12 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from psp_core.trial import TrialConfig
-from study.plan import MAX_MEMBERS, Pack, duration, make_packs, merge, trial_id, without
+from study.plan import MAX_MEMBERS, Pack, Start, duration, make_packs, merge, trial_id, without
 from study.workers import Workers
 
 trials = st.builds(
@@ -135,3 +136,21 @@ def test_small_networks_share_packs_and_wide_ones_train_alone() -> None:
     assert [len(pack.trials) for pack in make_packs(small, TWO_CORES)] == [16, 16]
     wide = [replace(trial, width=1024) for trial in small[:3]]
     assert [len(pack.trials) for pack in make_packs(wide, TWO_CORES)] == [1, 1, 1]
+
+
+def test_an_estimate_counts_the_contexts_that_are_drawn_and_retrieved() -> None:
+    """Seventy rotations of 784 inputs take longer than 700 steps of a narrow network; members of a seed share them."""
+    narrow = TrialConfig(width=16, num_tasks=70, steps_per_task=10, eval_samples=100)
+    binary, rotation = ([replace(narrow, context=name, lr=lr) for lr in (0.1, 0.01)] for name in ("binary", "rotation"))
+    alone, beside = (Pack((rotation[0],)).seconds("cpu"), Pack((binary[0],)).seconds("cpu"))
+    assert alone > 5 * beside
+    shared, apart = Pack(tuple(rotation)), Pack((rotation[0], replace(rotation[1], seed=1)))
+    assert shared.seconds("cpu") < apart.seconds("cpu")
+
+
+def test_what_a_pack_has_behind_it_is_not_estimated_again() -> None:
+    trial = TrialConfig(dataset="digits", num_tasks=12, eval_samples=50)
+    whole, rest = Pack((trial,)), Pack((trial,), (Start("x", 10),))
+    first = Pack((replace(trial, num_tasks=10),))
+    assert rest.num_steps == 2 * trial.steps_per_task
+    assert whole.seconds("cpu") == pytest.approx(first.seconds("cpu") + rest.seconds("cpu"))

@@ -1,4 +1,6 @@
 import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from psp_core.trial import TRIAL_SETTINGS
 from study.plan import merge
 from study.spec import StudyError, StudySpec, load_study, parse_yaml, shipped_studies
 from tests.conftest import small_study
@@ -40,14 +43,16 @@ def test_a_study_survives_its_own_file() -> None:
         ({"axes": {"dataset": ["digits"]}}, "'dataset' stands in axes and in settings"),
         ({"axes": {"seed": [0]}}, "list the seeds under the key 'seeds'"),
         ({"axes": [1]}, "axes=\\[1\\] must be a mapping"),
-        ({"seeds": []}, "seed=\\[\\] must be a list"),
+        ({"seeds": []}, "seeds=\\[\\] must be a list"),
+        ({"seeds": 3}, r"seeds=3 must be a list of at least one value, such as \[3\]"),
+        ({"settings": {"num_tasks": "1:30"}}, "num_tasks='1:30' must be a whole number, such as 8"),
         ({"seeds": [-1]}, "seed=-1 must be at least 0"),
         ({"settings": {"lr": -0.1}}, "lr=-0.1 must be a positive"),
         ({"settings": {"lr": "fast"}}, "lr='fast' must be a number"),
         ({"settings": {"lr": float("nan")}}, "lr=nan must be a positive"),
         ({"settings": {"num_tasks": 0}}, "num_tasks=0 must be at least 1"),
         ({"settings": {"num_tasks": 2.5}}, "num_tasks=2.5 must be a whole number"),
-        ({"settings": {"permute_first": "yes"}}, "permute_first='yes' must be true or false"),
+        ({"settings": {"permute_first": "yes"}}, "permute_first='yes' must be true or false, in these words"),
         ({"settings": {"optimiser": "adam", "momentum": 0.5}}, "momentum=0.5 does not apply to optimiser='adam'"),
         ({"settings": {"dataset": "digits", "eval_samples": 1000}}, "eval_samples=1000 is more than the 359 test"),
         ({"settings": {"milestones": [2]}}, "give num_tasks several values"),
@@ -73,10 +78,45 @@ def test_bad_input_is_answered_with_key_value_rule_and_remedy(changes: dict[str,
         StudySpec.from_mapping({**GOOD, **changes})
 
 
-@pytest.mark.parametrize("content", [None, 3, "text", [1, 2]])
-def test_a_file_that_is_no_mapping_is_refused(content: object) -> None:
-    with pytest.raises(StudyError, match="must be a mapping with the keys name"):
+@pytest.mark.parametrize(
+    ("content", "holds"),
+    [(None, "it is empty"), (3, "it holds a number"), ("text", "it holds a text"), ([1, 2], "it holds a list")],
+)
+def test_a_file_that_is_no_mapping_is_refused(content: object, holds: str) -> None:
+    with pytest.raises(StudyError, match=f"must be a mapping with the keys name.*; {holds}"):
         StudySpec.from_mapping(content)
+
+
+def test_a_study_without_a_name_is_told_so() -> None:
+    with pytest.raises(StudyError, match="name is missing; a study needs one"):
+        StudySpec.from_mapping({key: value for key, value in GOOD.items() if key != "name"})
+
+
+def test_an_unknown_setting_is_answered_with_the_nearest_and_where_all_are() -> None:
+    with pytest.raises(StudyError) as error:
+        StudySpec.from_mapping({**GOOD, "settings": {"bach_size": 3}})
+    message = str(error.value)
+    assert "did you mean 'batch_size'" in message
+    assert "momentum" not in message
+    command = message.partition("are listed by: ")[2]
+    assert command == "python -m pydoc psp_core.TrialConfig"
+    shown = subprocess.run([sys.executable, *command.split()[1:]], capture_output=True, text=True, check=True).stdout
+    assert all(f"{name}:" in shown for name in TRIAL_SETTINGS.kinds)
+
+
+def test_an_error_of_a_file_names_the_file_once_and_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text("name: twice\nsettings:\n  width: 4\n  depth: 1\n  width: 8\n")
+    with pytest.raises(StudyError) as error:
+        load_study(str(path))
+    assert str(error.value) == f"{path} is not valid YAML: line 5: the key 'width' is given twice: keep one."
+
+
+@pytest.mark.parametrize("number", [100, 100.0, "1e2", "100"])
+def test_a_whole_number_is_one_however_it_is_written(number: object) -> None:
+    (trial,) = StudySpec.from_mapping({"name": "x", "settings": {"width": number}}).trials()
+    assert trial.width == 100
+    assert isinstance(trial.width, int)
 
 
 def test_yaml_is_read_safely_and_strictly() -> None:
@@ -98,6 +138,12 @@ def test_set_puts_values_in_place() -> None:
     assert spec.settings["width"] == 16
     assert spec.axes == {"context": ["none", "binary"], "lr": [0.1, 0.001]}
     assert spec.seeds == [5, 6, 7]
+
+
+@pytest.mark.parametrize("again", [["width=16", "width=32"], ["seed=1", "seeds=2"]])
+def test_a_setting_that_is_set_twice_is_refused(again: list[str]) -> None:
+    with pytest.raises(StudyError, match=r"is given twice; give all its values at once: (width=16,32|seeds=1,2)"):
+        small_study().with_values(again)
 
 
 @pytest.mark.parametrize("assignment", ["width", "width=", "=3", "width=0", "wdith=3", "width=[", "context=binray"])
