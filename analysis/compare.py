@@ -171,13 +171,13 @@ def compare_store(out: str) -> list[Comparison]:
 
 
 def _as_theirs(store: Store) -> pd.DataFrame:
-    """The curves that were measured as the authors' programs do, which count steps from 0 and measure every hundredth.
+    """The curves that were measured as the authors' programs do: they count steps from 0, and measure after step 0 too.
 
     Their steps are then numbered as theirs: what is measured with 101 steps taken is measured after step 100.
     """
     if store.curves.empty:
         return store.curves
-    measured = store.trials[(store.trials["eval_every"] == 100) & (store.trials["eval_from"] == 1)]
+    measured = store.trials[store.trials["eval_from"] == 1]
     curves = store.curves[store.curves["trial_id"].isin(measured["trial_id"])]
     return curves.assign(step=curves["step"] - 1)
 

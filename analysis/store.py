@@ -103,7 +103,7 @@ ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
 
 
 RETRIEVAL: Final = ["context", "width", "alignment", "support", "seed"]  # what tells retrieval trials apart
-MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": True}  # which of two trials has more: the last so
+MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": False}  # which of two trials has more: the last so
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
 CURVES: Final = ["trial_id", "step", "task", "accuracy"]  # and of the curves
 FILE: Final = "_file"  # while a store is read: which file a row stands in

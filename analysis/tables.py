@@ -98,16 +98,25 @@ def _measured_alike(evals: pd.DataFrame) -> pd.DataFrame:
     return trials[(numbers == 1).all(axis=1)]
 
 
-def lately(rows: pd.DataFrame, number: int) -> pd.DataFrame:
-    """The mean of each trial's last `number` accuracies instead of each, where there are so many.
+def lately(rows: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Instead of each accuracy the mean of those of the last so many steps, where a trial was measured for as long.
 
     Args:
-        rows: columns trial_id, step, accuracy, and any others.
-        number: how many.
+        rows: columns trial_id, step, accuracy, and any others; each trial's steps evenly apart.
+        steps: how many, the last one counted.
     """
-    rows = rows.sort_values(["trial_id", "step"])
-    means = rows.groupby("trial_id")["accuracy"].rolling(number).mean().to_numpy()
-    return rows.assign(accuracy=means).dropna(subset="accuracy").reset_index(drop=True)
+    return pd.concat([_lately(trial, steps) for _, trial in rows.groupby("trial_id", sort=False)], ignore_index=True)
+
+
+def _lately(trial: pd.DataFrame, steps: int) -> pd.DataFrame:
+    trial = trial.sort_values("step")
+    step, accuracy = trial["step"].to_numpy(), trial["accuracy"].to_numpy()
+    before = step[0] - (step[1] - step[0] if len(step) > 1 else steps)  # when it would have been measured last
+    first = np.searchsorted(step, step - steps, side="right")
+    sums = np.concatenate([[0.0], accuracy.cumsum()])
+    means = (sums[1:] - sums[first]) / (np.arange(len(step)) + 1 - first)
+    averaged: pd.DataFrame = trial.assign(accuracy=means)[step - steps >= before]
+    return averaged
 
 
 def interference(evals: pd.DataFrame) -> pd.DataFrame:

@@ -270,8 +270,8 @@ def test_what_was_measured_as_theirs_stands_at_their_steps(tmp_path: Path) -> No
     """
     settings = {**ROTATING, "context": "complex", "contexts_per_task": 100}
     add_trials(tmp_path, settings, turning)
-    for eval_from, shift in ((1, 0.05), (None, 0.3)):
-        moments = range(eval_from or 100, 50_001, 100)
+    for eval_from, shift in ((1, 0.05), (50, 0.3)):
+        moments = range(eval_from, 50_001, 100)
         curve = {step: 0.80 + step / 1_000_000 + shift for step in moments}
         add_trials(tmp_path, settings, turning, curve=curve, eval_every=100, eval_from=eval_from)
     curve, end = tables(tmp_path)
@@ -286,18 +286,18 @@ def test_turning_with_two_hidden_layers_says_that_the_code_has_three(tmp_path: P
     assert curve[2].startswith("rotating fashion-mnist, 2 hidden layers here; the code has 3; the paper's values")
 
 
-def test_incremental_is_compared_where_it_is_measured(tmp_path: Path) -> None:
-    curve = {1: 0.85, 2: 0.50}
+def test_incremental_is_compared_just_before_and_after_a_task_begins(tmp_path: Path) -> None:
+    curve = {1: 0.3, 19_501: 0.85, 20_001: 0.4, 20_501: 0.7, 39_501: 0.5, 40_001: 0.2, 40_501: 0.45}
     for changes in ({"context": "none"}, {"context": "none", "heads": "per-task"}):
-        add_trials(tmp_path, INCREMENTAL, lambda seen, task: curve.get(seen, 0.1), **changes)
+        add_trials(tmp_path, INCREMENTAL, lambda seen, task: 0.1, curve=curve, eval_every=500, eval_from=1, **changes)
     (lines,) = tables(tmp_path)
     assert lines[2].startswith("incremental cifar-10-100, resnet-18; the paper's values")
-    assert "are read 500 steps before" in lines[2]
+    assert "| 19,500 | 20,500 | 39,500 | 40,500 |" in lines[4]
     found = rows(lines)
     assert found["64", "none, head per task", "paper"] == ["83.3", "73.9", "55.6", "43.8"]
-    assert found["64", "none, head per task", "ours"] == ["85.0", "-", "50.0", "-"]
-    assert found["64", "none, head per task", "difference"] == ["+1.7", "-", "-5.6", "-"]
-    assert found["64", "none", "difference"] == ["+2.2", "-", "+41.0", "-"]
+    assert found["64", "none, head per task", "ours"] == ["85.0", "70.0", "50.0", "45.0"]
+    assert found["64", "none, head per task", "difference"] == ["+1.7", "-3.9", "-5.6", "+1.2"]
+    assert found["64", "none", "difference"] == ["+2.2", "+48.3", "+41.0", "+33.6"]
 
 
 # What does not count
