@@ -113,7 +113,9 @@ def evaluate(
     """
     if not pack.is_retrievable or streams[0].classes(0) is not None:
         pairs = [
-            _evaluate_alone(pack, e, stream, dataset, chosen[:most], task, task * rows_per_task, batch_size)
+            _evaluate_alone(
+                pack, e, stream, dataset, chosen[:most], task, pack.answer_of(e, task * rows_per_task), batch_size
+            )
             for e, stream in enumerate(streams)
             for task in tasks
             for chosen in [task_samples(stream, task, dataset.test_labels, samples_N)]
@@ -179,7 +181,7 @@ def evaluate_inferred(
 def _infer(
     pack: "MemberPack", member: int, config: "TrialConfig", num_seen: int, task: int, x_NI: Tensor, labels_N: Tensor
 ) -> tuple[float, float]:
-    right = pack.answer_of(member, task)
+    right = pack.answer_of(member, task * config.rows_per_task)
     whole = len(x_NI) - len(x_NI) % QUESTION
     correct, found = 0.0, []
     for part, shape in ((slice(whole), (-1, QUESTION)), (slice(whole, None), (1, -1))):
@@ -263,7 +265,7 @@ def _evaluate_alone(
     dataset: Dataset,
     samples_N: Tensor,
     task: int,
-    row: int,
+    answer: int,
     batch_size: int,
 ) -> tuple[float, float, int]:
     correct, loss = 0.0, 0.0
@@ -271,7 +273,7 @@ def _evaluate_alone(
     for samples_B in samples_N.tensor_split(-(-len(samples_N) // batch_size)):
         images_BI, labels_B = dataset.test_images[samples_B], dataset.test_labels[samples_B]
         x_BI, labels_B = task_batch(stream, task, dataset, images_BI, labels_B)
-        logits_BO = pack.logits_of(member, row, x_BI)
+        logits_BO = pack.logits_of(member, answer, x_BI)
         loss += nn.functional.cross_entropy(logits_BO, labels_B, reduction="sum").item()
         correct += (logits_BO.argmax(dim=1) == labels_B).sum().item()
     return correct / len(samples_N), loss / len(samples_N), len(samples_N)

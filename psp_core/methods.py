@@ -70,7 +70,7 @@ class MemberPack(Protocol):
 
     def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor: ...  # noqa: D102
 
-    def answer_of(self, member: int, task: int) -> int: ...  # noqa: D102
+    def answer_of(self, member: int, row: int) -> int: ...  # noqa: D102
 
     def finite(self) -> Tensor: ...  # noqa: D102
 

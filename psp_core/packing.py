@@ -205,9 +205,15 @@ class Pack:
             x_BI: the batch.
             instead: parameters that stand in place of the member's, by name.
         """
+        return self.network_of(member, task, x_BI, instead)
+
+    def network_of(
+        self, member: int, task: int, x_BI: Tensor, instead: Tensors | None = None, *, training: bool = False
+    ) -> Tensor:
+        """The same with its derivatives; `training` has the batch normalised by its own statistics, not the task's."""
         parameters = {name: parameter[member] for name, parameter in self.parameters.items()} | (instead or {})
         rows = {name: buffer[task] for name, buffer in self.all_contexts[member].items()}
-        return self._call(parameters | rows, x_BI, training=False)
+        return self._call(parameters | rows, x_BI, training=training)
 
     def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
         """Which of the first `num_seen` tasks each of A batches is of, by all of its images: int64 (A,)."""
@@ -227,9 +233,9 @@ class Pack:
         )
         return self.task_inference.algorithm(superposition, x_ABI)
 
-    def answer_of(self, member: int, task: int) -> int:
-        """What `infer` should answer to batches of `task`."""
-        return task
+    def answer_of(self, member: int, row: int) -> int:
+        """What `infer` should answer to batches of a row's task, and `logits_of` be given for them."""
+        return row
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights and biases of each of T tasks, layer by layer: (E * T, ...), member first."""

@@ -81,6 +81,11 @@ def check_task_inference(config: "TrialConfig") -> None:
         remedy = "have the task inferred, such as by 'entropy-one-shot'"
         refuse_chosen(config, INFERENCE_SETTINGS, "task_inference='given'", remedy)
         return
+    if any(layer.positions == 1 for layer in config.layers[:-1] if MODELS[config.model].has_norms):
+        raise ValueError(
+            f"task_inference={config.task_inference!r}: model={config.model!r} normalises over a batch, and has one pixel "
+            f"left of dataset={config.dataset!r}, so that it cannot be asked by single images; use another model."
+        )
     if config.task_inference.startswith("superfluous") and not config.superfluous:
         raise ValueError(f"task_inference={config.task_inference!r} needs superfluous outputs; give some, such as 90.")
     if config.inference_images > QUESTION:
@@ -113,9 +118,4 @@ def _check_contexts(config: "TrialConfig") -> None:
             f"{asked} with heads={config.heads!r}, contexts_per_task={config.contexts_per_task}, "
             f"schedule={config.schedule!r}: a task is inferred from one context of its own in every layer; use shared "
             "heads, and leave contexts_per_task and schedule out."
-        )
-    if MODELS[config.model].needs_real_context and any(layer.positions == 1 for layer in config.layers[:-1]):
-        raise ValueError(
-            f"{asked}: model={config.model!r} normalises over a batch, and has one pixel left of "
-            f"dataset={config.dataset!r}, so that it cannot be asked by single images; use another model."
         )

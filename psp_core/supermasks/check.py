@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Final
 
-from psp_core.models import MODELS
 from psp_core.settings import refuse_chosen
 
 if TYPE_CHECKING:
@@ -28,11 +27,6 @@ def check_supermasks(config: "TrialConfig") -> None:
         )
     if config.precision != "tf32":
         raise ValueError(f"precision={config.precision!r}: method='supsup' has 'tf32' alone so far; leave it out.")
-    if MODELS[config.model].needs_real_context and config.task_inference != "given":
-        raise ValueError(
-            f"model={config.model!r}: task_inference={config.task_inference!r} of masks is for fully connected "
-            "networks so far; use 'mlp' or 'lenet-300-100', or 'given'."
-        )
     if (config.masks == "top-k") != (config.sparsity is not None):
         raise ValueError(
             f"sparsity={config.sparsity} and masks={config.masks!r}: top-k masks need it, others have none."
@@ -57,6 +51,11 @@ def _check_unidentified(config: "TrialConfig") -> None:
         raise ValueError(
             f"new_mask_eps={config.new_mask_eps} needs shared_labels=true: where no task has a name, no mask is the "
             "wrong one."
+        )
+    if config.norm != "static":
+        raise ValueError(
+            f"new_mask_eps={config.new_mask_eps} with norm={config.norm!r}: statistics are a task's, and no task is told; "
+            "use 'static'."
         )
     if config.steps_per_task % config.steps_per_decision:
         raise ValueError(

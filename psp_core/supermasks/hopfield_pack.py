@@ -151,9 +151,9 @@ class HopfieldPack:
         """Not possible: what images tell is masks, and not whose they are."""
         raise NotImplementedError("no task is inferred, but its masks are: use recover.")
 
-    def answer_of(self, member: int, task: int) -> int:
-        """Not possible: `infer` has no answers."""
-        raise NotImplementedError("no task is inferred, but its masks are: use recover.")
+    def answer_of(self, member: int, row: int) -> int:
+        """The row's task, whose masks were recovered."""
+        return row
 
     def notes(self, member: int) -> dict[str, float]:
         """Nothing."""

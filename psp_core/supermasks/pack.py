@@ -20,6 +20,7 @@ from psp_core.supermasks.masks import (
     top_k_mask,
     top_k_score_gradient,
 )
+from psp_core.supermasks.module_superposition import ModuleSuperposition
 from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
 from psp_core.supermasks.weights import FROZEN_WEIGHTS, score_init
@@ -161,14 +162,24 @@ class SupermaskPack:
         assert num_seen == len(self.stores[member])
         return TaskInference.for_trial(self.config).algorithm(self._superposition(member), x_ABI)
 
-    def answer_of(self, member: int, task: int) -> int:
-        """What `infer` should answer to batches of `task`."""
-        return task
+    def answer_of(self, member: int, row: int) -> int:
+        """What `infer` should answer to batches of a row's task, and `logits_of` be given for them."""
+        return row
 
     def _superposition(self, member: int) -> Superposition:
-        inference = TaskInference.for_trial(self.config)
+        inference, store = TaskInference.for_trial(self.config), self.stores[member]
         weights = [weight[member] for weight in self.weights]
-        return Superposition(weights, self.stores[member], inference.objective, inference.num_real)
+        if self._networks.is_retrievable:
+            return Superposition(weights, store, inference.objective, inference.num_real)
+
+        def mixed(weights: Sequence[Tensor], x_BI: Tensor) -> Tensor:
+            instead = dict(zip(self._used, weights, strict=True))
+            return self._networks.network_of(member, 0, x_BI, instead, training=True)
+
+        def own(mask: int, x_BI: Tensor) -> Tensor:
+            return self.logits_of(member, mask, x_BI)
+
+        return ModuleSuperposition(mixed, own, weights, store, inference.objective, inference.num_real)
 
     def finite(self) -> Tensor:
         """Of which members everything that is trained is finite, shape (E,)."""

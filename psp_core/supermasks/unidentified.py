@@ -78,8 +78,7 @@ class UnidentifiedPack(SupermaskPack):
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights of the mask that was trained most on each of T tasks."""
-        rows = self.config.rows_per_task
-        return self._retrieved([(e, self.answer_of(e, row // rows)) for e in range(len(self)) for row in tasks])
+        return self._retrieved([(e, self.answer_of(e, row)) for e in range(len(self)) for row in tasks])
 
     def logits_of(self, member: int, mask: int, x_BI: Tensor) -> Tensor:
         """Logits of one member with one of its masks, of which there may be more than tasks: shape (B, O)."""
@@ -89,9 +88,9 @@ class UnidentifiedPack(SupermaskPack):
         """Which of the masks in use each of A batches is of, by all of its images: int64 (A,)."""
         return self._gradient(member, x_ABI, self._num_used[member]).argmin(-1)
 
-    def answer_of(self, member: int, task: int) -> int:
-        """The mask that was trained most on a task, which only who looks on can know."""
-        return int(self._stretches_ESK[member, :, task].argmax())
+    def answer_of(self, member: int, row: int) -> int:
+        """The mask that was trained most on a row's task, which only who looks on can know."""
+        return int(self._stretches_ESK[member, :, row // self.config.rows_per_task].argmax())
 
     def notes(self, member: int) -> dict[str, float]:
         """Masks in use; their bytes; purity, the share of training in which a mask met the task it met most."""

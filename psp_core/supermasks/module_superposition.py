@@ -1,0 +1,77 @@
+"""All masks at once of a network that is any module: convolutions, shortcuts, norms."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from psp_core.supermasks.objectives import Objective
+from psp_core.supermasks.store import MaskStore
+from psp_core.supermasks.superposition import Superposition
+
+# A questions, each about one batch, B images, I inputs, O outputs, m tasks asked about
+
+MixedNetwork = Callable[[Sequence[Tensor], Tensor], Tensor]
+"""Logits (B, O) of inputs (B, I), given each layer's weights (I, O)."""
+OwnNetwork = Callable[[int, Tensor], Tensor]
+"""Logits (B, O) of inputs (B, I), given the task."""
+
+
+class ModuleSuperposition(Superposition):
+    """p(alpha) = f(x, W * sum_i alpha_i M^i), where f is whatever a module computes with its layers' weights.
+
+    As `Superposition`, but dF/dV comes from autograd, a question at a time. A mix has the statistics of no task: where
+    layers are normalised, the question's images are their own batch, as for contexts (`ContextSuperposition`).
+
+    Args:
+        mixed: the network with any weights.
+        own: the network of one task, with all that is its own.
+        weights: W of each layer, (I, O), on the store's device.
+        store: the masks M.
+        objective: F, of `OBJECTIVES`.
+        num_real: how many of the outputs are classes.
+
+    Raises:
+        ValueError: weights and masks differ in shape.
+
+    Source: papers.md, B4, which has fully connected networks alone; convolutions are ours.
+    """
+
+    def __init__(
+        self,
+        mixed: MixedNetwork,
+        own: OwnNetwork,
+        weights: Sequence[Tensor],
+        store: MaskStore,
+        objective: Objective,
+        num_real: int,
+    ) -> None:
+        """Remember all of them."""
+        super().__init__(weights, store, objective, num_real)
+        self.mixed = mixed
+        self.own = own
+
+    @torch.no_grad()
+    def value(self, x: Tensor, task: int) -> Tensor:
+        """F of one task's own network, for batches (..., B, I): shape (...)."""
+        logits = [self.own(task, x_BI) for x_BI in x.reshape(-1, *x.shape[-2:])]
+        return self.objective(torch.stack(logits), self.num_real).view(x.shape[:-2])
+
+    @torch.no_grad()
+    def logits(self, x: Tensor, alpha: Tensor | None = None, tasks: Tensor | None = None) -> Tensor:
+        """p(alpha) for batches (..., B, I), shape (..., B, O); as in `gradient`, with one `alpha` for all of them."""
+        superposed = self._superposed(alpha, tasks)
+        logits = [self.mixed(superposed, x_BI) for x_BI in x.reshape(-1, *x.shape[-2:])]
+        return torch.stack(logits).view(*x.shape[:-1], -1)
+
+    @torch.enable_grad()
+    def _gradient(self, superposed: Sequence[Tensor], x_ABI: Tensor, tasks: Tensor | None) -> Tensor:
+        """dF/dalpha (A, m) of some questions."""
+        of_questions = []
+        for a, x_BI in enumerate(x_ABI):
+            leaves = [(v if v.dim() == 2 else v[a]).detach().requires_grad_() for v in superposed]
+            value = self.objective(self.mixed(leaves, x_BI), self.num_real)
+            of_questions.append(torch.autograd.grad(value, leaves))
+        of_layers = zip(*of_questions, strict=True)
+        mask_gradients = [torch.stack(g).mul_(weight) for g, weight in zip(of_layers, self.weights, strict=True)]
+        return self.store.inner_products(mask_gradients, tasks)
