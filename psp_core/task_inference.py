@@ -83,8 +83,8 @@ def check_task_inference(config: "TrialConfig") -> None:
         return
     if any(layer.positions == 1 for layer in config.layers[:-1] if MODELS[config.model].has_norms):
         raise ValueError(
-            f"task_inference={config.task_inference!r}: model={config.model!r} normalises over a batch, and has one pixel "
-            f"left of dataset={config.dataset!r}, so that it cannot be asked by single images; use another model."
+            f"task_inference={config.task_inference!r}: model={config.model!r} normalises over a batch, and has one "
+            f"pixel left of dataset={config.dataset!r}, so that it cannot be asked by single images; use another model."
         )
     if config.task_inference.startswith("superfluous") and not config.superfluous:
         raise ValueError(f"task_inference={config.task_inference!r} needs superfluous outputs; give some, such as 90.")

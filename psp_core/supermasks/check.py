@@ -54,8 +54,8 @@ def _check_unidentified(config: "TrialConfig") -> None:
         )
     if config.norm != "static":
         raise ValueError(
-            f"new_mask_eps={config.new_mask_eps} with norm={config.norm!r}: statistics are a task's, and no task is told; "
-            "use 'static'."
+            f"new_mask_eps={config.new_mask_eps} with norm={config.norm!r}: statistics are a task's, and no task "
+            "is told; use 'static'."
         )
     if config.steps_per_task % config.steps_per_decision:
         raise ValueError(

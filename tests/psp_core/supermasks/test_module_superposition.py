@@ -126,6 +126,21 @@ def test_a_network_that_normalises_one_pixel_cannot_be_asked_by_single_images() 
         replace(CONV, model="resnet-18")
 
 
+@pytest.mark.parametrize("norm", ["static", "per-task"])
+def test_convolutions_find_their_tasks_more_often_than_by_chance(norm: str) -> None:
+    """Of four permutations, by all images of a batch: chance is a quarter of 36 questions, give or take 2.6."""
+    config = replace(
+        CONV, superfluous=0, width=8, num_tasks=4, steps_per_task=60, batch_size=32, lr=0.01, norm=norm,
+        permute_first=True, inference_images=128, eval_tasks="first",
+    )  # fmt: skip
+    found = {}
+    for inference in ("entropy-one-shot", "entropy-exhaustive"):
+        results = train([replace(config, task_inference=inference, seed=seed) for seed in range(3)])
+        found[inference] = torch.stack([result.inferred[-1] for result in results]).mean().item()
+    assert found["entropy-one-shot"] > 0.25 + 3 * 0.072
+    assert found["entropy-exhaustive"] > 0.8
+
+
 @pytest.mark.parametrize(
     "settings",
     [
