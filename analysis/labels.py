@@ -47,7 +47,7 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
     labels = [_label(*row) for row in trials[settings].itertuples(index=False, name=None)]
     if "method" not in trials:
         return labels
-    masks = trials[MASK_SETTINGS].itertuples(index=False, name=None)
+    masks = trials[[*MASK_SETTINGS, "heads"]].itertuples(index=False, name=None)
     inferences = trials[INFERENCE_SETTINGS].itertuples(index=False, name=None)
     hopfields = trials[HOPFIELD_SETTINGS].itertuples(index=False, name=None)
     labels = [
@@ -57,13 +57,14 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
     return [label + _inference_label(*inference) for label, inference in zip(labels, inferences, strict=True)]
 
 
-def _mask_label(frozen_weights: str, masks: str, sparsity: float, transfer: str) -> str:
+def _mask_label(frozen_weights: str, masks: str, sparsity: float, transfer: str, heads: str) -> str:
     """`supsup`, `supsup, top-k 8`: threshold masks of signed constants unless it says otherwise."""
     parts = [
         "supsup",
         *([frozen_weights] if frozen_weights != "signed-constant" else []),
         *([f"{masks} {sparsity:g}"] if masks != "threshold" else []),
         *([f"{transfer} scores"] if transfer != "random" else []),
+        *(["head per task"] if heads == "per-task" else []),
     ]
     return ", ".join(parts)
 

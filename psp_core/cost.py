@@ -210,11 +210,13 @@ def _normed_channels(trial: "TrialConfig") -> int:
 
 
 def _supermask_bytes(trial: "TrialConfig") -> int:
-    """Weights: frozen, masked, retrieved; scores; gradients of both; state; masks as bits, and the scores kept."""
-    weights = sum(layer.inputs * layer.outputs for layer in trial.layers)
+    """Weights: frozen, masked, retrieved; scores; gradients of both; state; masks as bits, the scores kept; heads."""
+    weights = sum(layer.inputs * layer.outputs for layer in _shared_layers(trial))
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
     kept = trial.num_tasks if trial.new_mask_eps is not None else int(trial.transfer != "random")
     floats = weights * (6 + state + kept) + 4 * trial.batch_size * num_activations(trial)
+    if trial.heads == "per-task":  # of all tasks; and of the current one with its gradients, twice, and state
+        floats += _num_params(trial, trial.layers[-1]) * (trial.num_tasks + 4 + state)
     return 4 * floats + trial.num_tasks * weights // 8 + _batch_bytes(trial)
 
 

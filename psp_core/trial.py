@@ -76,7 +76,8 @@ class TrialConfig:
         recovery_lr: of the descent that finds them.
         recovery_gamma: the weight of the Hopfield networks' energy in it.
         model: `mlp`, `lenet-300-100`, `small-conv`, `resnet-18` or `resnet-50`.
-        heads: `shared`, one output layer for all tasks, with contexts; or `per-task`, one for each, without.
+        heads: `shared`, one output layer for all tasks, with contexts or masks; or `per-task`, one for each,
+            without, all of whose weights and biases are trained.
         norm: of convolutions: `static`, each batch by its own statistics, at test time too; `per-task`, at test time
             by the task's own, measured when its training ends; or `affine`, likewise, with a scale and a shift for each
             channel, which all tasks train and share (`psp_core.norms`).

@@ -19,12 +19,13 @@ def check_supermasks(config: "TrialConfig") -> None:
     if config.method != "supsup":
         refuse_chosen(config, SETTINGS, f"method={config.method!r}", "use 'supsup'")
         return
-    if config.context != "none" or config.heads != "shared" or (config.num_cycles > 1 and config.new_mask_eps is None):
+    if config.context != "none" or (config.num_cycles > 1 and config.new_mask_eps is None):
         raise ValueError(
-            f"context={config.context!r}, heads={config.heads!r}, num_cycles={config.num_cycles}: method='supsup' "
-            "keeps tasks apart by masks, each trained once; use context 'none', shared heads and, unless new_mask_eps "
-            "is given, one cycle."
+            f"context={config.context!r}, num_cycles={config.num_cycles}: method='supsup' keeps tasks apart by masks, "
+            "each trained once; use context 'none' and, unless new_mask_eps is given, one cycle."
         )
+    if config.heads == "per-task":
+        _check_heads(config)
     if config.precision != "tf32":
         raise ValueError(f"precision={config.precision!r}: method='supsup' has 'tf32' alone so far; leave it out.")
     if (config.masks == "top-k") != (config.sparsity is not None):
@@ -36,6 +37,18 @@ def check_supermasks(config: "TrialConfig") -> None:
     elif config.steps_per_decision != type(config).steps_per_decision:
         raise ValueError(
             f"steps_per_decision={config.steps_per_decision} applies where new_mask_eps is given; leave it out."
+        )
+
+
+def _check_heads(config: "TrialConfig") -> None:
+    if config.depth == 0:
+        raise ValueError(
+            "heads='per-task' at depth=0: method='supsup' has no layer left that masks could choose from; give a depth."
+        )
+    if config.superfluous or config.task_inference != "given":
+        raise ValueError(
+            f"superfluous={config.superfluous}, task_inference={config.task_inference!r} with heads='per-task': a task "
+            "is inferred from a mix of masks in every layer, the last one's too; use shared heads, or leave both out."
         )
 
 

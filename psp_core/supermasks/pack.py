@@ -34,7 +34,8 @@ class SupermaskPack:
     """E networks without biases, whose weights never change: task k's are V = W * M(k).
 
     What is trained are the scores of the current task's masks; when the task ends, its masks are kept as bits
-    and the scores are not. They begin anew for each task, or where `transfer` says. Trains, measures and is
+    and the scores are not. They begin anew for each task, or where `transfer` says. With heads for each task the last
+    layer has no mask: each task's own weights and biases are trained beside the scores. Trains, measures and is
     saved as a `Pack` is, and has one that runs the networks: the masked weights are its parameters.
 
     Args:
@@ -44,7 +45,7 @@ class SupermaskPack:
 
     Attributes:
         flat, flat_gradients: what all tasks share and train: nothing, (E, 0).
-        flat_learned, flat_learned_gradients: the current task's scores and their gradients, (E, P).
+        flat_learned, flat_learned_gradients: the current task's scores and head, if any, and their gradients, (E, P).
         stores: each member's masks.
 
     Source: paper B, sections 3.1 and 3.2 (papers.md, B4).
@@ -55,7 +56,7 @@ class SupermaskPack:
     def __init__(self, configs: Sequence[TrialConfig], models: Sequence[SuperposedModel], device: torch.device) -> None:
         """Draw the frozen weights: they depend on the seed alone."""
         self.config, self.configs, self.device = configs[0], list(configs), device
-        self._networks = Pack(models, device)
+        self._networks = Pack(models, device, learned=models[0].trained_buffers())
         self._used = {name: p for name, p in self._networks.parameters.items() if name.endswith("weight")}
         self.sizes = [(p.shape[1], p.shape[2]) for p in self._used.values()]
         self._densities = [_density(models[0], name, self.config.sparsity) for name in self._used]
@@ -64,8 +65,10 @@ class SupermaskPack:
         self.flat_gradients = torch.zeros_like(self.flat)
         self.flat_contexts = self._networks.flat_contexts
         shapes = {name: torch.Size(size) for name, size in zip(self._used, self.sizes, strict=True)}
-        self.flat_learned, self._scores = flat_views(shapes, num_members, device)
+        shapes |= {name: head.shape[1:] for name, head in self._networks.learned.items()}
+        self.flat_learned, self._trained = flat_views(shapes, num_members, device)
         self.flat_learned_gradients, self._gradients = flat_views(shapes, num_members, device)
+        self._scores = {name: self._trained[name] for name in self._used}
         self._transferred = torch.zeros_like(self.flat_learned) if self.config.transfer != "random" else None
         draw = FROZEN_WEIGHTS[self.config.frozen_weights]
         self.weights = [
@@ -74,42 +77,48 @@ class SupermaskPack:
         ]
         self.stores = [MaskStore(self.sizes, self.config.num_tasks, device) for _ in configs]
         self.num_params = self.bytes_once = 0  # frozen weights are a seed
-        statistics = sum(self._networks.contexts[name][0].numel() for name in self._networks.measured)
-        self.bytes_per_task = self.stores[0].bytes_per_task + 4 * statistics
+        statistics = [self._networks.contexts[name] for name in self._networks.measured]
+        numbers = sum(of_task[0].numel() for of_task in (*statistics, *self._networks.learned.values()))
+        self.bytes_per_task = self.stores[0].bytes_per_task + 4 * numbers
 
     def __len__(self) -> int:
         """E, the number of members."""
         return len(self.configs)
 
     def begin(self, task: int, batch: Batch | None = None) -> Collection[int]:
-        """Give `task` scores: drawn, or transferred from the tasks before."""
+        """Give `task` scores, drawn or transferred from the tasks before, and its head as it was drawn."""
         if self._transferred is not None and task > 0:
             self.flat_learned.copy_(self._transferred)
         else:
             self._draw(self.configs, self._scores, task)
-        return self._networks.begin(task)
+        members = self._networks.begin(task)
+        for name, head in self._networks.learned.items():
+            self._trained[name].copy_(head)
+        return members
 
     @torch.no_grad()
     def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:
         """Each member's loss (E,); the gradients of its scores go straight through the masks."""
-        self._use_masks()
+        self._use()
         loss_E = self._networks.gradients(x_EBI, labels_EB)
         top_k = self.config.masks == "top-k"
         for (name, scores), weight in zip(self._scores.items(), self.weights, strict=True):
             of_mask = mask_gradient(self._networks.parameter_gradients[name], weight)
             of_scores = top_k_score_gradient(of_mask, scores) if top_k else threshold_score_gradient(of_mask)
             self._gradients[name].copy_(of_scores)
+        for name, gradient in self._networks.learned_gradients.items():
+            self._gradients[name].copy_(gradient)
         return loss_E
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:
         """Measure what batch norms keep of the current task, with its masks as they are now; see `Pack.settle`."""
         if self._networks.measured:
-            self._use_masks()
+            self._use()
             self._networks.settle(batches)
 
     def keep(self, task: int) -> None:
-        """Keep the masks that `task`, the current one, has by now, as bits."""
+        """Keep the masks that `task`, the current one, has by now, as bits, and its head."""
         masks = self._masks(self._scores)
         for e, store in enumerate(self.stores):
             of_member = [mask[e] for mask in masks]
@@ -117,6 +126,7 @@ class SupermaskPack:
                 store.replace(task, of_member)
             else:
                 assert store.append(of_member) == task, "tasks are stored in order"
+        self._use_head()
         self._networks.keep(task)
 
     def end(self, task: int) -> None:
@@ -205,11 +215,17 @@ class SupermaskPack:
             self._transferred[member].copy_(state["transferred"])
         self._networks.load_member_state(member, state["networks"])
 
-    def _use_masks(self) -> None:
+    def _use(self) -> None:
         """Give the networks the current task's weights."""
         masks = self._masks(self._scores)
         for used, mask, weight in zip(self._used.values(), masks, self.weights, strict=True):
             torch.mul(mask, weight, out=used)
+        self._use_head()
+
+    def _use_head(self) -> None:
+        """Give the networks the current task's head as the last step left it, if it has one."""
+        for name, head in self._networks.learned.items():
+            head.copy_(self._trained[name])
 
     def _draw(self, configs: Sequence[TrialConfig], scores: Tensors, number: int) -> None:
         """Scores that mask `number` of each of these members begins with."""

@@ -90,6 +90,7 @@ RIVALS = {
     "none, head per task, trunk random": {"context": "none", "heads": "per-task", "trunk": "random"},
     "none, head per task": {"context": "none", "heads": "per-task"},
     "none, net per task": {"context": "none", "trunk": "per-task"},
+    "supsup, head per task": {"method": "supsup", "context": "none", "heads": "per-task"},
 }
 
 
