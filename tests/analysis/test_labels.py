@@ -4,13 +4,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import study
 from analysis.labels import RENAMED_SCHEDULES, WHOLE_SCHEDULES, WHOLE_STREAMS, curve_labels, with_nesting
 from analysis.plot import strata
-from analysis.store import STRATUM, read_store
+from analysis.store import STRATUM, _labelled, read_store
 from analysis.tables import best_lr, mean_accuracy
 from psp_core.schedules import RENAMED, SCHEDULES
 from psp_core.streams import STREAMS
 from psp_core.trial import TrialConfig
+from study.plan import merge, trial_id
+from study.spec import StudySpec, parse_yaml
 from tests.conftest import run_here, small_study
 
 BATCHE = {"context": "binary", "learned_contexts": True, "output_contexts": True, "trunk": "first-task"}
@@ -137,6 +140,17 @@ def test_rivals_stand_in_the_others_figure_though_each_is_trained_in_its_own_way
     assert set(whole["context"]) == {
         "batche", "none, head per task, trunk random", "none, net per task", "none, head per task", "supsup +5",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["supsup-split-cifar-100", "supsup-rivals-mnist", "incremental-cifar"])
+def test_what_a_shipped_study_compares_stands_in_one_figure(name: str) -> None:
+    """Though its networks begin and are normalised each as in the paper."""
+    text = (Path(study.__file__).parent / "studies" / f"{name}.yaml").read_text()
+    spec = StudySpec.from_mapping(parse_yaml(text, name))
+    for trials in (merge(spec.trials()), merge(spec.reduced().trials())):
+        rows = pd.DataFrame([{**asdict(trial), "method": trial.method_name} for trial in trials])
+        rows = with_nesting(rows.assign(trial_id=[trial_id(trial) for trial in trials]))
+        assert [suffix for suffix, _ in strata(_labelled(rows))] == [""]
 
 
 def test_rivals_alone_stand_in_one_figure(tmp_path: Path) -> None:
