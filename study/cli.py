@@ -2,7 +2,9 @@
 
 import os
 import shlex
+import shutil
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,13 +47,13 @@ OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [
 @app.command("list")
 def list_studies() -> None:
     """Show the studies that ship with the package."""
-    from study.plan import merge
-    from study.spec import load_study, shipped_studies
+    from study.shipped import overview, shipped_studies
 
-    for name in shipped_studies():
-        spec = load_study(name)
-        small = f" (--small: {len(merge(spec.reduced().trials()))})" if spec.small else ""
-        typer.echo(f"{name:28} {len(merge(spec.trials())):4} trials{small:14} {spec.about}")
+    column = 2 + max(map(len, shipped_studies()))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    for name, file in shipped_studies().items():
+        text = f"{name:{column}}{overview(file)}"
+        typer.echo(textwrap.fill(text, max(width, column + 20), subsequent_indent=column * " ", break_on_hyphens=False))
 
 
 @app.command()

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import product
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final, Self
 from psp_core.messages import did_you_mean
 from psp_core.retrieval import RETRIEVAL_SETTINGS, RetrievalConfig
 from psp_core.trial import TRIAL_SETTINGS, TrialConfig
+from study.shipped import shipped_studies
 from study.yaml_text import load_yaml
 
 KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "small")
@@ -222,13 +222,6 @@ def load_study(study: str) -> StudySpec:
         return StudySpec.from_mapping(content)
     except StudyError as error:
         raise StudyError(f"{study}: {error}") from None
-
-
-def shipped_studies() -> dict[str, Traversable]:
-    """The studies that ship with the package, by name."""
-    files = resources.files("study").joinpath("studies").iterdir()
-    studies = {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
-    return dict(sorted(studies.items()))
 
 
 def parse_yaml(text: str, source: str) -> object:

@@ -37,6 +37,7 @@ def test_imports_run_one_way(package: str) -> None:
     ("module", "absent"),
     [
         ("analysis.plot, analysis.compare", "torch ray psp_core"),
+        ("study.shipped", "torch"),
         ("study.cli", "torch ray pandas seaborn matplotlib"),
         ("psp_core, psp_core.messages", "torch"),
         ("psp_core.training", "ray pandas seaborn torchvision sklearn"),

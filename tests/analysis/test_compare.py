@@ -17,7 +17,8 @@ from analysis.store import StoreError
 from psp_core.schedules import SCHEDULES
 from psp_core.trial import TrialConfig
 from study import cli
-from study.spec import load_study, shipped_studies
+from study.shipped import shipped_studies
+from study.spec import load_study
 from study.store import TrialStore
 
 mpl.use("Agg")

@@ -12,6 +12,8 @@ import yaml
 
 from study import cli
 from study.files import Files, StorageError
+from study.shipped import shipped_studies
+from study.spec import load_study
 from tests.conftest import small_study
 
 SMALL = small_study().to_mapping()
@@ -41,8 +43,21 @@ def psp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp
 def test_list_names_every_shipped_study(psp) -> None:
     outcome = psp("list")
     assert outcome.code == 0
-    for name in ("quickstart", "permuting-mnist-256", "permuting-mnist-widths", "permuting-fashion"):
-        assert name in outcome.out
+    lines = dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
+    assert lines.keys() == shipped_studies().keys()
+    for name, line in lines.items():
+        spec = load_study(name)
+        small = f", {len(spec.reduced().trials())} with --small" if spec.small else ""
+        assert line == f"{spec.about} ({len(spec.trials())} trials{small})"
+
+
+def test_list_breaks_no_word_on_a_narrow_terminal(psp, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = psp("list").out
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = psp("list").out
+    assert narrow.split() == whole.split()
+    assert max(map(len, narrow.splitlines())) <= 80
 
 
 def test_plan_counts_and_runs_nothing(psp, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from psp_core.datasets import DATASETS
 from psp_core.methods import METHODS
 from psp_core.task_inference import INFERENCE_SETTINGS
 from psp_core.trial import TrialConfig
-from study.spec import load_study, shipped_studies
+from study.shipped import shipped_studies
+from study.spec import load_study
 
 META = torch.device("meta")
 

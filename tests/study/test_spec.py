@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from psp_core.trial import TRIAL_SETTINGS
 from study.plan import merge
-from study.spec import StudyError, StudySpec, load_study, parse_yaml, shipped_studies
+from study.shipped import shipped_studies
+from study.spec import StudyError, StudySpec, load_study, parse_yaml
 from tests.conftest import small_study
 
 GOOD = small_study().to_mapping()

@@ -1,0 +1,34 @@
+"""The studies that ship with the package. No torch here: `psp list` must be instant."""
+
+from collections.abc import Mapping
+from importlib import resources
+from importlib.resources.abc import Traversable
+from math import prod
+from typing import Any, cast
+
+from study.yaml_text import load_yaml
+
+
+def shipped_studies() -> dict[str, Traversable]:
+    """The studies' files by name, in alphabetical order."""
+    files = resources.files("study").joinpath("studies").iterdir()
+    studies = {file.name.removesuffix(".yaml"): file for file in files if file.name.endswith(".yaml")}
+    return dict(sorted(studies.items()))
+
+
+def overview(file: Traversable) -> str:
+    """What a shipped study is about, and how many trials it and its reduced form declare.
+
+    These are all combinations; `psp plan` says how many are left once those that differ in num_tasks are merged.
+    """
+    content = cast(Mapping[str, Any], load_yaml(file.read_text(encoding="utf-8")))
+    small: Mapping[str, Any] = content.get("small", {})
+    axes = {**content.get("axes", {}), **small.get("axes", {})}
+    reduced = {**content, **small, "axes": {key: axes[key] for key in axes.keys() - small.get("settings", {}).keys()}}
+    sizes = f"{_combinations(content)} trials" + (f", {_combinations(reduced)} with --small" if small else "")
+    return f"{content['about']} ({sizes})"
+
+
+def _combinations(content: Mapping[str, Any]) -> int:
+    axes = content.get("axes", {})
+    return len(content.get("variants") or [{}]) * len(content.get("seeds", [0])) * prod(map(len, axes.values()))
