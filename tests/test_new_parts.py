@@ -116,7 +116,7 @@ def project_with_both(folder: Path) -> None:
         text = registry.read_text()
         assert text.count(after) == 1
         text = text.replace(after, after + mine)
-        registry.write_text(text.replace("from typing import Final\n", f"from typing import Final\n\n{line}\n", 1))
+        registry.write_text(text.replace("from psp_core.", f"{line}\nfrom psp_core.", 1))
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -134,4 +134,4 @@ def test_nothing_else_has_to_know_a_new_context_or_stream(tmp_path: Path) -> Non
     out = run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests", "-k", concerned)
     assert int(out.rpartition(" passed")[0].split()[-1]) > 80
     changes = ("--set", "context=block-signs,binary", "--set", "stream=shifted")
-    assert "24 trials" in run(tmp_path, "study", "plan", "quickstart", *changes)
+    assert "24 planned" in run(tmp_path, "study", "plan", "quickstart", *changes)
