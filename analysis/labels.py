@@ -143,8 +143,8 @@ def with_nesting(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def whole_stream_tasks(trials: pd.DataFrame) -> pd.Series:
-    """The number of tasks, where the stream as a whole depends on it; else 0."""
-    whole = ~trials["nested_tasks"] | (trials["num_cycles"] > 1)
+    """The number of tasks, where a trial as a whole depends on it, as its number of masks may; else 0."""
+    whole = ~trials["nested_tasks"] | (trials["num_cycles"] > 1) | trials["new_mask_eps"].notna()
     return trials["num_tasks"].where(whole, 0)
 
 

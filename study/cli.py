@@ -276,7 +276,7 @@ def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
     steps = [(pack.num_steps, len(pack.trials)) for pack in packs]
     lines = [
         f"  workers  {workers}",
-        f"  packs    {len(packs)} of {f'{sizes[0]}..{sizes[-1]}' if len(sizes) > 1 else sizes[0]} trials",
+        f"  packs    {len(packs)} of {f'{sizes[0]}..' if len(sizes) > 1 else ''}{plural(sizes[-1], 'trial')}",
         f"  steps    {sum(n * e for n, e in steps):,} of a trial, {sum(n for n, _ in steps):,} of a pack",
         f"  memory   a trial from {small} to {large}; a pack up to {_mebibytes(most)}",
         f"  time     about {words(START_SECONDS + duration(packs, workers))} here, {START_SECONDS} s of them to start; "

@@ -24,7 +24,7 @@ def explained(now: "Standing") -> Iterator[str]:
         for planned in now.planned
         if planned.answer and (found := now.stored[planned.answer]).length
     ):
-        yield f"  stored   {fewer} tasks: {trials} done, by trials of {more} that passed through them"
+        yield f"  stored   {plural(fewer, 'task')}: {trials} done, by trials of {more} that passed through them"
     yield from _starts(left)
 
 
@@ -33,17 +33,13 @@ def _starts(left: Iterable[Planned]) -> Iterator[str]:
     left = list(left)
     begun = [(planned, planned.start) for planned in left if planned.start]
     for (more, fewer), trials in _counted((p.trial.num_tasks, s.num_tasks) for p, s in begun if s.is_kept):
-        yield f"  go on    {more} tasks: {trials} from task {fewer}, where a stored one ended"
+        yield f"  go on    {plural(more, 'task')}: {trials} from task {fewer}, where a stored one ended"
     for (more, fewer), trials in _counted((p.trial.num_tasks, s.num_tasks) for p, s in begun if not s.is_kept):
-        yield (
-            f"  again    {more} tasks: {trials} from the start, for the state of those of {fewer} was not kept: "
-            "run with --keep-state to have it kept"
-        )
+        why = f"the state of those of {fewer} was not kept: run with --keep-state to have it kept"
+        yield f"  again    {plural(more, 'task')}: {trials} from the start, for {why}"
     for (fewer, more), trials in _counted((p.trial.num_tasks, p.unmeasured) for p in left if p.unmeasured):
-        yield (
-            f"  again    {fewer} tasks: {trials} from the start, for those of {more} did not measure every task on the "
-            f"whole test set after {fewer}: see eval_tasks and eval_samples"
-        )
+        why = f"those of {more} did not measure every task on the whole test set after {fewer}"
+        yield f"  again    {plural(fewer, 'task')}: {trials} from the start, for {why}: see eval_tasks and eval_samples"
 
 
 def _counted(pairs: Iterable[tuple[int, int]]) -> Iterator[tuple[tuple[int, int], str]]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import torch
 
 from psp_core.datasets import Dataset
-from psp_core.messages import one_line
+from psp_core.messages import one_line, plural
 from psp_core.result import TrialResult
 from psp_core.retrieval import Retrieval, RetrievalConfig, RetrievalResult
 from psp_core.training import PackTraining
@@ -101,7 +101,9 @@ class PackRun:
         self.training.train_task()
         self._note_progress(self.training.tasks_seen)
         if self.job.time_limit and self.training.seconds > self.job.time_limit and not self.training.done:
-            raise TimeoutError(f"{self.training.tasks_seen} tasks took more than {self.job.time_limit:g} seconds")
+            raise TimeoutError(
+                f"{plural(self.training.tasks_seen, 'task')} took more than {self.job.time_limit:g} seconds"
+            )
         if not self.training.done:
             self._checkpoint(self.training)
         else:

@@ -240,10 +240,23 @@ def test_fewer_tasks_are_another_trial_where_the_contexts_in_use_depend_on_them(
     assert evals.loc[evals["context"] == "complex", "num_tasks"].unique().tolist() == [3]
 
 
-def test_rotating_streams_of_different_numbers_of_tasks_have_figures_of_their_own(tmp_path: Path) -> None:
+TOLD_NOTHING = {
+    "method": "supsup",
+    "context": "none",
+    "new_mask_eps": 0.1,
+    "steps_per_decision": 5,
+    "shared_labels": True,
+    "task_inference": "entropy-one-shot",
+}
+
+
+@pytest.mark.parametrize("whole", [{"stream": "rotating"}, TOLD_NOTHING])
+def test_trials_that_depend_on_the_number_of_tasks_as_a_whole_have_figures_of_their_own(
+    tmp_path: Path, whole: dict[str, object]
+) -> None:
     for num_tasks in (2, 4):
-        settings = {**small_study().settings, "stream": "rotating", "num_tasks": num_tasks}
-        run_here(small_study(settings=settings), tmp_path / "out")
+        settings = {**small_study().settings, **whole, "num_tasks": num_tasks}
+        run_here(small_study(axes={"width": [4, 8]}, settings=settings), tmp_path / "out")
     groups = dict(strata(read_store(str(tmp_path / "out")).evals))
     assert {suffix: group["num_tasks"].unique().tolist() for suffix, group in groups.items()} == {
         "-stream_tasks=2": [2],

@@ -94,7 +94,7 @@ def test_a_pack_beyond_its_time_fails_and_says_so(tmp_path: Path) -> None:
     assert result["failed"]
     found, _ = TrialStore(str(tmp_path)).finished()
     assert {entry.status for entry in found.values()} == {"failed"}
-    assert all("1 tasks took more than 1e-09 seconds" in (entry.error or "") for entry in found.values())
+    assert all("1 task took more than 1e-09 seconds" in (entry.error or "") for entry in found.values())
 
 
 def test_a_storage_that_refuses_is_raised_and_nothing_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
