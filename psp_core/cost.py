@@ -190,12 +190,14 @@ def _network_bytes(trial: "TrialConfig") -> int:
     )
     heads = _num_params(trial, trial.layers[-1]) if trial.heads == "per-task" else 0
     state = len(OPTIMISERS[trial.optimiser].used_state([trial.momentum]))
-    rows = trial.num_tasks * trial.rows_per_task
+    rows = trial.num_contexts if trial.trains_all_contexts else trial.num_tasks * trial.rows_per_task
     floats = trunk_size(trial) * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
     if trial.norm in BY_TASK:  # a mean and a variance of each channel
         floats += 2 * _normed_channels(trial) * (rows + 1)
     learned = heads + (contexts if trial.learned_contexts else 0)
-    if learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
+    if trial.trains_all_contexts:
+        floats += contexts * rows * (3 + state) + trunk_size(trial)
+    elif learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
         kept = rows if trial.num_cycles > 1 else 0  # the state of what comes back
         floats += learned * (2 + state * (1 + kept)) + trunk_size(trial)
     # As the backward pass begins there are of each activation: input or output, bound, two on their way.

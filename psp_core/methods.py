@@ -17,6 +17,7 @@ from psp_core.supermasks.hopfield_pack import HopfieldPack
 from psp_core.supermasks.pack import SupermaskPack
 from psp_core.supermasks.unidentified import UnidentifiedPack
 from psp_core.task_inference import GIVEN, TaskInference
+from psp_core.trained_schedules import TrainedSchedule
 from psp_core.trial import TrialConfig
 
 # E members, M retrieved networks, B batch, I inputs
@@ -88,17 +89,23 @@ def superposed(configs: Sequence[TrialConfig], device: torch.device) -> Pack:
     learned = models[0].trained_buffers()
     if first.learned_contexts:  # a stem's are none, without numbers
         learned = {name for name, buffer in buffers.items() if buffer.numel()} - measured_buffers(models[0])
-    pack = Pack(models, device, learned=learned, dtype=PRECISIONS[first.precision])
+    schedule, shared = None, SCHEDULES[first.schedule].num_shared
+    if first.trains_all_contexts:
+        schedule = TrainedSchedule(
+            schedule=SCHEDULES[first.schedule], positions_per_context=first.rows_per_task // first.contexts_per_task
+        )
+    pack = Pack(models, device, learned=learned, dtype=PRECISIONS[first.precision], schedule=schedule)
     numbers = sum(parameter[0].numel() for parameter in pack.parameters.values())
     pack.num_params = 0 if first.trunk in ("random", "per-task") else numbers  # frozen weights are a seed
     pack.bytes_once = models[0].bytes_once()
-    pack.bytes_per_task = 4 * sum(buffers[name][0].numel() for name in learned | pack.measured)
+    of_row, measured = (4 * sum(buffers[name][0].numel() for name in names) for names in (learned, pack.measured))
+    pack.bytes_per_task = measured + (0 if first.learned_contexts and shared else first.contexts_per_task * of_row)
     if first.trunk == "per-task":
         pack.bytes_per_task += 4 * numbers
     if first.task_inference != GIVEN:
         pack.task_inference = TaskInference.for_trial(first)
-    if shared := SCHEDULES[first.schedule].num_shared:
-        pack.bytes_once += shared * models[0].bytes_per_task()
+    if shared:
+        pack.bytes_once += shared * (of_row if first.learned_contexts else models[0].bytes_per_task())
     elif not first.learned_contexts:  # whose numbers are no longer signs or phases: each counts
         pack.bytes_per_task += first.contexts_per_task * models[0].bytes_per_task()
     return pack
@@ -120,7 +127,7 @@ def _models(configs: Sequence[TrialConfig], device: torch.device) -> list[Superp
 
 
 def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
-    """The network of a trial, as an ordinary module."""
+    """The network of a trial, as an ordinary module; its contexts are those in use, unless a schedule's are trained."""
     parts = TaskParts(
         context=get_context(config.context),
         num_tasks=config.num_contexts,
@@ -133,7 +140,7 @@ def build_model(config: TrialConfig, device: torch.device) -> SuperposedModel:
         initial_weights=config.initial_weights,
     )
     model = MODELS[config.model].build(config.network_size, parts)
-    if config.schedule != "task":
+    if config.schedule != "task" and not config.trains_all_contexts:
         reschedule(model, SCHEDULES[config.schedule], config.rows_per_task // config.contexts_per_task, config.seed)
     return model
 

@@ -13,6 +13,7 @@ from psp_core.models import SuperposedMLP
 from psp_core.norms import measured_buffers, total_moments, watched
 from psp_core.packed_mlp import Layer, PackedMLP
 from psp_core.task_inference import TaskInference
+from psp_core.trained_schedules import TrainedSchedule
 
 # E members, P parameters of one member, C numbers of one member's contexts of one task, B batch, I inputs
 
@@ -53,6 +54,7 @@ class Pack:
         *,
         learned: Collection[str] = (),
         dtype: torch.dtype = torch.float32,
+        schedule: TrainedSchedule | None = None,
     ) -> None:
         """Gather the members on `device`.
 
@@ -63,11 +65,15 @@ class Pack:
             learned: names of buffers that are trained too, none of them measured; each member then needs a
                 module of its own.
             dtype: in what precision matrix products take their operands.
+            schedule: makes the contexts in use of those that are learned, all of which are trained together; None
+                where the current row alone is.
         """
         shapes = {name: p.shape for name, p in models[0].named_parameters()}
         rows = {name: b.shape[1:] for name, b in models[0].named_buffers()}
         fixed = {name: shape for name, shape in rows.items() if name not in learned}
-        trained = {name: shape for name, shape in rows.items() if name in learned}
+        trained = {
+            name: b.shape if schedule else rows[name] for name, b in models[0].named_buffers() if name in learned
+        }
         num_members = len(models)
         self.flat, self.parameters = flat_views(shapes, num_members, device)
         self.flat_gradients, self.parameter_gradients = flat_views(shapes, num_members, device)
@@ -81,6 +87,10 @@ class Pack:
         for e, model in enumerate(models):
             for name, parameter in model.named_parameters():
                 self.parameters[name][e] = parameter.detach()
+        self._schedule, self._position_1 = schedule, torch.zeros(1, device=device)
+        for name, tables in self.learned.items() if schedule else ():
+            for e, contexts in enumerate(self.all_contexts):
+                contexts[name] = tables[e].copy_(contexts[name])  # what is kept is what is trained
         self.device_type, self.dtype = device.type, dtype
         first = models[0]
         self._mlp: PackedMLP | None = None
@@ -104,12 +114,14 @@ class Pack:
             batch: gives the inputs (E, B, I) of its first step, to packs that are not told what task that is.
 
         Returns:
-            The members whose `learned` was another one's until now: all.
+            The members whose `learned` was another one's until now: all; none where all contexts are trained together.
         """
+        if self._schedule:
+            self._position_1.fill_(self._schedule.position(task))
         for e, contexts in enumerate(self.all_contexts):
-            for name, current in (*self.contexts.items(), *self.learned.items()):
-                current[e] = contexts[name][task]
-        return range(len(self))
+            for name, current in (self.contexts | self._learned_by_row()).items():
+                current[e] = contexts[name][self._drawn(task)]
+        return () if self._schedule else range(len(self))
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:
@@ -129,7 +141,7 @@ class Pack:
         with watched(self._skeleton) as seen:
             for x_EBI in batches:
                 for e, x_BI in enumerate(x_EBI):
-                    self._call({name: of_members[e] for name, of_members in tensors.items()}, x_BI)
+                    self._call(self._in_use({name: of_members[e] for name, of_members in tensors.items()}), x_BI)
         for norm, passes in seen.items():
             moments = torch.stack(passes)  # a pass for each batch and member
             mean_EC, variance_EC = total_moments(moments.view(-1, len(self), *moments.shape[1:])).unbind(1)
@@ -140,7 +152,7 @@ class Pack:
         """Keep what was learned and measured so far of `task`, the current one, so that it can be asked for."""
         for e, contexts in enumerate(self.all_contexts):
             for name, current in self._of_task().items():
-                contexts[name][task] = current[e]
+                contexts[name][self._drawn(task)] = current[e]
 
     def end(self, task: int) -> None:
         """Keep what was learned and measured of `task`, whose training ends."""
@@ -164,7 +176,7 @@ class Pack:
 
     def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> tuple[Tensors, Tensor]:
         def loss(trained: Tensors, fixed: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
-            return nn.functional.cross_entropy(self._call(trained | fixed, x_BI), labels_B)
+            return nn.functional.cross_entropy(self._call(self._in_use(trained | fixed), x_BI), labels_B)
 
         trained, fixed = self.learned, self.contexts
         if self.is_frozen:
@@ -179,7 +191,28 @@ class Pack:
 
     def _of_task(self) -> Tensors:
         """Where the current task leaves something behind."""
-        return self.learned | {name: self.contexts[name] for name in self.measured}
+        return self._learned_by_row() | {name: self.contexts[name] for name in self.measured}
+
+    def _learned_by_row(self) -> Tensors:
+        """What is trained of the current row alone."""
+        return {} if self._schedule else self.learned
+
+    def _drawn(self, row: int) -> int:
+        """The row of buffers that no schedule combines."""
+        return row // self._schedule.positions_per_context if self._schedule else row
+
+    def _in_use(self, tensors: Tensors) -> Tensors:
+        """One member's tensors with the contexts in use now in place of all that they are made of."""
+        if not self._schedule:
+            return tensors
+        return tensors | {name: self._schedule.used(tensors[name], self._position_1)[0] for name in self.learned}
+
+    def _rows(self, member: int, name: str, rows: Sequence[int]) -> Tensor:
+        """One member's buffer of these rows, as they are in use."""
+        buffer = self.all_contexts[member][name]
+        if self._schedule and name in self.learned:
+            return self._schedule.used_at(buffer, rows)
+        return buffer[[self._drawn(row) for row in rows]]
 
     def _call(self, tensors: Tensors, x_BI: Tensor, *, training: bool = True) -> Tensor:
         """The logits of one member with these parameters and these rows of its buffers."""
@@ -212,7 +245,7 @@ class Pack:
     ) -> Tensor:
         """The same with its derivatives; `training` has the batch normalised by its own statistics, not the task's."""
         parameters = {name: parameter[member] for name, parameter in self.parameters.items()} | (instead or {})
-        rows = {name: buffer[task] for name, buffer in self.all_contexts[member].items()}
+        rows = {name: self._rows(member, name, [task])[0] for name in self.all_contexts[member]}
         return self._call(parameters | rows, x_BI, training=training)
 
     def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
@@ -244,8 +277,8 @@ class Pack:
         for index, (weight, bias) in enumerate(_layers(self.parameters)):
             weights = weight.new_empty(len(self), len(tasks), *weight.shape[1:])
             for e, contexts in enumerate(self.all_contexts):
-                of_layer = list(contexts.values())[index]
-                weights[e] = context.retrieve(weight[e].expand_as(weights[e]), of_layer[list(tasks)])
+                of_layer = self._rows(e, list(contexts)[index], tasks)
+                weights[e] = context.retrieve(weight[e].expand_as(weights[e]), of_layer)
             retrieved.append((weights.flatten(0, 1), bias.repeat_interleave(len(tasks), 0)))
         return retrieved
 
@@ -258,7 +291,10 @@ class Pack:
     def member_state(self, member: int) -> dict[str, Any]:
         """What training has changed of one member: shared weights, and the rows of buffers trained or measured."""
         buffers = self.all_contexts[member]
-        return {"parameters": self.flat[member], "contexts": {name: buffers[name] for name in self._of_task()}}
+        return {
+            "parameters": self.flat[member],
+            "contexts": {name: buffers[name] for name in (*self.learned, *self.measured)},
+        }
 
     def load_member_state(self, member: int, state: dict[str, Any]) -> None:
         """Go on from what `member_state` gave, here or in a pack whose stream has fewer tasks."""

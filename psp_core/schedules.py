@@ -30,6 +30,7 @@ class Schedule:
             ones (P, ...). A position counts contexts: 2.5 is the middle of what belongs to context 2.
         is_continuous: the context changes at every step, not only where a whole position is reached.
         is_nested: what is used at a position does not depend on C.
+        draws: it chooses contexts by chance, so that it cannot be a function of those that are trained.
         num_shared: how many contexts all others are made of; a task then needs no more than its number. 0 where each
             task has its own.
         needs: what the contexts must be: any kind, `diagonal` (one number, or phasor, for each input),
@@ -40,6 +41,7 @@ class Schedule:
     contexts: Contexts
     is_continuous: bool = False
     is_nested: bool = True
+    draws: bool = False
     num_shared: int = 0
     needs: str = "any"
 
@@ -79,8 +81,8 @@ def _local_mix(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Ten
 
     The authors' code wraps at the 50 contexts it has room for, so that the first mixes with one that is never used.
     """
-    phases = _phases(contexts)
-    return unit_phasors(torch.stack([phases[c] for c in _neighbours(positions, len(contexts))]).mean(0))
+    mixed = [_phases(contexts[c]) for c in _neighbours(positions, len(contexts))]
+    return unit_phasors(torch.stack(mixed).mean(0))
 
 
 def _local_product(contexts: Tensor, positions: Tensor, rng: torch.Generator) -> Tensor:
@@ -168,7 +170,7 @@ SCHEDULES: Final[dict[str, Schedule]] = {
         Schedule(name="local-mix", contexts=_local_mix, is_nested=False, needs="complex"),
         Schedule(name="local-product", contexts=_local_product, is_nested=False, needs="diagonal"),
         Schedule(name="temp-mix", contexts=_temp_mix, is_nested=False, needs="complex"),
-        Schedule(name="redrawn", contexts=_redrawn, is_nested=False),
+        Schedule(name="redrawn", contexts=_redrawn, is_nested=False, draws=True),
         Schedule(name="blend", contexts=_blend, is_continuous=True, is_nested=False, needs="diagonal"),
         Schedule(name="cosine-of-two", contexts=_cosine_of_two, is_nested=False, num_shared=2, needs="diagonal"),
         Schedule(name="cumulative-product", contexts=_cumulative_product, needs="diagonal"),

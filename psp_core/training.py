@@ -62,6 +62,7 @@ class PackTraining:
         if self.pack.flat_learned.numel():
             self.optimisers.append(self._optimiser(self.pack.flat_learned, self.pack.flat_learned_gradients))
         comes_back = self.config.method == "psp" and self.config.num_cycles > 1  # what belongs to a task
+        comes_back = comes_back and not self.config.trains_all_contexts  # which are never away
         self._kept = [KeptStates(learned) for learned in self.optimisers[1:] if comes_back]
         size = (len(configs), self.config.num_visits, self.config.num_tasks)
         self.accuracy_EVK = torch.full(size, float("nan"), dtype=torch.float64)

@@ -89,7 +89,8 @@ class TrialConfig:
         schedule: how the contexts that are used are made of those that were drawn; see `psp_core.schedules`.
         learned_contexts: train the current task's contexts too, with the weights' optimiser settings,
             and leave them when the next task begins; nothing keeps them on the unit circle or
-            orthogonal. The paper's contexts are fixed; its released code trains them (papers.md, A7).
+            orthogonal. Where a schedule makes the contexts in use of several, all of these are trained
+            (`psp_core.trained_schedules`). The paper's are fixed; its released code trains them (papers.md, A7).
         output_contexts: each task also has a number for each output of a layer, a random sign at first, so that its
             weights are W * (c s^T), BatchE's factors of rank one. Trained where contexts are. ResNets' stems, which
             have no context otherwise, then have both.
@@ -262,9 +263,16 @@ class TrialConfig:
                 "or use another context."
             )
         SCHEDULES[self.schedule].check(self.context)
-        if (self.learned_contexts or self.output_contexts) and (self.contexts_per_task > 1 or self.schedule != "task"):
-            name = "learned_contexts" if self.learned_contexts else "output_contexts"
-            raise ValueError(f"{name}=true needs one context for each task: leave out contexts_per_task and schedule.")
+        if self.output_contexts and self.schedule != "task":
+            raise ValueError(
+                f"schedule={self.schedule!r} combines contexts of inputs; output_contexts=true has others: leave out "
+                "one of both."
+            )
+        if self.learned_contexts and SCHEDULES[self.schedule].draws:
+            raise ValueError(
+                f"learned_contexts=true does not apply to schedule={self.schedule!r}, which takes contexts by chance; "
+                "leave out one."
+            )
         if self.steps_per_task % self.contexts_per_task:
             raise ValueError(
                 f"contexts_per_task={self.contexts_per_task} must divide steps_per_task={self.steps_per_task}, "
@@ -318,6 +326,11 @@ class TrialConfig:
         if self.new_mask_eps is not None:
             return self.steps_per_task // self.steps_per_decision
         return self.steps_per_task if SCHEDULES[self.schedule].is_continuous else self.contexts_per_task
+
+    @property
+    def trains_all_contexts(self) -> bool:
+        """Whether contexts are trained that a schedule makes those in use of, so that all are trained together."""
+        return self.learned_contexts and self.schedule != "task"
 
     @property
     def num_visits(self) -> int:

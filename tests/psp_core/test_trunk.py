@@ -281,7 +281,7 @@ def test_gradients_are_compared_where_every_task_trains_the_trunk() -> None:
         ({"method": "supsup", "output_contexts": True}, "output_contexts=true does not apply to context='none'"),
         ({"context": "rotation", "output_contexts": True}, "which is not one real number for each input"),
         ({"context": "complex", "output_contexts": True}, "which is not one real number for each input"),
-        ({"context": "binary", "output_contexts": True, "contexts_per_task": 2}, "needs one context for each task"),
+        ({"context": "binary", "output_contexts": True, "schedule": "local-product"}, "has others"),
     ],
 )
 def test_what_does_not_apply_is_refused(settings: dict[str, object], message: str) -> None:
