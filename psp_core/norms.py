@@ -193,5 +193,5 @@ def _norms(network: nn.Module) -> dict[str, TaskBatchNorm]:
 
 def _moments(x: Tensor) -> Tensor:
     """Mean and variance of each channel, (B, C, H, W) to (2, C)."""
-    variance_C, mean_C = torch.var_mean(x.detach().float(), dim=(0, 2, 3), correction=0)
+    variance_C, mean_C = torch.var_mean(x.detach().to(torch.get_default_dtype()), dim=(0, 2, 3), correction=0)
     return torch.stack([mean_C, variance_C])

@@ -221,7 +221,7 @@ class Pack:
         rows = {name: tensors[name][None] for name in (*self.contexts, *self.learned)}
         with nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device_type, self.dtype):
             logits_BO: Tensor = functional_call(self._skeleton, tensors | rows, (x_BI, 0))
-        return logits_BO.float()
+        return logits_BO.to(self.flat.dtype)
 
     @property
     def is_retrievable(self) -> bool:

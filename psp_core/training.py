@@ -39,6 +39,8 @@ class PackTraining:
     A step reads and writes tensors on the device only: the batches of a whole task lie there, and so
     does the number of the step. On a CUDA device it is one graph.
 
+    Numbers are of torch's default type, float32 unless `torch.set_default_dtype` says otherwise.
+
     Args:
         configs: the members' configurations; they may differ in lr, momentum and seed.
         dataset: their data set, on any device.

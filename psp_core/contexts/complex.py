@@ -18,7 +18,7 @@ def phases(size: int, generator: torch.Generator) -> Tensor:
 
 def unit_phasors(phase: Tensor) -> Tensor:
     """exp(i phase) as real pairs: shape (..., I) to (..., 2, I), single precision."""
-    return torch.stack([phase.cos(), phase.sin()], dim=-2).float()
+    return torch.stack([phase.cos(), phase.sin()], dim=-2).to(torch.get_default_dtype())
 
 
 def complex_product(x: Tensor, y: Tensor) -> Tensor:

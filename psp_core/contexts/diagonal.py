@@ -31,7 +31,7 @@ class Diagonal(Context):
         self, num_tasks: int, size: int, generator: torch.Generator, device: torch.device | None = None
     ) -> Tensor:
         """Each task's numbers, one task after another, shape (K, I), float."""
-        return torch.stack([self.draw(size, generator) for _ in range(num_tasks)]).float().to(device)
+        return torch.stack([self.draw(size, generator) for _ in range(num_tasks)]).to(device, torch.get_default_dtype())
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
         """The product c * x, shapes (..., B, I) and (..., I)."""

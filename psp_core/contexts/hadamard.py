@@ -56,7 +56,7 @@ def hadamard_entries(rows: Tensor, columns: Tensor) -> Tensor:
     parity = rows & columns
     for shift in (32, 16, 8, 4, 2, 1):
         parity = parity ^ (parity >> shift)
-    return 1 - 2 * (parity & 1).float()
+    return 1 - 2 * (parity & 1).to(torch.get_default_dtype())
 
 
 def _next_power_of_two(size: int) -> int:

@@ -32,7 +32,7 @@ class Permutation(Context):
     ) -> Tensor:
         """Permutations of 0..I-1, shape (K, I), float."""
         rows = [torch.randperm(size, generator=generator) for _ in range(num_tasks)]
-        return torch.stack(rows).float().to(device)
+        return torch.stack(rows).to(device, torch.get_default_dtype())
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
         """The inputs in the context's order, shapes (..., B, I) and (..., I)."""

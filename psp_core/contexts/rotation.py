@@ -15,7 +15,7 @@ one core of the machine in docs/performance.md."""
 
 
 def haar_orthogonal(
-    size: int, generator: torch.Generator, device: torch.device | None = None, dtype: torch.dtype = torch.float32
+    size: int, generator: torch.Generator, device: torch.device | None = None, dtype: torch.dtype | None = None
 ) -> Tensor:
     """A Haar-distributed orthogonal matrix, shape (I, I).
 

@@ -30,7 +30,7 @@ class SignedPermutation(Permutation):
     ) -> Tensor:
         """Signed places, counted from 1, of a permutation: shape (K, I), float."""
         rows = [_signed(torch.randperm(size, generator=generator) + 1, generator) for _ in range(num_tasks)]
-        return torch.stack(rows).float().to(device)
+        return torch.stack(rows).to(device, torch.get_default_dtype())
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
         """The inputs in the context's order, then times its signs."""

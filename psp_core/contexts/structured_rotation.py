@@ -65,7 +65,7 @@ class StructuredRotation(Context):
     ) -> Tensor:
         """Random signs, shape (K, T + 1, I), float."""
         rows = [random_signs(self.shape(size), generator) for _ in range(num_tasks)]
-        signs = torch.stack(rows).float().to(device)
+        signs = torch.stack(rows).to(device, torch.get_default_dtype())
         _constants(size, self.num_transforms, signs.device)  # now, rather than within torch.func or a CUDA graph
         return signs
 

@@ -99,7 +99,7 @@ class Dataset:
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Pixels as uint8 to floats of about zero mean and unit variance, same shape."""
-        return pixels.float().mul_(1 / (self.scale * self.std)).sub_(self.mean / self.std)
+        return pixels.to(torch.get_default_dtype()).mul_(1 / (self.scale * self.std)).sub_(self.mean / self.std)
 
     def normalised(self, how: str) -> "Dataset":
         """The same data set with another normalisation.

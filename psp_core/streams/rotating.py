@@ -59,5 +59,6 @@ class Rotating(Stream):
         of_x = torch.stack([cos, -sin * (height - 1) / max(width - 1, 1), zero], dim=-1)
         of_y = torch.stack([sin * (width - 1) / max(height - 1, 1), cos, zero], dim=-1)
         grid = affine_grid(torch.stack([of_x, of_y], dim=1), [num_members, 1, height, width], align_corners=True)
-        pictures = images_EBI.float().view(num_members, -1, height, width)  # all of a member's turn alike
+        images_EBI = images_EBI.to(torch.get_default_dtype())
+        pictures = images_EBI.view(num_members, -1, height, width)  # all of a member's turn alike
         return grid_sample(pictures, grid, align_corners=True).view(num_members, batch, -1)

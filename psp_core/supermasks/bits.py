@@ -42,7 +42,7 @@ def unpacked(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
         )
     places_81 = (1 << torch.arange(8, device=bits.device)).to(torch.uint8)[:, None]
     planes = (bits[..., None, :] & places_81) != 0
-    return planes.flatten(-2)[..., :num_weights].float().reshape(*bits.shape[:-1], *shape)
+    return planes.flatten(-2)[..., :num_weights].to(torch.get_default_dtype()).reshape(*bits.shape[:-1], *shape)
 
 
 def bit_bytes(num_weights: int) -> int:
