@@ -1,5 +1,6 @@
 """Fixtures: a small pack of threads, the real data sets, small studies and their stores."""
 
+import contextlib
 import io
 import os
 import shutil
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from psp_core.datasets import SOURCES, data_root, load_dataset
-from psp_core.training import PackTraining
+from psp_core.training import PackTraining, train
 from psp_core.trial import TrialConfig
 from study.plan import make_packs, merge
 from study.spec import StudySpec
@@ -22,6 +23,27 @@ from study.workers import Workers
 from tests.published import publish_imagenet
 
 torch.set_num_threads(1)
+
+
+@contextlib.contextmanager
+def in_float64() -> Iterator[None]:
+    """Networks are made and trained in float64.
+
+    Training is chaotic: of two orders of the same sums, float32 makes two trials whose accuracies differ by points
+    after some dozen steps, on one processor and not on another. In float64 they stay equal to many digits.
+    """
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    with in_float64():
+        yield
 
 
 def require_data(name: str) -> Path:
@@ -47,6 +69,19 @@ def whole_and_resumed(configs: Sequence[TrialConfig], stop_after: int) -> tuple[
     while not second.done:
         second.train_task()
     return whole, second
+
+
+def assert_packed_equals_alone(configs: Sequence[TrialConfig]) -> None:
+    """Trials on digits measure the same in a pack and each alone; to be asked in float64, for they are whole trials."""
+    for packed, config in zip(train(configs), configs, strict=True):
+        (alone,) = train([config])
+        for mine, theirs in (
+            (packed.loss, alone.loss),
+            (packed.accuracy, alone.accuracy),
+            (packed.inferred, alone.inferred),
+            (packed.mask_agreement, alone.mask_agreement),
+        ):
+            torch.testing.assert_close(mine, theirs, equal_nan=True)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from psp_core.supermasks import HopfieldStore, RecoveryConfig, recover, signed_k
 from psp_core.supermasks.hopfield_pack import HopfieldPack
 from psp_core.training import PackTraining, _batch_order
 from study.spec import load_study
-from tests.conftest import whole_and_resumed
+from tests.conftest import assert_packed_equals_alone, whole_and_resumed
 from tests.contracts import rng
 
 CPU = torch.device("cpu")
@@ -26,7 +26,7 @@ SPLIT = TrialConfig(
 class Threshold(torch.autograd.Function):
     @staticmethod
     def forward(ctx, scores: torch.Tensor) -> torch.Tensor:
-        return (scores >= 0).float()
+        return (scores >= 0).to(scores.dtype)
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor) -> torch.Tensor:
@@ -58,6 +58,7 @@ def test_gradients_are_autograd_s_through_an_explicit_straight_through_function(
             torch.testing.assert_close(of_layer[e], score.grad, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("order", ["together", "layer-by-layer"])
 def test_R_is_what_a_plain_loop_gives(order: str) -> None:
     config, data = replace(SPLIT, recovery_order=order), load_dataset("digits")
@@ -75,7 +76,7 @@ def test_R_is_what_a_plain_loop_gives(order: str) -> None:
             nn.functional.cross_entropy(logits(weights, [Threshold.apply(s) for s in scores], x), labels).backward()
             optimiser.step()
         for store, score in zip(stores, scores, strict=True):
-            store.append((score >= 0).float())
+            store.append((score >= 0).to(score.dtype))
         for j in range(task + 1):
             tested = torch.isin(data.test_labels, torch.tensor([2 * j, 2 * j + 1]))
             x, labels = data.normalise(data.test_images[tested]), data.test_labels[tested]
@@ -83,15 +84,12 @@ def test_R_is_what_a_plain_loop_gives(order: str) -> None:
             settings = RecoveryConfig(layer_by_layer=order == "layer-by-layer")
             masks = recover(stores, lambda masks, x: logits(weights, list(masks), x), batches, settings)
             R[task, j] = (logits(weights, masks, x).argmax(1) == labels).double().mean()
-    torch.testing.assert_close(train([config])[0].accuracy, R, atol=0.03, rtol=0, equal_nan=True)
+    torch.testing.assert_close(train([config])[0].accuracy, R, equal_nan=True)
 
 
+@pytest.mark.usefixtures("float64")
 def test_packed_equals_alone() -> None:
-    configs = [replace(SPLIT, seed=seed, lr=lr) for seed, lr in [(0, 0.1), (1, 0.1), (1, 0.03)]]
-    for packed, config in zip(train(configs), configs, strict=True):
-        alone = train([config])[0]
-        torch.testing.assert_close(packed.accuracy, alone.accuracy, atol=0.05, rtol=0, equal_nan=True)
-        torch.testing.assert_close(packed.mask_agreement, alone.mask_agreement, atol=0.1, rtol=0, equal_nan=True)
+    assert_packed_equals_alone([replace(SPLIT, seed=seed, lr=lr) for seed, lr in [(0, 0.1), (1, 0.1), (1, 0.03)]])
 
 
 def test_training_goes_on_from_its_state_to_the_bit() -> None:
