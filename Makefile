@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install install-cluster quickstart test check bench results clean
+.PHONY: install install-cluster quickstart test test-slow test-all check bench results clean
 
 install: .venv/installed
 
@@ -20,8 +20,17 @@ quickstart: install
 	$(BIN)/psp run quickstart
 	$(BIN)/psp plot results/quickstart
 
+# One thread for each of up to four processes; tests that start Ray run one after another in one of them.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+
+# What a change can break quickly. Clusters, S3, large stores and long training are in test-slow.
 test: install
-	$(BIN)/python -m pytest
+	$(PYTEST) -m 'not slow'
+
+test-slow: install
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 check: install
 	$(BIN)/ruff check .

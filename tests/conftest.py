@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from psp_core.datasets import SOURCES, data_root, load_dataset
 from psp_core.training import PackTraining, train
@@ -23,6 +24,18 @@ from study.workers import Workers
 from tests.published import publish_imagenet
 
 torch.set_num_threads(1)
+
+# A machine that does other things is slow now and then, and what a test draws in CI is drawn there again.
+settings.register_profile("tests", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("tests")
+
+
+@pytest.fixture(autouse=True)
+def _global_generator() -> Iterator[None]:
+    """Nothing draws from torch's global generator: results would depend on what had drawn from it before."""
+    before = torch.get_rng_state()
+    yield
+    assert torch.equal(torch.get_rng_state(), before), "torch's global generator was used; draw from one with a seed"
 
 
 @contextlib.contextmanager

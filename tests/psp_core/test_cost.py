@@ -1,6 +1,4 @@
-import json
-import subprocess
-import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,10 +16,13 @@ from psp_core.cost import (
     shared_bytes,
     step_products,
 )
+from psp_core.datasets import load_dataset
+from psp_core.evaluation import CHUNK_BYTES
 from psp_core.models import mlp
 from psp_core.packing import Pack
 from psp_core.training import train
 from psp_core.trial import TrialConfig
+from tests.memory import peak_bytes
 
 
 @pytest.mark.parametrize("depth", [0, 2])
@@ -83,43 +84,22 @@ def test_masks_are_trained_and_recovered_in_as_many_products_as_counted(order: s
     assert counted == 2 * (trial.num_steps * trial.batch_size * step_products(trial) + measured)
 
 
-PEAK = """
-import json
-import sys
-from pathlib import Path
-import torch
-from psp_core import TrialConfig, load_dataset, train
-
-def kilobytes(what):
-    return next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if what in line)
-
-torch.set_num_threads(1)
-settings, members = json.loads(sys.argv[1]), int(sys.argv[2])
-train([TrialConfig(**settings | {"num_tasks": 1, "width": 8})])
-Path("/proc/self/clear_refs").write_text("5")  # the peak is counted from now on
-before = kilobytes("VmRSS")
-train([TrialConfig(**settings, seed=seed) for seed in range(members)])
-print(1024 * (kilobytes("VmHWM") - before))
-"""
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "members"),
     [
-        ({"num_tasks": 20, "context": "rotation", "width": 512}, 2),
-        ({"num_tasks": 2, "context": "binary", "width": 2048}, 3),
-        ({"num_tasks": 2, "context": "complex", "width": 1024}, 3),
-        ({"num_tasks": 100, "context": "none", "width": 1024, "method": "supsup"}, 3),
-        ({"num_tasks": 3, "context": "none", "width": 1024, "method": "hopsupsup"}, 3),
-        ({"num_tasks": 1, "context": "none", "width": 2048, "method": "hopsupsup"}, 1),
+        ({"num_tasks": 6, "context": "rotation", "width": 512}, 2),
+        ({"num_tasks": 2, "context": "binary", "width": 1024}, 3),
+        ({"num_tasks": 2, "context": "complex", "width": 1024}, 2),
+        ({"num_tasks": 20, "context": "none", "width": 1024, "method": "supsup"}, 2),
+        ({"num_tasks": 2, "context": "none", "width": 1024, "method": "hopsupsup"}, 3),
     ],
 )
 def test_memory_is_estimated_as_it_is_used(settings: dict[str, Any], members: int) -> None:
-    """Peak memory of a process, less what it had before: between half and 1.25 times the estimate."""
-    settings = {"dataset": "digits", "steps_per_task": 2, "eval_tasks": "first", **settings}
+    """Tensors hold no more than is estimated, and about half of it at least, but for what is measured at once."""
+    settings = {"dataset": "digits", "steps_per_task": 2, "eval_tasks": "first", "eval_samples": 100, **settings}
     trial = TrialConfig(**settings)
-    command = [sys.executable, "-c", PEAK, json.dumps(settings), str(members)]
-    used = int(subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout)
+    load_dataset("digits")
+    used = peak_bytes(lambda: train([replace(trial, seed=seed) for seed in range(members)]))
     estimated = members * member_bytes(trial) + shared_bytes(trial, "cpu")
-    assert 0.5 * estimated < used < 1.25 * estimated
+    assert estimated - 6 * CHUNK_BYTES["cpu"] < 2.2 * used
+    assert used < estimated

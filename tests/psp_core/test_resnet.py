@@ -57,7 +57,9 @@ def resnet(width: int, context: str = "binary", image_shape: tuple[int, int, int
 @torch.no_grad()
 def copied(net: ResNet18, width: int, channels: int, task: int) -> nn.Sequential:
     """The plain network with one task's weights; the stem's are the same for all."""
-    plain = plain_resnet(width, channels)
+    with torch.device("meta"):
+        plain = plain_resnet(width, channels)
+    plain.to_empty(device="cpu")
     ours = [layer.kernel(task) for layer in net.superposed_layers() if isinstance(layer, SuperposedConv2d)]
     convolutions = [module for module in plain.modules() if isinstance(module, nn.Conv2d)]
     for convolution, kernel in zip(convolutions, ours, strict=True):
@@ -83,7 +85,8 @@ def test_is_the_plain_resnet_with_its_tasks_weights(context: str, image_shape: t
 def test_has_the_parameters_of_the_plain_resnet() -> None:
     """CIFAR's ResNet-18 is known by its 11,173,962 parameters, 9,600 of them affine ones of batch norms."""
     ours = sum(parameter.numel() for parameter in resnet(64).parameters())
-    assert ours == sum(parameter.numel() for parameter in plain_resnet(64).parameters())
+    with torch.device("meta"):
+        assert ours == sum(parameter.numel() for parameter in plain_resnet(64).parameters())
     assert ours == 11_173_962 - 9_600
 
 

@@ -20,7 +20,8 @@ def resnet(context: str = "binary", *, width: int = 64, side: int = 64, outputs:
 @torch.no_grad()
 def torchvisions(net: ResNet50, task: int) -> nn.Module:
     """Torchvision's network with one task's weights; its batch norms are in training mode, with affine 1 and 0."""
-    plain = resnet50(num_classes=10)
+    with torch.random.fork_rng(devices=[]):  # what it draws is replaced
+        plain = resnet50(num_classes=10)
     kernels = [layer.kernel(task) for layer in net.superposed_layers() if isinstance(layer, SuperposedConv2d)]
     convolutions = [module for module in plain.modules() if isinstance(module, nn.Conv2d)]
     for convolution, kernel in zip(convolutions, kernels, strict=True):

@@ -57,7 +57,7 @@ class Plain:
         self.trunk = nn.ModuleList()
         self.own = [nn.ParameterDict() for _ in range(config.num_tasks)]
         for index, layer in enumerate(model.superposed_layers()):
-            linear = nn.Linear(*layer.weight.shape)
+            linear = nn.utils.skip_init(nn.Linear, *layer.weight.shape)
             linear.weight.data, linear.bias.data = layer.weight.data.T.clone(), torch.zeros(layer.weight.shape[1])
             self.trunk.append(linear)
             for k, own in enumerate(self.own):

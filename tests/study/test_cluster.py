@@ -22,7 +22,7 @@ from tests import chaos
 from tests.clusters import Cluster, free_port, psp, two_nodes
 from tests.conftest import run_here, small_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 # 48 trials, in packs of at most three: what two nodes of one CPU plan, and what is run here without Ray.
 STUDY = small_study(

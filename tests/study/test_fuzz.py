@@ -24,7 +24,7 @@ damage = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     damage,
     st.sampled_from(["trials", "evals", "study.yaml", "driver.json", "checkpoints/x/progress.json"]),
@@ -65,7 +65,7 @@ def answer(command: list[str]) -> tuple[int, str]:
     return 0, errors.getvalue()
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.binary(max_size=300)
     | st.text(max_size=300).map(str.encode)

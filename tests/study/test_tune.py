@@ -17,7 +17,7 @@ import yaml
 
 from tests.conftest import small_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 TIMES = ["seconds", "steps_per_second"]
 STUDY = small_study(

@@ -35,15 +35,18 @@ SHAPES = [(784, 300), (300, 100), (100, 110)]
 def superposition(device: str) -> Superposition:
     store = MaskStore(SHAPES, 40, device)
     for task in range(40):
-        store.append([torch.randint(2, shape, generator=rng(task)).float().to(device) for shape in SHAPES])
+        store.append(
+            [torch.randint(2, shape, generator=rng(task)).to(device, torch.get_default_dtype()) for shape in SHAPES]
+        )
     weights = [signed_kaiming_constant(*shape, rng()).to(device) for shape in SHAPES]
     return Superposition(weights, store, entropy, 10)
 
 
+@pytest.mark.usefixtures("float64")
 def test_gradients_differ_by_rounding_only() -> None:
     x = torch.randn(6, 4, 784, generator=rng())
     there, here = superposition("cuda"), superposition("cpu")
-    torch.testing.assert_close(there.gradient(x.cuda()).cpu(), here.gradient(x), rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(there.gradient(x.cuda()).cpu(), here.gradient(x))
     for algorithm in ALGORITHMS.values():
         assert (algorithm(there, x.cuda()).cpu() == algorithm(here, x)).all()
 
@@ -60,12 +63,13 @@ def test_masks_and_bits_are_the_same() -> None:
 def test_a_mask_is_recovered() -> None:
     store = HopfieldStore(SIZE, device="cuda")
     store.append(patterns(1)[0].cuda())
-    (mask,) = recover([store], lambda masks, x: x * masks[0], [torch.randn(4, SIZE, device="cuda")] * 5)
+    images = torch.randn(4, SIZE, generator=rng()).cuda()
+    (mask,) = recover([store], lambda masks, x: 0.1 * x * masks[0], [images] * 5)
     assert torch.equal(mask.cpu(), patterns(1)[0])
 
 
+@pytest.mark.usefixtures("float64")
 def test_masks_are_trained_through_a_graph_and_recovered_there() -> None:
-    """As here, but for units whose scores rounding carries over the threshold."""
     configs = [replace(SPLIT, width=256, seed=seed) for seed in range(2)]
     here, there = (PackTraining(configs, load_dataset("digits"), torch.device(name)) for name in ("cpu", "cuda"))
     for training in (here, there):
@@ -73,6 +77,6 @@ def test_masks_are_trained_through_a_graph_and_recovered_there() -> None:
             training.train_task()
     for mine, theirs in zip(here.pack.own, there.pack.own, strict=True):
         for task in range(SPLIT.num_tasks):
-            masks = zip(mine.mask(task), theirs.mask(task), strict=True)
-            assert all((mask == other.cpu()).float().mean() > 0.9 for mask, other in masks)
-    assert all(result.mask_agreement[-1].isfinite().all() for result in there.results())
+            for mask, other in zip(mine.mask(task), theirs.mask(task), strict=True):
+                assert torch.equal(mask, other.cpu())
+    torch.testing.assert_close(there.mask_agreement_EVK, here.mask_agreement_EVK, equal_nan=True)
