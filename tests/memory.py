@@ -11,7 +11,7 @@ def peak_bytes(work: Callable[[], object]) -> int:
 
     A process needs more: what is freed does not go back to the system at once.
     """
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as recorded:
         work()
     events = [event for event in recorded.profiler.kineto_results.events() if event.name() == "[memory]"]
     return max(accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns())))

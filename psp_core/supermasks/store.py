@@ -95,7 +95,7 @@ class MaskStore:
             IndexError: no task of that number is stored.
         """
         for total, mask, before in zip(self._sums, masks, self.mask(task), strict=True):
-            total += (mask != 0) - before
+            total.add_(mask != 0).sub_(before)
         self._bits[task] = torch.cat([packed(mask.flatten()) for mask in masks])
 
     def mask(self, task: int) -> list[Tensor]:
