@@ -1,47 +1,52 @@
 """Stores of thousands of trials: the long form is `python -m tests.big_store`, docs/performance.md has its numbers."""
 
-import subprocess
-import sys
-from pathlib import Path
+import tracemalloc
+from collections.abc import Callable
 
+import matplotlib as mpl
 import pytest
 
+from analysis.plot import plot_store
+from analysis.store import read_store
+from study.store import TrialStore
 from tests.big_store import write_big_store
 
 pytestmark = pytest.mark.slow
 
-# VmHWM begins anew with the program; ru_maxrss would count what this process had when it forked.
-PEAK = """
-import sys
-from pathlib import Path
-from study.cli import main
-sys.argv = ["psp", *sys.argv[1:]]
-try:
-    main()
-except SystemExit:
-    pass
-(peak,) = [line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line]
-print("peak", peak)
-"""
+mpl.use("Agg")
+
+TRIALS, TASKS = 125, 50
+MEASUREMENTS = TRIALS * TASKS * (TASKS + 1) // 2
 
 
-def psp(*arguments: str) -> tuple[str, float]:
-    """What it prints, and its peak memory in GiB."""
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, *arguments], capture_output=True, text=True, check=True, timeout=300
-    )
-    printed, _, peak = done.stdout.rpartition("peak ")
-    return printed, int(peak) / 2**20
+@pytest.fixture(scope="module")
+def big_store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("big")
+    store = write_big_store(out, TRIALS, TASKS)
+    assert store.compact()[1] == 1
+    return str(out)
 
 
-def test_a_fifth_of_ten_thousand_trials_is_read_and_drawn_in_a_fifth_of_the_memory(tmp_path: Path) -> None:
-    """2,000 trials of 50 tasks, 2.55 million measurements; what is there at the start is 0.7 GiB."""
-    out = str(tmp_path)
-    write_big_store(tmp_path, 2000, 50)
-    assert "now 1" in psp("compact", out)[0]
-    printed, gibibytes = psp("status", out)
-    assert "done     2000" in printed
-    assert gibibytes < 1.0
-    printed, gibibytes = psp("plot", out)
-    assert printed.count("drew") == 6
-    assert gibibytes < 0.3 + 4 / 5
+def bytes_for_each_measurement(work: Callable[[], object]) -> float:
+    """What Python and NumPy hold at most at once; a process's memory depends on its machine and on what else runs."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1] / MEASUREMENTS
+    finally:
+        tracemalloc.stop()
+
+
+def test_status_does_not_look_at_measurements(big_store: str) -> None:
+    store = TrialStore(big_store)
+    assert bytes_for_each_measurement(lambda: store.finished()) < 10
+    assert len(store.finished()[0]) == TRIALS
+
+
+def test_a_measurement_takes_few_bytes_to_read_and_to_draw(big_store: str) -> None:
+    """Ten thousand trials of 50 tasks have 12.8 million: 4 GB to read, 6 to draw."""
+    assert len(read_store(big_store).evals) == MEASUREMENTS
+    assert bytes_for_each_measurement(lambda: read_store(big_store)) < 320
+    drawn: list[str] = []
+    assert bytes_for_each_measurement(lambda: drawn.extend(plot_store(big_store))) < 500
+    assert sum(line.startswith("drew") for line in drawn) == 6
