@@ -29,8 +29,9 @@ def assert_uniform(found: Tensor, theirs: Tensor) -> None:
 
 
 def test_pytorch_s_are_those_of_its_own_layers() -> None:
-    torch.manual_seed(0)
-    linear, conv = nn.Linear(200, 3000), nn.Conv2d(16, 300, 3)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        linear, conv = nn.Linear(200, 3000), nn.Conv2d(16, 300, 3)
     mine = SuperposedLinear(200, 3000, CONTEXTS["binary"], 1, seed=0, initial="pytorch")
     assert_uniform(mine.weight.detach(), linear.weight.detach())
     assert_uniform(mine.bias.detach(), linear.bias.detach())
