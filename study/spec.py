@@ -160,10 +160,10 @@ class StudySpec:
                 seeds = check.values("--set", key, values)
             elif len(values) > 1:
                 settings.pop(key, None)
-                axes[key] = values
+                axes[key] = check.values("--set", key, values)
             else:
                 axes.pop(key, None)
-                settings[key] = values[0]
+                settings[key] = check.value("--set", key, values[0])
         changed = type(self).from_mapping(
             {
                 **self.to_mapping(),

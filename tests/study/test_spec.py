@@ -141,6 +141,12 @@ def test_set_puts_values_in_place() -> None:
     assert spec.seeds == [5, 6, 7]
 
 
+@pytest.mark.parametrize("assignment", ["num_tasks=1:30", "width=0", "wdith=3", "width=8,8", "width=8,x", "seed=-1"])
+def test_what_was_set_is_blamed_and_not_the_file(assignment: str) -> None:
+    with pytest.raises(StudyError, match=r"^--set"):
+        small_study().with_values([assignment])
+
+
 @pytest.mark.parametrize("again", [["width=16", "width=32"], ["seed=1", "seeds=2"]])
 def test_a_setting_that_is_set_twice_is_refused(again: list[str]) -> None:
     with pytest.raises(StudyError, match=r"is given twice; give all its values at once: (width=16,32|seeds=1,2)"):
