@@ -94,7 +94,7 @@ SOURCES: Final[dict[str, Source]] = {
     "SupSup Fig. 2 right": Source(
         settings=_SPLIT_CIFAR,
         note="The paper's text has 77.56 to 89.57 % depending on sparsity, at best 91.66 % with transferred scores. "
-        "Theirs crops and flips images and lowers the learning rate by a cosine.",
+        "Theirs crops and flips images and lowers the learning rate by a cosine, as the shipped study does.",
     ),
     "A replication of SupSup Fig. 2 right": Source(settings=_SPLIT_CIFAR, note="Not by the authors (papers.md, B1)."),
     "PSP Figs. 4b and 5": Source(

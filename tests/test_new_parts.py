@@ -132,6 +132,8 @@ def test_nothing_else_has_to_know_a_new_context_or_stream(tmp_path: Path) -> Non
     project_with_both(tmp_path)
     concerned = "block-signs or BlockSigns or shifted or Shifted or colour or every_context or every_stream"
     out = run(tmp_path, "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", "tests", "-k", concerned)
-    assert int(out.rpartition(" passed")[0].split()[-1]) > 80
+    assert (
+        int(out.rpartition(" passed")[0].split()[-1]) > 40
+    )  # both contracts, and what is asked of every one elsewhere
     changes = ("--set", "context=block-signs,binary", "--set", "stream=shifted")
     assert "24 planned" in run(tmp_path, "study", "plan", "quickstart", *changes)
