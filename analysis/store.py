@@ -148,7 +148,9 @@ def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
         StoreError: there is no store at that place.
     """
     try:
-        fs, root = pafs.FileSystem.from_uri(out if "://" in out else str(Path(out).expanduser().absolute()))
+        fs, root = pafs.FileSystem.from_uri(
+            _with_an_end(out) if "://" in out else str(Path(out).expanduser().absolute())
+        )
         fs.get_file_info(pafs.FileSelector(f"{root}/trials"))  # listed: who may list may not be allowed to look for one
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.") from None
@@ -158,6 +160,13 @@ def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
             "Use a folder or a URI such as s3://bucket/path."
         ) from None
     return fs, root
+
+
+def _with_an_end(uri: str) -> str:
+    """The URI, with an end to Google's own attempts, as `study/files.py` has it."""
+    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds=10"
 
 
 def read_store(out: str) -> Store:

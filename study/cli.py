@@ -3,8 +3,10 @@
 import os
 import shlex
 import shutil
+import signal
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,7 +32,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 BAD_INPUT = 2
-INTERRUPTED = 130
+OUT_OF_TIME = 124  # as timeout(1) has it
+SIGNALLED = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
+STARTED = time.monotonic()
 
 Study = Annotated[str, typer.Argument(help="A shipped study's name, or a path to a YAML file.")]
 Out = Annotated[str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.")]
@@ -102,10 +106,11 @@ def run(
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many packs at the same time.")] = None,
     trial_timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds that a trial, and its pack, may train before it fails.")
+        float | None, typer.Option(help="Seconds that a trial, and its pack, may train before it fails.")
     ] = None,
     time_budget: Annotated[
-        float | None, typer.Option(min=0, help="Seconds until the run stops; the same command goes on from there.")
+        float | None,
+        typer.Option(help="Seconds until the command stops, start-up included; the same command goes on from there."),
     ] = None,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds of training between checkpoints.")] = 10,
     keep_state: Annotated[
@@ -113,10 +118,12 @@ def run(
     ] = False,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
+    from study.files import StorageError
     from study.run import RunOptions, run_study
     from study.screen import Screen
-    from study.spec import StudyError
+    from study.stop import ClusterLost, Stop
 
+    _refuse_no_time(trial_timeout=trial_timeout, time_budget=time_budget)
     screen = Screen()
     spec, store = _open(study, out, assignments, small)
     options = RunOptions(
@@ -127,27 +134,30 @@ def run(
         gpus=gpus,
         max_concurrent=max_concurrent,
         time_limit=trial_timeout,
-        time_budget=time_budget,
         checkpoint_seconds=checkpoint_every,
         keep_state=keep_state,
     )
     again = f"Go on with the same command: psp {without_secrets(shlex.join(sys.argv[1:]))}"
-    try:
-        failed = run_study(spec, store, screen, options)
-    except KeyboardInterrupt:
-        screen.say(f"Stopped; finished trials are kept. {again}")
-        raise typer.Exit(INTERRUPTED) from None
-    except ConnectionError as error:
-        raise StudyError(
-            f"address={address!r}: no Ray cluster answers there ({error}); start one, or leave it out. "
-            "A cluster with token authentication needs RAY_AUTH_MODE=token and its token here too."
-        ) from None
-    if failed:
+    with Stop(STARTED + time_budget if time_budget else None) as stop:
+        try:
+            missing = run_study(spec, store, screen, options, stop)
+        except KeyboardInterrupt:
+            screen.say(f"Stopped; finished trials are kept. {again}")
+            raise typer.Exit(SIGNALLED + (stop.signal or signal.SIGINT)) from None
+        except StorageError as error:
+            raise StorageError(f"{error}. Finished trials are kept. When the storage takes more: {again}") from None
+        except ClusterLost as error:
+            screen.say(f"error: {error}. Finished trials are kept. {again}")
+            raise typer.Exit(1) from None
+    if missing and stop.out_of_time:
+        screen.say(f"Stopped after the time budget of {time_budget:g} s; {plural(missing, 'trial')} to do. {again}")
+        raise typer.Exit(OUT_OF_TIME)
+    if missing:
         screen.say(
-            f"{plural(failed, 'trial')} without a result; see why: psp status {shlex.quote(store.out)}   {again}"
+            f"{plural(missing, 'trial')} without a result; see why: psp status {shlex.quote(store.out)}   {again}"
         )
     screen.say(f"Results: {store.out}   Draw them: psp plot {shlex.quote(store.out)}")
-    raise typer.Exit(1 if failed else 0)
+    raise typer.Exit(1 if missing else 0)
 
 
 @app.command()
@@ -261,6 +271,14 @@ def _guess(out: str) -> None:
         raise StudyError(f"out={out!r} is no trial store; did you mean {meant!r}?")
 
 
+def _refuse_no_time(**seconds: float | None) -> None:
+    from study.spec import StudyError
+
+    for name, value in seconds.items():
+        if value is not None and not value > 0:
+            raise StudyError(f"{name}={value:g} must be more than 0 seconds; leave it out for no limit.")
+
+
 def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
     from psp_core.devices import compiler_missing
     from study.plan import START_SECONDS, duration
@@ -294,18 +312,21 @@ def _mebibytes(num_bytes: int) -> str:
 
 
 def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str:
+    from study.lease import held
     from study.plan import trial_id
     from study.progress import describe
 
-    running = store.running()
+    begun = store.begun()
+    running = begun if held(store.files) else {}
     left = [planned for planned in now.planned if not planned.is_done]
     idle = [planned.status for planned in left if trial_id(planned.trained) not in running]
+    stopped = sum(trial_id(planned.trained) in begun for planned in left) if not running else 0
     lines = [
         f"{spec.name}: {plural(len(now.planned), 'trial')} planned",
         f"  done     {now.count('ok', 'diverged')}" + (f" ({n} diverged)" if (n := now.count("diverged")) else ""),
         f"  running  {len(left) - len(idle)}",
         f"  failed   {idle.count('failed')}",
-        f"  to do    {idle.count(None)}",
+        f"  to do    {idle.count(None)}" + (f" ({stopped} interrupted: they go on where they were)" if stopped else ""),
     ]
     for planned in now.planned:
         if planned.error and trial_id(planned.trained) not in running:

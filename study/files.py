@@ -1,6 +1,7 @@
 """The files of a trial store: a local folder or any URI that pyarrow knows, written whole or not at all."""
 
 import contextlib
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ import pyarrow.fs as pafs
 from study.redact import without_secrets
 
 WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new attempt at what a storage refused
+FIRST_WAITS: Final = (0.5,)  # before anything was ever answered: a mistyped place is known in seconds
+GOOGLE_SECONDS: Final = 10  # for each attempt; of itself it goes on for a quarter of an hour
+NO_USE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # asking again changes nothing
 T = TypeVar("T")
 
 
@@ -19,14 +23,20 @@ class StorageError(OSError):
     """The storage refused again and again; the message says what and where, without secrets."""
 
 
+class FinalStorageError(StorageError):
+    """The storage has no room for us, or no rights: asking again is of no use."""
+
+
 class Files:
     """Files below one place.
 
     What the storage refuses is tried again, six times over some 15 seconds; then it is a
-    `StorageError`. A file that is not there is a `FileNotFoundError` at once.
+    `StorageError`. A file that is not there is a `FileNotFoundError` at once, a full disk and missing rights are a
+    `FinalStorageError` at once.
 
     Args:
         out: a folder, or a URI such as s3://bucket/path.
+        reached: whether another process has just reached the place; else it is given up after two attempts.
 
     Attributes:
         uri: the place, the same from every process that can reach it; may hold secrets.
@@ -36,18 +46,19 @@ class Files:
         ValueError: the place cannot be opened, or is a file.
     """
 
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, *, reached: bool = False) -> None:
         """Open the place; nothing is created yet."""
+        self._reached = reached
         self.shown = without_secrets(out)
         try:
             if "://" in out:
-                self._fs, self._root = pafs.FileSystem.from_uri(out)
+                self._fs, self._root = pafs.FileSystem.from_uri(_with_an_end(out))
             else:
                 self._fs, self._root = pafs.LocalFileSystem(), str(Path(out).expanduser().absolute())
             if not out.strip() or not self._root:
                 raise ValueError("it names no place")
             self.uri = out if "://" in out else self._root
-            is_file = self._kind("") == pafs.FileType.File
+            is_file = bool(self.folder) and self._kind("") == pafs.FileType.File
         except StorageError:
             raise
         except (OSError, pa.ArrowException, ValueError, RuntimeError) as error:  # RuntimeError: no such user
@@ -144,16 +155,33 @@ class Files:
         return f"{self._root}/{name}" if name else self._root
 
     def _patiently(self, what: str, operation: Callable[[], T]) -> T:
-        for wait in (*WAITS, None):
+        attempts = 0
+        while True:
             try:
-                return operation()
-            except (FileNotFoundError, StorageError):
+                result = operation()
+            except FileNotFoundError:
+                self._reached = True
+                raise
+            except StorageError:
                 raise
             except OSError as error:
-                if wait is None:
-                    raise StorageError(f"{self.shown} refuses to {what}: {self._clean(error)}") from None
-                time.sleep(wait)
-        raise AssertionError
+                waits = WAITS if self._reached else FIRST_WAITS
+                final = error.errno in NO_USE
+                if final or attempts == len(waits):
+                    kind = FinalStorageError if final else StorageError
+                    raise kind(f"{self.shown} refuses to {what}: {self._clean(error)}") from None
+                time.sleep(waits[attempts])
+                attempts += 1
+            else:
+                self._reached = True
+                return result
 
     def _clean(self, error: Exception) -> str:
         return without_secrets(" ".join(str(error).split()))
+
+
+def _with_an_end(uri: str) -> str:
+    """The URI, with an end to Google's own attempts where it says none."""
+    if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
+        return uri
+    return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GOOGLE_SECONDS}"

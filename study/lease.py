@@ -1,5 +1,6 @@
 """One driver for each store: a second one is refused while the first is alive."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -8,7 +9,7 @@ import threading
 import time
 from typing import Any, Final
 
-from study.files import Files
+from study.files import Files, StorageError
 from study.spec import StudyError
 
 FILE: Final = "driver.json"
@@ -59,9 +60,10 @@ class Lease:
         """Give the store free."""
         self._over.set()
         self._renewer.join()
-        found = self._read()
-        if found and found["id"] == self.id:
-            self._files.delete(FILE)
+        with contextlib.suppress(StorageError):  # it is free for others on this machine at once, elsewhere in a minute
+            found = self._read()
+            if found and found["id"] == self.id:
+                self._files.delete(FILE)
 
     def _renew(self) -> None:
         while not self._over.wait(RENEW_SECONDS):
@@ -80,6 +82,12 @@ class Lease:
             return content if {"id", "host", "pid", "updated"} <= content.keys() else None
         except (FileNotFoundError, ValueError, AttributeError):
             return None
+
+
+def held(files: Files) -> bool:
+    """Whether a driver is writing into this store now."""
+    found = Lease(files)._read()
+    return found is not None and _alive(found)
 
 
 def _alive(other: dict[str, Any]) -> bool:

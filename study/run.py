@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 
 from psp_core.datasets import Dataset, load_dataset, where_is
 from psp_core.messages import plural
-from study.lease import FILE as LEASE_FILE
 from study.lease import Lease
 from study.nested import MEASURED, Finished, Planned, compared, not_among
 from study.plan import Pack, make_packs, merge, trial_id, without
@@ -17,9 +16,10 @@ from study.progress import Display, Tally
 from study.provenance import provenance
 from study.screen import Screen, clock
 from study.spec import StudyError, StudySpec, Trial
+from study.stop import Stop
 from study.store import TrialStore
 from study.worker import Job
-from study.workers import Limits, Workers
+from study.workers import Limits, Workers, this_machine
 
 if TYPE_CHECKING:
     from study.tune import Engine
@@ -102,7 +102,6 @@ class RunOptions:
             0 trains on CPU cores; None takes what is there.
         max_concurrent: a bound on the number of packs that train at the same time.
         time_limit: seconds that a pack may train before its trials fail.
-        time_budget: seconds after which the run stops; the same command goes on from there.
         checkpoint_seconds: how long a pack trains, at least, between two checkpoints.
         keep_state: whether each trial's state at its end is kept, for one of more tasks to go on from.
     """
@@ -114,22 +113,33 @@ class RunOptions:
     gpus: int | None = None
     max_concurrent: int | None = None
     time_limit: float | None = None
-    time_budget: float | None = None
     checkpoint_seconds: float = Job.checkpoint_seconds
     keep_state: bool = False
 
 
-def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOptions) -> int:
+def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOptions, stop: Stop | None = None) -> int:
     """Train what is planned and not yet in the store.
+
+    Args:
+        spec: what is planned.
+        store: where results go.
+        screen: where to say how it goes.
+        options: how it is run.
+        stop: says when to end before all is done.
 
     Returns:
         How many planned trials have no result.
 
     Raises:
         StudyError: the store belongs to another study, is damaged, or is being written by another run;
-            data are missing; or a machine of the cluster does not see the store.
+            data or GPUs are missing; Ray does not start; or a machine of the cluster does not see the store.
+        StorageError: the store cannot be written any more.
+        ClusterLost: Ray, or what of it is needed here, died.
         KeyboardInterrupt: the user stopped it.
     """
+    stop = stop or Stop()
+    if options.address is None:
+        this_machine(options.packs_per_gpu, options.gpus)  # before anything is made
     store.check(spec)
     before = standing(spec, store)
     if before.damaged:
@@ -142,7 +152,7 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     start = time.monotonic()
     with Lease(store.files) as lease:
         store.claim(spec, provenance())
-        packs = _train(spec, store, screen, options, datasets, lease, start)
+        packs = _train(spec, store, screen, options, datasets, lease, start, stop)
         after = standing(spec, store)
         # Again, now that nobody writes: what a storage took its time for may have come after its pack's end.
         store.tidy({pack.id for pack in without(packs, after.done())})
@@ -168,19 +178,21 @@ def _train(
     datasets: dict[str, Dataset],
     lease: Lease,
     start: float,
+    stop: Stop,
 ) -> list[Pack]:
     """Train what is left to do; the packs that this was."""
     from study.tune import Engine  # imports Ray, which takes seconds: only where there is work for it
 
     with contextlib.ExitStack() as running:
         with screen.waiting("starting Ray"):
-            engine = running.enter_context(Engine(options.address, options.packs_per_gpu, options.gpus))
+            engine = running.enter_context(Engine(options.address, options.packs_per_gpu, options.gpus, stop))
             lease.confirm()
             _check_shared(store, engine, lease)
         now = standing(spec, store)  # with the lease in hand: what another run stored meanwhile is seen
         planned = now.packs(engine.workers, options.max_members)
         packs = without(planned, now.done())
         store.tidy({pack.id for pack in packs})
+        store.begin_again()
         jobs = [
             Job(
                 study=spec.name,
@@ -194,11 +206,7 @@ def _train(
         ]
         tally = Tally(packs, spec.varying, engine.workers.device, start)
         display = running.enter_context(Display(screen, tally))
-        limits = Limits(
-            threads=engine.workers.threads(len(planned)),
-            max_concurrent=options.max_concurrent,
-            time_budget=options.time_budget,
-        )
+        limits = Limits(threads=engine.workers.threads(len(planned)), max_concurrent=options.max_concurrent)
         engine.run(jobs, datasets, display, limits)
     return packs
 
@@ -218,14 +226,20 @@ def forget_beginnings(packs: Iterable[Pack], after: Standing, store: TrialStore)
 
 
 def _check_shared(store: TrialStore, engine: "Engine", lease: Lease) -> None:
-    """Refuse a store in a local folder that a machine of the cluster does not see."""
-    if store.files.folder is None:
+    """Refuse a store that a machine of the cluster does not see."""
+    if engine.address is None:
         return
-    blind = engine.nodes_without(f"{store.files.folder}/{LEASE_FILE}", lease.id)
-    if blind:
+    blind = engine.unreachable(store.uri, lease.id)
+    if blind and store.files.folder:
         raise StudyError(
             f"out={store.out!r} is a folder that {', '.join(blind)} cannot see, so its workers could not store "
             "anything there; use a folder that all machines share, or a URI such as s3://bucket/path."
+        )
+    if blind:
+        raise StudyError(
+            f"out={store.out!r} cannot be read on {', '.join(blind)} ({next(iter(blind.values()))[:300]}). AWS_* and "
+            "GOOGLE_* variables of this shell travel there; what else opens the store, such as files in ~/.aws or a "
+            "role, has to be there too."
         )
 
 

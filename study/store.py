@@ -13,7 +13,6 @@ OUT/driver.json           while a run writes here
 import contextlib
 import hashlib
 import json
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -154,9 +153,6 @@ MEASURED: Final = {"evals": EVALS, "curves": CURVES, "crosstalk": CROSSTALK}
 RUNS: Final = "runs"  # in study.yaml, under what ran it
 STATUSES: Final = ("ok", "diverged", "failed")
 CHECKPOINT: Final = ".pt"
-STALE_SECONDS: Final = 600.0
-"""A pack that has shown no progress for this long is taken as interrupted."""
-
 COMPACT: Final = "compact-"
 FILES_IN_ONE: Final = 2000  # packs: of 16 trials and 50 tasks, some 40 million measurements
 ROW_GROUP_FILES: Final = 200
@@ -170,15 +166,16 @@ class TrialStore:
 
     Args:
         out: a local path, or any URI that pyarrow.fs understands.
+        reached: as `Files` has it.
 
     Raises:
         StudyError: the place cannot be opened, or is a file.
     """
 
-    def __init__(self, out: str) -> None:
+    def __init__(self, out: str, *, reached: bool = False) -> None:
         """Open the place; nothing is created yet."""
         try:
-            self.files = Files(out)
+            self.files = Files(out, reached=reached)
         except ValueError as error:
             raise StudyError(f"out={without_secrets(out)!r} {error}") from None
         self.out = self.files.shown
@@ -403,7 +400,7 @@ class TrialStore:
 
     def note_progress(self, pack_id: str, trial_ids: Sequence[str], tasks_seen: int) -> None:
         """Say that a pack is being trained, and how far it is; no reason to fail where it cannot be said."""
-        content = {"trial_ids": list(trial_ids), "tasks_seen": tasks_seen, "updated": time.time()}
+        content = {"trial_ids": list(trial_ids), "tasks_seen": tasks_seen}
         with contextlib.suppress(OSError):
             name = f"checkpoints/{pack_id}/progress.json"
             self.files.write(name, json.dumps(content).encode(), patiently=False)
@@ -412,9 +409,11 @@ class TrialStore:
         """Keep a pack's state, in place of what was kept of it before."""
         folder = f"checkpoints/{pack_id}"
         before = self.files.names(folder, CHECKPOINT)
-        self.files.write(f"{folder}/{tasks_seen:06}{CHECKPOINT}", content)
+        written = f"{tasks_seen:06}{CHECKPOINT}"
+        self.files.write(f"{folder}/{written}", content)
         for name in before:
-            self.files.delete(f"{folder}/{name}")
+            if name != written:  # a pack that is stopped between two tasks is written again
+                self.files.delete(f"{folder}/{name}")
 
     def checkpoints(self, pack_id: str) -> Iterator[bytes]:
         """What is kept of a pack, the newest first: more than one where a worker died while it was replaced."""
@@ -429,21 +428,23 @@ class TrialStore:
             self.files.delete_folder(f"checkpoints/{pack_id}")
 
     def tidy(self, planned: Collection[str]) -> None:
-        """Clean up after runs that were killed: checkpoints of planned packs stay, all else goes."""
+        """Clean up after runs that were killed: what is kept of planned packs stays, all else goes."""
         for pack_id in self.files.names("checkpoints"):
-            if pack_id in planned:
-                self.files.delete(f"checkpoints/{pack_id}/progress.json")
-            else:
+            if pack_id not in planned:
                 self.forget_progress(pack_id)
 
-    def running(self) -> dict[str, int]:
-        """Tasks seen so far by each trial of the packs that show signs of life."""
+    def begin_again(self) -> None:
+        """No pack counts as begun until its worker says so; states stay."""
+        for pack_id in self.files.names("checkpoints"):
+            self.files.delete(f"checkpoints/{pack_id}/progress.json")
+
+    def begun(self) -> dict[str, int]:
+        """Tasks seen so far by each trial of the packs that are being trained, or were when their run was killed."""
         progress: dict[str, int] = {}
         for pack_id in self.files.names("checkpoints"):
             try:
                 content = json.loads(self.files.read(f"checkpoints/{pack_id}/progress.json"))
-                if time.time() - content["updated"] < STALE_SECONDS:
-                    progress |= dict.fromkeys(content["trial_ids"], content["tasks_seen"])
+                progress |= dict.fromkeys(content["trial_ids"], content["tasks_seen"])
             except (FileNotFoundError, ValueError, TypeError, KeyError):
                 continue  # just removed, or damaged
         return progress

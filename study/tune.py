@@ -1,4 +1,4 @@
-"""Ray Tune: runs packs on this machine or on a cluster. The only file that imports Ray.
+"""Ray Tune: runs packs on this machine or on a cluster.
 
 A Tune trial is a pack. Its worker process is reused for the next pack, so that importing torch is
 paid for once, and it puts the pack's results straight into the trial store: nothing of Tune's own
@@ -6,33 +6,28 @@ files is kept.
 """
 
 import contextlib
-import logging
 import os
-import socket
-import tempfile
+import sys
+import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from psp_core.datasets import Dataset
 from psp_core.messages import one_line
+from study.addresses import Watch
+from study.connection import end_processes, needed, own_folder, ray_at, ray_here
+from study.credentials import accept, credentials
+from study.files import Files, StorageError
+from study.lease import FILE as LEASE_FILE
 from study.progress import Display
+from study.quiet import ENVIRONMENT
+from study.spec import StudyError
+from study.stop import ClusterLost, Stop
 from study.worker import Job, PackRun, record_failure
-from study.workers import Limits, Workers, gpu_memory, gpu_workers, this_machine
+from study.workers import Limits, Workers, gpu_memory, gpu_workers, refuse_shares_of_nothing, this_machine
 
-# Read by Ray when it is imported: no output, files or signal handlers of its own; tensors that are
-# put into its store lie there once for each machine, and are read in place.
-os.environ |= {
-    "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
+os.environ |= ENVIRONMENT
 
 import ray
 import torch
@@ -41,17 +36,32 @@ from ray.autoscaler.sdk import request_resources
 from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-SECONDS_FOR_A_GPU = 900  # an autoscaler may have to start a machine first
-MAX_RESTARTS = 2  # of a pack whose worker process died
+SECONDS_FOR_A_GPU: Final = 900  # an autoscaler may have to start a machine first
+SECONDS_TO_LOOK: Final = 90  # at the store, from every machine of a cluster
+SECONDS_TO_END: Final = 15  # when Ray died; after that this process goes too
+MAX_RESTARTS: Final = 2  # of a pack whose worker process died, since it was last seen to get on
+LONGEST_CAUSE: Final = 300  # characters
 
 
 class PackTrainable(tune.Trainable):
     """A pack as Tune sees it: one `train` call for each task."""
 
     def setup(  # type: ignore[override]
-        self, config: dict[str, Any], jobs: Mapping[str, Job], datasets: Mapping[str, Dataset]
+        self,
+        config: dict[str, Any],
+        jobs: Mapping[str, Job],
+        datasets: Mapping[str, Dataset],
+        environment: Mapping[str, str],
     ) -> None:
-        """Take the first pack; `jobs` are all packs of the run by id, `datasets` what they need by name."""
+        """Take the first pack.
+
+        Args:
+            config: which pack.
+            jobs: all packs of the run by id.
+            datasets: what they need, by name.
+            environment: variables that open the store.
+        """
+        accept(environment)
         self.jobs = jobs
         self.datasets = datasets
         self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
@@ -81,11 +91,13 @@ class PackTrainable(tune.Trainable):
 
 
 class _Reporter(tune.Callback):
-    """Passes Tune's events on to the display; stores a pack's failure where its worker could not."""
+    """Passes Tune's events on to the display and to what ends a run; stores failures where workers could not."""
 
-    def __init__(self, jobs: Mapping[str, Job], display: Display) -> None:
+    def __init__(self, jobs: Mapping[str, Job], display: Display, stop: Stop) -> None:
         self.jobs = jobs
         self.display = display
+        self.stop = stop
+        self.kept = dict.fromkeys(jobs, 0.0)
 
     def __getstate__(self) -> dict[str, object]:
         """Nothing: the tuner pickles its callbacks for a restore that is never made."""
@@ -97,18 +109,42 @@ class _Reporter(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
     ) -> None:
+        if result["refused"]:
+            self.stop.refused = result["refused"]
+            return
         self.display.progressed(self._job(trial).pack, result)
+        if result["kept"] > self.kept[_pack_id(trial)]:  # a pack that gets on may lose any number of machines
+            self.kept[_pack_id(trial)] = result["kept"]
+            trial.max_failures = trial.num_failures + MAX_RESTARTS
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         job = self._job(trial)
         if (trial.last_result or {}).get("done"):
             return  # it died after its work was stored
+        text = f"{_cause(trial.get_pickled_error())} (Ray gave up on it after {trial.num_failures} attempts)"
         with contextlib.suppress(OSError):  # the storage is gone: the trial is left without a result
-            record_failure(job, f"Ray gave up on it after {trial.num_failures} attempts: {one_line(trial.get_error())}")
+            record_failure(job, f"{text}\n{trial.get_error()}")
         self.display.lost(job.pack)
 
     def _job(self, trial: Trial) -> Job:
         return self.jobs[_pack_id(trial)]
+
+
+class _Ending(tune.Stopper):
+    """Asks, ten times a second, whether the run is to end."""
+
+    def __init__(self, stop: Stop) -> None:
+        self.stop = stop
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing, as above."""
+        return {}
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        return self.stop.due()
 
 
 class Engine:
@@ -120,45 +156,58 @@ class Engine:
             fill a GPU.
         gpus: how many GPUs to plan for: an autoscaler is asked for them; 0 for CPU cores only, None
             for what is there.
+        stop: says when a run is to end.
 
     Attributes:
         workers: what it runs packs on, known once it is entered.
 
     Raises:
-        ConnectionError: no cluster answers at `address`.
+        StudyError: Ray does not start, no cluster answers at `address`, or GPUs are asked for that are not there.
     """
 
     workers: Workers
 
-    def __init__(self, address: str | None, packs_per_gpu: int = 1, gpus: int | None = None) -> None:
+    def __init__(
+        self, address: str | None, packs_per_gpu: int = 1, gpus: int | None = None, stop: Stop | None = None
+    ) -> None:
         """Start nothing yet."""
-        self.address = address
+        self.address = None if address == "local" else address
         self.packs_per_gpu = packs_per_gpu
         self.gpus = gpus
+        self.stop = stop or Stop()
+        self._over = threading.Event()
 
     def __enter__(self) -> "Engine":
         """Start Ray, or connect to it."""
         with contextlib.ExitStack() as running:
-            running.enter_context(_ray(self.address))
-            self.workers = (
-                _cluster(self.packs_per_gpu, self.gpus) if self.address else this_machine(self.packs_per_gpu, self.gpus)
-            )
+            self._scratch = running.enter_context(own_folder())
+            if self.address is None:
+                self.workers = this_machine(self.packs_per_gpu, self.gpus)
+                running.enter_context(ray_here(self._scratch, self.workers, self.stop))
+            else:
+                running.enter_context(ray_at(self.address, self._scratch, self.stop))
+                self.workers = _cluster(self.packs_per_gpu, self.gpus)
+            running.enter_context(Watch(needed(), self._lost))
             self._running = running.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Stop it, or disconnect."""
         self._running.close()
+        self._over.set()
 
-    def nodes_without(self, path: str, content: str) -> list[str]:
-        """The addresses of machines that do not see a file with this in it."""
-        read = ray.remote(num_cpus=0)(_reads)
+    def unreachable(self, store: str, lease: str) -> dict[str, str]:
+        """Why a store cannot be read, by the address of each machine that does not see this lease in it."""
+        look = ray.remote(num_cpus=0)(_looks)
         asked = {}
         for node in ray.nodes():  # type: ignore[no-untyped-call]
             if node["Alive"]:
                 here = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-                asked[read.options(scheduling_strategy=here).remote(path, content)] = node["NodeManagerAddress"]
-        return sorted({address for answer, address in asked.items() if not ray.get(answer)})
+                answer = look.options(scheduling_strategy=here).remote(store, lease, credentials())
+                asked[node["NodeManagerAddress"]] = answer
+        ray.wait(list(asked.values()), num_returns=len(asked), timeout=SECONDS_TO_LOOK)
+        answers = {address: _answer(answer) for address, answer in sorted(asked.items())}
+        return {address: why for address, why in answers.items() if why}
 
     def run(self, jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display, limits: Limits) -> None:
         """Run every job; returns when all are in the store, as done or as failed, or when time is up.
@@ -167,43 +216,76 @@ class Engine:
             jobs: in the order in which they should start.
             datasets: by name, whatever they need; put once on each machine.
             display: told of every event.
-            limits: of cores, packs and time.
+            limits: of cores and packs.
 
         Raises:
-            KeyboardInterrupt: the user stopped it; workers are stopped, the store is whole.
+            KeyboardInterrupt: a signal stopped it; workers are stopped, the store is whole.
+            StorageError: the storage will not take results any more.
+            ClusterLost: Ray, or what of it is needed here, died.
         """
         by_id = {job.pack.id: job for job in jobs}
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # Ray's: read in place, so never write
-            trainable = tune.with_parameters(PackTrainable, jobs=by_id, datasets=datasets)
+            trainable = tune.with_parameters(
+                PackTrainable, jobs=by_id, datasets=datasets, environment=credentials() if self.address else {}
+            )
         # Ray counts in ten-thousandths and rounds: six times 0.1667 would be more than a GPU
         gpus = (10_000 // self.workers.packs_per_gpu) / 10_000 if self.workers.device == "cuda" else 0
-        with tempfile.TemporaryDirectory(prefix="psp-tune-") as scratch:
-            tuner = tune.Tuner(
-                tune.with_resources(trainable, {"cpu": limits.threads, "gpu": gpus}),
-                param_space={"pack": tune.grid_search(list(by_id))},
-                tune_config=tune.TuneConfig(
-                    reuse_actors=True,
-                    max_concurrent_trials=limits.max_concurrent,
-                    time_budget_s=limits.time_budget,
-                    trial_name_creator=_pack_id,
-                    trial_dirname_creator=_pack_id,
-                ),
-                run_config=tune.RunConfig(
-                    storage_path=scratch,
-                    callbacks=[_Reporter(by_id, display)],
-                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                    failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
-                    verbose=0,
-                ),
-            )
-            tuner.fit()
+        tuner = tune.Tuner(
+            tune.with_resources(trainable, {"cpu": limits.threads, "gpu": gpus}),
+            param_space={"pack": tune.grid_search(list(by_id))},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                max_concurrent_trials=limits.max_concurrent,
+                trial_name_creator=_pack_id,
+                trial_dirname_creator=_pack_id,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=str(self._scratch / "tune"),
+                stop=_Ending(self.stop),
+                callbacks=[_Reporter(by_id, display, self.stop)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+                verbose=0,
+            ),
+        )
+        try:
+            with self.stop.polled():
+                tuner.fit()
+        except ClusterLost:
+            if self.stop.signal:  # sent to all processes of the run
+                raise KeyboardInterrupt from None
+            raise
+        if self.stop.refused:
+            raise StorageError(self.stop.refused)
+
+    def _lost(self, what: str) -> None:
+        """From the watch's thread: end the run, and this process if Ray holds it fast."""
+        self.stop.lost = f"{what} died or cannot be reached any more"
+        if self._over.wait(SECONDS_TO_END):
+            return
+        print(f"error: {self.stop.lost}. Go on with the same command.", file=sys.stderr, flush=True)
+        end_processes(orderly=False)
+        os._exit(1)
 
 
-def _reads(path: str, content: str) -> bool:
+def _looks(store: str, lease: str, environment: Mapping[str, str]) -> str:
+    """On a machine of the cluster: why the store's lease cannot be read there; empty where it can."""
+    accept(environment)
     try:
-        return content in Path(path).read_text()
-    except OSError:
-        return False
+        return "" if lease in Files(store).read(LEASE_FILE).decode() else "another store lies there"
+    except FileNotFoundError:
+        return "nothing of it is there"
+    except (OSError, ValueError) as error:
+        return str(error)
+
+
+def _answer(answer: "ray.ObjectRef[str]") -> str:
+    try:
+        return str(ray.get(answer, timeout=0))
+    except ray.exceptions.GetTimeoutError:
+        return f"no answer within {SECONDS_TO_LOOK} seconds"
+    except ray.exceptions.RayError as error:
+        return _cause(error)
 
 
 def _cluster(packs_per_gpu: int, gpus: int | None) -> Workers:
@@ -212,9 +294,10 @@ def _cluster(packs_per_gpu: int, gpus: int | None) -> Workers:
         request_resources(bundles=[{"GPU": 1.0}] * gpus)  # machines start while the first is waited for
     num_gpus = sum(node.get("GPU", 0) for node in _nodes()) if gpus is None else gpus
     memory = _gpu_memory(num_gpus) if num_gpus else 0
+    refuse_shares_of_nothing(packs_per_gpu, num_gpus, "the cluster has no GPU (if it starts some on demand: --gpus N)")
     nodes = [node for node in _nodes() if node.get("CPU") and (not num_gpus or node.get("GPU"))]
     if not nodes:
-        raise ConnectionError("it has no machine with a free core; if it starts GPU machines on demand, say --gpus N")
+        raise StudyError("The cluster has no machine with a core; if it starts GPU machines on demand, say --gpus N.")
     cores = int(min(node["CPU"] for node in nodes))
     if num_gpus:
         return gpu_workers(num_gpus, memory, cores, packs_per_gpu)
@@ -232,38 +315,16 @@ def _gpu_memory(num_gpus: float) -> int:
     try:
         return int(ray.get(ray.remote(num_gpus=1)(gpu_memory).remote(), timeout=SECONDS_FOR_A_GPU))
     except ray.exceptions.GetTimeoutError:
-        raise ConnectionError(f"none of its {num_gpus:g} GPUs was free for {SECONDS_FOR_A_GPU} seconds") from None
+        raise StudyError(
+            f"None of the cluster's {num_gpus:g} GPUs was free for {SECONDS_FOR_A_GPU} seconds; ask for fewer: --gpus."
+        ) from None
 
 
-@contextlib.contextmanager
-def _ray(address: str | None) -> Iterator[None]:
-    if address is None:
-        ray.init(
-            address="local",
-            num_cpus=this_machine().cores,
-            num_gpus=torch.cuda.device_count(),
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    else:
-        _reach(address)
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    """Ray tries an address for ten minutes or more; nobody there should be known in seconds."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if not port.isdecimal():
-        return  # a name such as 'auto', which Ray resolves at once
-    try:
-        socket.create_connection((host, int(port)), timeout=10).close()
-    except OSError as error:
-        raise ConnectionError(str(error)) from None
+def _cause(error: Exception | None) -> str:
+    """The first cause of what a worker raised or died of, on one line."""
+    cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+    text = one_line(cause)
+    return f"{type(cause).__name__}: {text[:LONGEST_CAUSE]}{'...' * (len(text) > LONGEST_CAUSE)}"
 
 
 def _pack_id(trial: Trial) -> str:

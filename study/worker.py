@@ -17,7 +17,7 @@ from psp_core.result import TrialResult
 from psp_core.retrieval import Retrieval, RetrievalConfig, RetrievalResult
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
-from study.files import StorageError
+from study.files import FinalStorageError, StorageError
 from study.plan import Pack, trial_id
 from study.spec import Trial
 from study.store import Row, TrialStore
@@ -61,21 +61,36 @@ class PackRun:
         """Remember the job, and the data set that it needs, if any; the first step does the rest."""
         self.job = job
         self.dataset = dataset
-        self.store = TrialStore(job.store)
+        self.store = TrialStore(job.store, reached=True)
         self.device = torch.device(device)
         self.left = [job.pack]  # the pack, or what is left of its pieces: the first is being trained
         self.training: PackTraining | Retrieval | None = None
         self.results: list[TrialResult | RetrievalResult] = []
         self.pieces_done: list[str] = []
+        self.kept = 0.0  # how much of the pack its newest checkpoint holds
         self.last_checkpoint = self.last_note = time.monotonic()
 
     def step(self) -> dict[str, Any]:
-        """Train the next task; scalars about the pack so far, `done` once it is in the store."""
+        """Train the next task.
+
+        Returns:
+            Scalars about the pack so far; `done` once it is in the store, or `refused`: what a storage says that
+            will never take it.
+
+        Raises:
+            StorageError: nothing can be recorded where nothing can be written; the pack may be tried again.
+        """
+        try:
+            return self._train_next()
+        except FinalStorageError as error:
+            return {**self._report(failed=True), "done": True, "refused": str(error)}
+
+    def _train_next(self) -> dict[str, Any]:
         too_large = ""
         try:
             self._step()
         except StorageError:
-            raise  # nothing can be recorded where nothing can be written: Ray tries the pack again, from its checkpoint
+            raise  # Ray tries the pack again, from its checkpoint
         except torch.OutOfMemoryError as error:
             too_large = one_line(error)
         except Exception as error:
@@ -162,6 +177,7 @@ class PackRun:
         torch.save(training.state_dict(), content)
         with contextlib.suppress(StorageError):
             self.store.write_checkpoint(self.left[0].id, training.tasks_seen, content.getvalue())
+            self.kept = self._fraction()
         self.last_checkpoint = time.monotonic()
 
     def _failed(self, error: str) -> dict[str, Any]:
@@ -186,19 +202,25 @@ class PackRun:
             self.store.forget_progress(pack_id)
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
+        trained = [result for result in self.results if isinstance(result, TrialResult)]
+        return {
+            "fraction": self._fraction(),
+            "kept": self.kept,
+            "done": not self.left,
+            "refused": "",
+            "failed": failed,
+            "diverged": sum(result.diverged_at is not None for result in trained),
+            "accuracy": max((a for result in trained if (a := result.final_accuracy) == a), default=math.nan),
+        }
+
+    def _fraction(self) -> float:
+        """How much of the pack is trained."""
         before = self.job.pack.tasks_before
         num_tasks = self.job.pack.trials[0].num_visits - before
         tasks = num_tasks * len(self.results)
         if self.training:
             tasks += max(0, self.training.tasks_seen - before) * len(self.training.configs)
-        trained = [result for result in self.results if isinstance(result, TrialResult)]
-        return {
-            "fraction": tasks / (num_tasks * len(self.job.pack.trials)),
-            "done": not self.left,
-            "failed": failed,
-            "diverged": sum(result.diverged_at is not None for result in trained),
-            "accuracy": max((a for result in trained if (a := result.final_accuracy) == a), default=math.nan),
-        }
+        return tasks / (num_tasks * len(self.job.pack.trials))
 
     def pause(self) -> None:
         """Keep the state of what is being trained: the run ends here, and another goes on from it."""
@@ -215,7 +237,7 @@ class PackRun:
 
 def record_failure(job: Job, error: str) -> None:
     """Store every trial of a pack as failed, with the error."""
-    store = TrialStore(job.store)
+    store = TrialStore(job.store, reached=True)
     store.write_pack(job.pack.id, _failures(job, job.pack.trials, error), [])
     store.forget_progress(job.pack.id)
 

@@ -47,12 +47,10 @@ class Limits:
         threads: CPU cores for each pack; two workers with two threads each on two cores run ten times
             slower, not the same.
         max_concurrent: packs that train at the same time, at most; None for as many as there is room for.
-        time_budget: seconds until the run stops; None for no end.
     """
 
     threads: int = 1
     max_concurrent: int | None = None
-    time_budget: float | None = None
 
 
 def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int) -> Workers:

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
@@ -140,7 +141,7 @@ def two_nodes() -> Iterator[Cluster]:
 def psp(
     *arguments: str, environment: dict[str, str] | None = None, output: IO[str] | int = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    """The program, in a process group of its own."""
+    """The program, in a process group of its own, hearing signals as in a terminal, also under nohup."""
     return subprocess.Popen(
         [sys.executable, "-m", "study", *arguments],
         env=environment,
@@ -148,4 +149,11 @@ def psp(
         stderr=output,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_signals,
     )
+
+
+def hear_signals() -> None:
+    """Undo what nohup and a script's `&` did to this process."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)

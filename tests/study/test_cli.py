@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,8 +13,10 @@ import yaml
 
 from study import cli
 from study.files import Files, StorageError
+from study.plan import merge, trial_id
 from study.shipped import shipped_studies
 from study.spec import load_study
+from study.store import TrialStore
 from tests.conftest import small_study
 
 SMALL = small_study().to_mapping()
@@ -321,3 +324,53 @@ def test_an_unknown_format_is_bad_input(psp, small_store: Path) -> None:
     outcome = psp("plot", str(small_store), "--format", "bmp")
     assert outcome.code == 2
     assert "format='bmp' is not known; use one of png, svg, pdf" in outcome.err
+
+
+def test_packs_of_a_run_that_is_gone_are_interrupted_not_running(psp, small_store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "copy"
+    shutil.copytree(small_store, out)
+    for folder in ("trials", "evals"):
+        next((out / folder).iterdir()).unlink()
+    store = TrialStore(str(out))
+    left = [trial_id(trial) for trial in merge(small_study().trials()) if trial_id(trial) not in store.finished()[0]]
+    store.note_progress("p", left, 1)
+
+    def shown() -> dict[str, str]:
+        return dict(re.findall(r"(running|to do) +(.*)", psp("status", str(out)).out))
+
+    assert shown() == {"running": "0", "to do": f"{len(left)} ({len(left)} interrupted: they go on where they were)"}
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as alive:
+        lease = {"id": "x", "host": os.uname().nodename, "pid": alive.pid, "updated": time.time()}
+        (out / "driver.json").write_text(json.dumps(lease))
+        assert shown() == {"running": str(len(left)), "to do": "0"}
+        alive.kill()
+        alive.wait()
+    assert shown()["running"] == "0"  # known at once, on the same machine
+
+
+@pytest.mark.parametrize("option", ["--time-budget", "--trial-timeout"])
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan"])
+def test_no_time_is_refused(psp, option: str, seconds: str) -> None:
+    outcome = psp("run", "quickstart", option, seconds)
+    assert outcome.code == 2
+    assert "must be more than 0 seconds; leave it out for no limit" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("run", "quickstart", "--gpus", "1"), "gpus=1: this machine has 0"),
+        (("run", "quickstart", "--packs-per-gpu", "2"), "packs_per_gpu=2: this machine trains on its CPU cores"),
+        (("plan", "quickstart", "--packs-per-gpu", "2"), "packs_per_gpu=2: this machine trains on its CPU cores"),
+    ],
+)
+def test_gpus_that_are_not_there_are_bad_input(
+    psp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...], message: str
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    outcome = psp(*command)
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert not list(tmp_path.iterdir())

@@ -1,11 +1,8 @@
 """Whole studies on real clusters of two nodes, on loopback: a node is lost, the storage is S3 and fails."""
 
-import contextlib
 import os
 import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,8 +16,9 @@ from study.files import Files
 from study.store import TrialStore
 from study.workers import Workers
 from tests import chaos
-from tests.clusters import Cluster, free_port, psp, two_nodes
+from tests.clusters import Cluster, psp, two_nodes
 from tests.conftest import run_here, small_study
+from tests.s3_server import S3, s3_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
@@ -90,45 +88,26 @@ def test_a_node_is_lost_in_the_middle_and_nothing_with_it(
 
 
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[str, Callable[[float], None]]]:
-    """A bucket on a server that fails at times, as a URI, and what changes how often."""
-    port = free_port()
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A bucket on a server that fails at times."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "user")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "very-secret")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    command = [sys.executable, "-m", "tests.s3_server", str(port), "1", "0"]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def fail(rate: float) -> None:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/faults?rate={rate}", data=b"", timeout=30).close()
-
-    deadline = time.monotonic() + 60
-    while True:
-        with contextlib.suppress(OSError):
-            fail(0)
-            break
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    options = f"endpoint_override=127.0.0.1%3A{port}&scheme=http&region=us-east-1"
-    pafs.S3FileSystem(
-        endpoint_override=f"127.0.0.1:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
-    ).create_dir("bucket")
-    yield f"s3://bucket/studies/small?{options}", fail
-    server.kill()
-    server.wait()
+    with s3_server() as server:
+        yield server
 
 
 def test_a_store_on_s3_that_fails_at_times_ends_as_a_quiet_one(
-    study_file: Path, quiet: tuple[pd.DataFrame, pd.DataFrame], s3: tuple[str, Callable[[float], None]]
+    study_file: Path, quiet: tuple[pd.DataFrame, pd.DataFrame], s3: S3
 ) -> None:
-    uri, fail = s3
-    fail(0.05)
+    uri = s3.uri
+    s3.fail(0.05)
     with two_nodes() as cluster:
         environment = cluster.environment | os.environ | cluster.authentication
         run = psp("run", str(study_file), "--address", cluster.address, "--out", uri, *OPTIONS, environment=environment)
         printed, errors = run.communicate(timeout=400)
     assert run.returncode == 0, printed + errors
-    fail(0)
+    s3.fail(0)
     fs, root = pafs.FileSystem.from_uri(uri)
     assert_equal(measured(fs, root), quiet)
     stored = yaml.safe_load(Files(uri).read("study.yaml"))
@@ -136,6 +115,35 @@ def test_a_store_on_s3_that_fails_at_times_ends_as_a_quiet_one(
     assert TrialStore(uri).files.names("checkpoints") == []
     status = psp("status", uri, environment=os.environ.copy())
     assert "done     48" in status.communicate(timeout=60)[0]
+
+
+def test_what_opens_a_store_travels_to_the_workers(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster knows nothing of the server: its address and keys are in the environment of `psp run` alone.
+
+    And nobody may look for the bucket itself: what is stored can be drawn all the same.
+    """
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(small_study().to_mapping()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+        monkeypatch.delenv(name)
+    uri = "s3://bucket/studies/tiny?region=us-east-1"
+    mine = {
+        "AWS_ENDPOINT_URL_S3": s3.endpoint,
+        "AWS_ACCESS_KEY_ID": "user",
+        "AWS_SECRET_ACCESS_KEY": "very-secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    with two_nodes() as cluster:
+        command = ("run", str(path), "--address", cluster.address, "--out", uri)
+        run = psp(*command, environment=cluster.environment | mine)
+        printed, errors = run.communicate(timeout=240)
+        assert run.returncode == 0, printed + errors
+    assert "8 ok" in printed
+    assert "very-secret" not in printed + errors
+    plot = psp("plot", uri, environment=os.environ | mine)
+    drawn, errors = plot.communicate(timeout=120)
+    assert plot.returncode == 0, drawn + errors
+    assert "drew s3://bucket/studies/tiny" in drawn
 
 
 def test_a_folder_that_a_node_does_not_see_is_refused(study_file: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from psp_core.trial import TrialConfig
 from study.files import Files
 from study.plan import make_packs, merge, trial_id
 from study.spec import StudyError, StudySpec
-from study.store import CURVES, EVALS, STALE_SECONDS, TRIALS, TrialStore
+from study.store import CURVES, EVALS, TRIALS, TrialStore
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
 
@@ -200,18 +200,12 @@ def test_a_trial_that_failed_once_counts_as_what_it_became(tmp_path: Path) -> No
     assert store.finished()[0]["a"].status == "ok"
 
 
-def test_progress_shows_until_it_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_shows_until_it_is_forgotten(tmp_path: Path) -> None:
     store = TrialStore(str(tmp_path))
     store.note_progress("p", ["a", "b"], 3)
-    assert store.running() == {"a": 3, "b": 3}
+    assert store.begun() == {"a": 3, "b": 3}
     store.forget_progress("p")
-    assert store.running() == {}
-    store.note_progress("q", ["c"], 1)
-    from study import store as module
-
-    now = module.time.time()
-    monkeypatch.setattr(module.time, "time", lambda: now + STALE_SECONDS + 1)
-    assert store.running() == {}  # no sign of life: interrupted
+    assert store.begun() == {}
 
 
 def job_in(tmp_path: Path, **changes: object) -> tuple[Job, TrialStore]:
@@ -358,3 +352,20 @@ def test_compaction_that_is_stopped_loses_nothing(
         assert len(found) == len(evals)
         assert found["accuracy"].sum() == pytest.approx(evals["accuracy"].sum())
         store.compact()
+
+
+def test_a_state_that_is_written_twice_is_kept(tmp_path: Path) -> None:
+    """Of a pack that is stopped just after it was kept."""
+    store = TrialStore(str(tmp_path))
+    for tasks_seen, content in [(1, b"first"), (2, b"second"), (2, b"again")]:
+        store.write_checkpoint("p", tasks_seen, content)
+    assert list(store.checkpoints("p")) == [b"again"]
+
+
+def test_a_run_that_begins_takes_no_pack_for_begun_and_keeps_its_state(tmp_path: Path) -> None:
+    store = TrialStore(str(tmp_path))
+    store.note_progress("p", ["a"], 2)
+    store.write_checkpoint("p", 2, b"state")
+    store.begin_again()
+    assert store.begun() == {}
+    assert list(store.checkpoints("p")) == [b"state"]

@@ -2,19 +2,24 @@
 
 import contextlib
 import os
+import re
 import secrets
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from study.tune import MAX_RESTARTS
+from tests.clusters import named, processes_under, psp
 from tests.conftest import small_study
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -27,6 +32,16 @@ STUDY = small_study(
 
 
 @pytest.fixture(scope="module")
+def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four trials of two shapes that train for minutes, with a checkpoint many times a second."""
+    settings = {"dataset": "digits", "num_tasks": 500, "steps_per_task": 100, "lr": 0.01, "eval_tasks": "first"}
+    spec = small_study(axes={"context": ["none", "binary"]}, settings={"width": 8, **settings})
+    path = tmp_path_factory.mktemp("studies") / "long.yaml"
+    path.write_text(yaml.safe_dump(spec.to_mapping()))
+    return path
+
+
+@pytest.fixture(scope="module")
 def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("studies") / "small.yaml"
     path.write_text(yaml.safe_dump(STUDY.to_mapping()))
@@ -34,8 +49,14 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(study_file: Path, out: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "study", "run", str(study_file), "--out", str(out)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return psp("run", str(study_file), "--out", str(out), "--checkpoint-every", "0")
+
+
+def wait_for(ready: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 180
+    while not ready():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def wait_for_packs(out: Path, number: int) -> dict[str, int]:
@@ -75,7 +96,7 @@ def test_a_run_stores_every_trial_and_prints_one_line_a_pack(quiet_run: tuple[Pa
     lines = printed.splitlines()
     assert lines[0] == "small: 24 trials planned, 0 done already."
     assert sum(line.startswith("[") for line in lines) == 12
-    assert len(lines) == 12 + 3
+    assert len(lines) == 12 + 5  # planned, starting, best, ended, results
     assert errors == ""  # nothing of Ray's own
 
 
@@ -100,17 +121,49 @@ def test_a_driver_killed_in_the_middle_is_continued_by_the_same_command(
         pd.testing.assert_frame_equal(ours, quiet)
 
 
-def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("signals", "code"),
+    [
+        ([signal.SIGINT], 130),  # Ctrl-C goes to all processes of a terminal's group
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+    ],
+)
+@pytest.mark.parametrize("whom", [os.kill, os.killpg])
+def test_a_signal_stops_cleanly_and_says_how_to_go_on(
+    long_file: Path, tmp_path: Path, whom: Callable[[int, int], None], signals: list[signal.Signals], code: int
+) -> None:
+    out = tmp_path / "out"
+    process = start(long_file, out)
+    wait_for(lambda: bool(list(out.glob("checkpoints/*/*.pt"))))
+    started = processes_under(process)
+    for number in signals:
+        whom(process.pid, number)
+        time.sleep(0.3)
+    printed, errors = process.communicate(timeout=60)
+    assert process.returncode == code, printed + errors
+    assert printed.splitlines()[-1].startswith(
+        "Stopped; finished trials are kept. Go on with the same command: psp run "
+    )
+    assert errors == ""
+    assert list(out.glob("checkpoints/*/*.pt"))
+    assert not (out / "driver.json").exists()
+    _, left = psutil.wait_procs(started, timeout=30)
+    assert left == []
+    status = psp("status", str(out)).communicate(timeout=60)[0]
+    assert "running  0" in status
+    assert re.search(r"to do    4 \([1-4] interrupted: they go on where they were\)", status)
+
+
+def test_a_stopped_run_is_continued_by_the_same_command(
+    quiet_run: tuple[Path, str, str], study_file: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     process = start(study_file, out)
     wait_for_packs(out, 1)
     os.killpg(process.pid, signal.SIGINT)
-    printed, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert printed.splitlines()[-1].startswith(
-        "Stopped; finished trials are kept. Go on with the same command: psp run "
-    )
-    assert "Traceback" not in errors
+    process.communicate(timeout=60)
     assert pq.read_table(out / "trials").num_rows >= 2
     again = start(study_file, out)
     late = out / "checkpoints" / next(out.glob("trials/*.parquet")).stem  # what a slow storage writes of a stored pack
@@ -119,24 +172,53 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(study_file: Path, tmp_path: 
     (late / "progress.json").touch()
     again.communicate(timeout=300)
     assert again.returncode == 0
-    assert len(measured(out)[0]) == 24
+    for mine, theirs in zip(measured(out), measured(quiet_run[0]), strict=True):
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
     assert not list(out.glob("checkpoints/*"))
 
 
-def test_a_run_whose_time_is_up_stops_and_goes_on(
-    quiet_run: tuple[Path, str, str], study_file: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_where_ray_dies_a_line_says_so_and_how_to_go_on(long_file: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "study", "run", str(study_file), "--out", str(out), "--max-concurrent", "1"]
-    first = subprocess.run([*command, "--time-budget", "3"], capture_output=True, text=True, timeout=120, check=False)
-    assert first.returncode == 1, first.stdout + first.stderr
-    assert "not trained" in first.stdout
-    assert "Go on with the same command: psp run" in first.stdout
+    process = start(long_file, out)
+    wait_for(lambda: bool(list(out.glob("checkpoints/*/*.pt"))))
+    (victim,) = (child for child in processes_under(process) if child.name() == name)
+    victim.kill()
+    printed, errors = process.communicate(timeout=90)
+    assert process.returncode == 1, printed + errors
+    told = [line for line in (printed + errors).splitlines() if line.startswith("error: ")]
+    assert len(told) == 1, printed + errors
+    assert "died or cannot be reached any more" in told[0]
+    assert "Go on with the same command" in told[0]
+    assert list(out.glob("checkpoints/*/*.pt"))
+
+
+def not_ours(folder: Path, *names: str) -> None:
+    """A user's own files that are called as our packages are."""
+    for name in names:
+        (folder / f"{name}.py").write_text("raise SystemExit('not ours')\n")
+
+
+def test_beside_files_of_the_packages_names_workers_find_ours(tmp_path: Path) -> None:
+    not_ours(tmp_path, "study", "analysis", "psp_core")
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(small_study().to_mapping()))
+    program = [sys.executable, "-P", "-c", "from study.cli import main; main()"]  # -P: as the installed psp starts
+    for arguments in (["run", "tiny.yaml", "--out", "out"], ["plot", "out"]):
+        done = subprocess.run(
+            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_run_whose_time_is_up_stops_and_says_so(long_file: Path, tmp_path: Path) -> None:
+    """The time counts from the command's start, so it may be up before Ray is."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "study", "run", str(long_file), "--out", str(out), "--time-budget", "12"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 124, done.stdout + done.stderr
+    assert "0 failed, 4 not trained." in done.stdout
+    assert "Stopped after the time budget of 12 s; 4 trials to do. Go on with the same command: psp run" in done.stdout
     assert not (out / "driver.json").exists()
-    again = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert again.returncode == 0, again.stdout + again.stderr
-    for mine, theirs in zip(measured(out), measured(quiet_run[0]), strict=True):
-        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
 
 
 def test_failed_trials_give_exit_code_1_and_their_error(tmp_path: Path) -> None:
@@ -173,7 +255,11 @@ def test_damaged_data_stop_a_run_before_it_starts(tmp_path: Path) -> None:
 
 
 def test_a_study_runs_on_a_cluster_that_is_already_there(tmp_path: Path) -> None:
-    """A head on loopback with a token of its own, as `ray start` makes it on a cluster's first machine."""
+    """A head on loopback with a token of its own, as `ray start` makes it on a cluster's first machine.
+
+    Typed beside a user's own files, and with their folder first on the path.
+    """
+    not_ours(tmp_path, "analysis", "psp_core")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -189,7 +275,10 @@ def test_a_study_runs_on_a_cluster_that_is_already_there(tmp_path: Path) -> None
         path.write_text(yaml.safe_dump(small_study().to_mapping()))
         where = ["--out", str(tmp_path / "out"), "--address", f"127.0.0.1:{port}"]
         command = [sys.executable, "-m", "study", "run", str(path), *where]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180, check=False)
+        environment |= {"PYTHONPATH": "."}
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False
+        )
         assert done.returncode == 0, done.stderr
         assert set(measured(tmp_path / "out")[0]["status"]) == {"ok"}
         assert len(measured(tmp_path / "out")[0]) == 8
@@ -208,9 +297,87 @@ def wait_for_port(port: int) -> None:
     raise AssertionError(f"nothing answers on port {port} after 60 s")
 
 
-def test_an_address_where_nobody_answers_is_bad_input_in_seconds(study_file: Path, tmp_path: Path) -> None:
-    where = ["--out", str(tmp_path / "out"), "--address", "127.0.0.1:1"]
-    command = [sys.executable, "-m", "study", "run", str(study_file), *where]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "address='127.0.0.1:1': no Ray cluster answers there" in done.stderr
+@pytest.mark.parametrize(
+    ("address", "known", "message"),
+    [
+        ("127.0.0.1:1", None, "address='127.0.0.1:1': no Ray cluster answers there ([Errno 111] Connection refused)"),
+        ("foo", None, "address='foo': no Ray cluster answers there (neither 'auto' nor HOST:PORT"),
+        ("auto", "127.0.0.1:1", "address='auto' (RAY_ADDRESS='127.0.0.1:1'): no Ray cluster answers there"),
+        ("auto", "http://127.0.0.1:8265", "(RAY_ADDRESS='http://127.0.0.1:8265'): no Ray cluster answers there (a web"),
+        ("ray://127.0.0.1:10001", None, "no Ray cluster answers there (a Ray client's address"),
+    ],
+)
+def test_an_address_where_no_cluster_is_is_bad_input_in_seconds(
+    study_file: Path, tmp_path: Path, address: str, known: str | None, message: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    run = psp(
+        "run", str(study_file), "--out", str(tmp_path / "out"), "--address", address,
+        environment=environment | ({"RAY_ADDRESS": known} if known else {}),
+    )  # fmt: skip
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 2
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_a_cluster_of_other_versions_is_bad_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from study import connection
+    from study.spec import StudyError
+    from study.tune import Engine
+
+    def mismatch(**options: object) -> None:
+        raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.52.0\n    Python: 3.12.1\n")
+
+    monkeypatch.setattr(connection, "reach", lambda host, port: None)
+    monkeypatch.setattr(connection.ray, "init", mismatch)
+    with pytest.raises(StudyError, match="Version mismatch: The cluster was started with: Ray: 2") as error:
+        Engine("10.0.0.1:6379").__enter__()
+    assert "with the versions of Ray and Python that are here" in str(error.value)
+
+
+def test_a_temporary_folder_with_a_long_name_is_no_hindrance_and_stays_empty(tmp_path: Path) -> None:
+    """Ray's sockets have no room in it; nor does another user's /tmp/ray matter."""
+    folder = tmp_path / ("long" * 20)
+    folder.mkdir()
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(small_study().to_mapping()))
+    run = psp("run", str(path), "--out", str(tmp_path / "out"), environment=os.environ | {"TMPDIR": str(folder)})
+    printed, errors = run.communicate(timeout=240)
+    assert run.returncode == 0, printed + errors
+    assert not (folder / "ray").exists()
+
+
+def test_a_full_disk_ends_the_run_with_its_cause(full_disk: Path, tmp_path: Path) -> None:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(small_study(seeds=list(range(6))).to_mapping()))
+    run = psp("run", str(path), "--out", str(full_disk), "--max-members", "1")
+    printed, errors = run.communicate(timeout=240)
+    assert run.returncode == 2, printed + errors
+    assert len(errors.splitlines()) == 1
+    assert "No space left on device" in errors
+    assert "Finished trials are kept. When the storage takes more: Go on with the same command: psp run" in errors
+    assert 0 < len(list(full_disk.glob("trials/*.parquet"))) < 24
+
+
+def test_a_pack_whose_worker_dies_more_often_than_it_may_restart_gets_on(tmp_path: Path) -> None:
+    """As on spot machines: each time it had kept more than before."""
+    settings = {"dataset": "digits", "width": 8, "num_tasks": 40, "steps_per_task": 200, "lr": 0.01}
+    path = tmp_path / "one.yaml"
+    path.write_text(yaml.safe_dump(small_study(axes={"context": ["none"]}, seeds=[0], settings=settings).to_mapping()))
+    out = tmp_path / "out"
+    run = start(path, out)
+    kept = 0
+
+    def newer() -> bool:
+        assert run.poll() is None, run.communicate()
+        return max((int(state.stem) for state in out.glob("checkpoints/*/*.pt")), default=0) > kept + 1
+
+    for _ in range(MAX_RESTARTS + 1):
+        wait_for(lambda: newer() and bool(named(run, "ResourceTrainable")))
+        kept = max(int(state.stem) for state in out.glob("checkpoints/*/*.pt"))
+        for worker in named(run, "ResourceTrainable"):
+            worker.kill()
+    printed, errors = run.communicate(timeout=240)
+    assert run.returncode == 0, printed + errors
+    assert "1 ok" in printed

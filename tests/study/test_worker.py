@@ -8,7 +8,7 @@ import pytest
 
 from psp_core.datasets import load_dataset
 from psp_core.retrieval import RetrievalConfig
-from study.files import StorageError
+from study.files import FinalStorageError, StorageError
 from study.plan import Pack, make_packs, merge, trial_id
 from study.store import TrialStore
 from study.worker import Job, PackRun
@@ -147,3 +147,25 @@ def test_retrieval_is_stored_in_a_table_of_its_own_and_goes_on_where_it_was(tmp_
     assert (stored["method"], stored["status"], stored["num_draws"]) == ("retrieval", "ok", 3)
     assert evals(tmp_path / "loud") == []
     assert not checkpoints(tmp_path / "loud")
+
+
+def test_a_pack_that_is_paused_just_after_it_was_kept_goes_on_from_there(tmp_path: Path) -> None:
+    run = PackRun(job_in(tmp_path), DIGITS)
+    run.step()
+    assert run.step()["kept"] == pytest.approx(2 / 5)
+    run.pause()
+    assert [path.name for path in checkpoints(tmp_path)] == ["000002.pt"]
+    assert len(finish(PackRun(job_in(tmp_path), DIGITS))) == 3
+
+
+def test_a_full_disk_ends_the_pack_with_its_cause(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reported, not raised: a pack that is tried again would find it as full."""
+
+    def full(*arguments: object, **tables: object) -> None:
+        raise FinalStorageError(f"{tmp_path} refuses to write trials/p: No space left on device")
+
+    monkeypatch.setattr(TrialStore, "write_pack", full)
+    *_, last = finish(PackRun(job_in(tmp_path), DIGITS))
+    assert last["refused"] == f"{tmp_path} refuses to write trials/p: No space left on device"
+    assert last["failed"]
+    assert checkpoints(tmp_path)  # it can go on from there

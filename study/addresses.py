@@ -1,0 +1,99 @@
+"""Whether a Ray cluster answers at an address, known in seconds: Ray itself tries for minutes."""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import Final
+
+SECONDS: Final = 10.0  # for an answer
+_HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+_SETTINGS: Final = 4  # the frame that an HTTP/2 server begins with
+
+WATCH_SECONDS: Final = 2.0
+REFUSALS: Final = 3  # of a process that is gone, before it counts as gone
+SILENCES: Final = 20  # of a machine that does not answer: Ray's own patience is a minute
+
+
+def split(address: str) -> tuple[str, int]:
+    """The host and the port of HOST:PORT.
+
+    Raises:
+        ValueError: it has another form; the message says what to write.
+    """
+    if address.startswith("ray://"):
+        raise ValueError("a Ray client's address; use the head's HOST:PORT (of `ray start`, port 6379)")
+    if "://" in address:
+        raise ValueError("a web page's address, such as the dashboard's; use the head's HOST:PORT (port 6379)")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ValueError("neither 'auto' nor HOST:PORT, such as 10.0.0.1:6379")
+    return host.strip("[]"), int(port)
+
+
+def reach(host: str, port: int) -> None:
+    """Make sure that a Ray head is there: something that speaks HTTP/2, as gRPC does.
+
+    Raises:
+        ConnectionError: nobody answers, or somebody else.
+    """
+    try:
+        with socket.create_connection((host, port), timeout=SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") in ("0", ""):
+                connection.sendall(_HTTP2_PREFACE)
+                answer = connection.recv(9)
+                if len(answer) < 4 or answer[3] != _SETTINGS:
+                    raise ConnectionError("what answers there is no Ray head")
+    except TimeoutError:
+        raise ConnectionError(f"no answer within {SECONDS:g} seconds") from None
+    except ConnectionResetError:
+        raise ConnectionError("what answers there is no Ray head") from None
+    except OSError as error:
+        raise ConnectionError(str(error)) from None
+
+
+class Watch:
+    """Looks every two seconds whether all that a run needs still listens; a context manager.
+
+    Args:
+        places: host and port of each, by its name.
+        lost: told the name of what is gone, once, from another thread.
+    """
+
+    def __init__(self, places: Mapping[str, tuple[str, int]], lost: Callable[[str], None]) -> None:
+        """Look at nothing yet."""
+        self._places = places
+        self._lost = lost
+        self._patience = dict.fromkeys(places, 1.0)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        """Begin."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """End."""
+        self._over.set()
+
+    def _look(self) -> None:
+        while not self._over.wait(WATCH_SECONDS):
+            for name, place in self._places.items():
+                fault = self._fault(place)
+                self._patience[name] = self._patience[name] - fault if fault else 1.0
+                if self._patience[name] <= 1e-9:
+                    self._lost(name)
+                    return
+
+    @staticmethod
+    def _fault(place: tuple[str, int]) -> float:
+        """What it takes from the patience that nobody answered; 0 where somebody did."""
+        try:
+            with contextlib.closing(socket.create_connection(place, timeout=WATCH_SECONDS)):
+                return 0.0
+        except ConnectionRefusedError:
+            return 1 / REFUSALS
+        except OSError:
+            return 1 / SILENCES
