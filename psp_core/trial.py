@@ -9,10 +9,10 @@ from psp_core.contexts import CONTEXTS
 from psp_core.datasets import DATASETS, NORMALISATIONS, check_normalisation
 from psp_core.devices import PRECISIONS
 from psp_core.initial_weights import INITIAL_WEIGHTS, check_initial_weights
-from psp_core.layers import check_output_contexts
 from psp_core.lr_schedules import LR_SCHEDULES, check_lr_schedule
 from psp_core.measuring import check_measuring, usual_tasks
 from psp_core.models import HEADS, MODELS, LayerSize, NetworkSize
+from psp_core.network_check import check_contexts, check_model
 from psp_core.norms import NORMS, check_norm
 from psp_core.optimisers import OPTIMISERS
 from psp_core.schedules import RENAMED, SCHEDULES
@@ -203,11 +203,11 @@ class TrialConfig:
         check_stream(self)
         check_supermasks(self)
         check_hopsupsup(self)
-        self._check_model()
+        check_model(self)
         check_norm(self, MODELS[self.model])
         check_initial_weights(self)
         check_normalisation(self, is_permuted=STREAMS[self.stream].is_permuted)
-        self._check_contexts()
+        check_contexts(self)
         check_trunk(self)
         check_lr_schedule(self)
         check_task_inference(self)
@@ -217,76 +217,6 @@ class TrialConfig:
                 "leave it out, or use 'sgd' or 'rmsprop'."
             )
         check_measuring(self)
-
-    def _check_model(self) -> None:
-        model = MODELS[self.model]
-        if self.depth != type(self).depth and not model.has_depth:  # a ResNet-18 has 18 layers
-            raise ValueError(f"depth={self.depth} does not apply to model={self.model!r}; leave it out.")
-        if self.depth == 0 and self.model != "mlp":
-            raise ValueError(f"depth=0: model={self.model!r} needs at least one convolution; give more.")
-        if not model.has_width and self.width != type(self).width:
-            raise ValueError(f"width={self.width} does not apply to model={self.model!r}; leave it out.")
-        if self.depth == 0 and self.width != type(self).width:
-            raise ValueError(f"width={self.width} does not apply at depth=0, a single layer; leave it out.")
-        if CONTEXTS[self.context].is_complex and (model.needs_real_context or self.heads != "shared"):
-            raise ValueError(
-                f"context={self.context!r} is complex; model={self.model!r} with heads={self.heads!r} needs a real "
-                "one: use 'binary', or model 'mlp' with shared heads."
-            )
-        if self.heads == "per-task" and not any(layer.has_context for layer in self.layers) and self.context != "none":
-            raise ValueError(
-                f"context={self.context!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "
-                "use 'none', or give a depth."
-            )
-        if self.heads == "per-task" and self.rows_per_task > 1:
-            raise ValueError(
-                "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
-            )
-
-    def _check_contexts(self) -> None:
-        context = CONTEXTS[self.context]
-        if self.learned_contexts and not context.is_learnable:
-            raise ValueError(
-                f"learned_contexts=true does not apply to context={self.context!r}, which has no numbers of its "
-                "own for each task; leave it out, or use another context."
-            )
-        if self.output_contexts:
-            check_output_contexts(context)
-        if self.channel_contexts and (context.is_trivial or not MODELS[self.model].has_norms):
-            raise ValueError(
-                f"channel_contexts=true with context={self.context!r}, model={self.model!r}: it is about the contexts "
-                "of convolutions; leave it out, or use 'binary' and a convolutional model."
-            )
-        if context.is_trivial and (self.contexts_per_task > 1 or self.schedule != "task"):
-            raise ValueError(
-                f"contexts_per_task and schedule do not apply to context={self.context!r}: leave them out, "
-                "or use another context."
-            )
-        SCHEDULES[self.schedule].check(self.context)
-        if self.output_contexts and self.schedule != "task":
-            raise ValueError(
-                f"schedule={self.schedule!r} combines contexts of inputs; output_contexts=true has others: leave out "
-                "one of both."
-            )
-        if self.learned_contexts and SCHEDULES[self.schedule].draws:
-            raise ValueError(
-                f"learned_contexts=true does not apply to schedule={self.schedule!r}, which takes contexts by chance; "
-                "leave out one."
-            )
-        if self.steps_per_task % self.contexts_per_task:
-            raise ValueError(
-                f"contexts_per_task={self.contexts_per_task} must divide steps_per_task={self.steps_per_task}, "
-                "so that each is used for as many steps."
-            )
-        for layer in self.layers:
-            size = self.context_size(layer)
-            most = context.max_tasks(size) if layer.has_context else None
-            if most is not None and self.num_contexts > most:
-                raise ValueError(
-                    f"context={self.context!r} has {most} different contexts for a layer of {size} inputs; "
-                    f"num_tasks={self.num_tasks} of contexts_per_task={self.contexts_per_task} need "
-                    f"{self.num_contexts}: give fewer, a larger width, or use 'binary'."
-                )
 
     @property
     def network_size(self) -> NetworkSize:
