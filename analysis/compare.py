@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
 from analysis.published import QUANTITIES, SOURCES, Source, published
-from analysis.store import Store, StoreError, read_store
-from analysis.tables import over_seeds
+from analysis.store import EVALS, Store, StoreError, read_store
+from analysis.tables import over_seeds, settings_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +22,14 @@ class Comparison:
             contexts and widths, and measured at one of its steps at least.
         depth: hidden layers of ours.
         learned: whether the contexts of ours were trained.
+        diverged: trials like ours that diverged: columns context, width.
     """
 
     paper: pd.DataFrame
     ours: pd.DataFrame
     depth: int
     learned: bool
+    diverged: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def name(self) -> str:
@@ -124,11 +126,28 @@ class Comparison:
 
     def _lines(self) -> Iterator[str]:
         ours = over_seeds(self.ours, ["width", "context", "step"], "accuracy")
+        is_even = ours["size"].nunique() == 1
         for width in sorted(self.ours["width"].unique()):
             for context, paper in self.paper_at(width).groupby("context", sort=False):
                 curve = ours[(ours["width"] == width) & (ours["context"] == context)].set_index("step")
                 cells = _cells(paper.set_index("step").reindex(self.steps), curve.reindex(self.steps))
-                yield from (f"| {width} | {context} | {who} | " + " | ".join(row) + " |" for who, row in cells)
+                lost = self._diverged(width, str(context))
+                of = (
+                    ""
+                    if is_even and not lost
+                    else f" (n = {_span(curve['size'])}{f'; {lost} diverged' if lost else ''})"
+                )
+                for who, row in cells:
+                    yield f"| {width} | {context} | {who}{of if who == 'ours' else ''} | " + " | ".join(row) + " |"
+
+    def _diverged(self, width: int, context: str) -> int:
+        """How many trials diverged that would have been of this curve."""
+        lost = self.diverged
+        return 0 if lost.empty else int(((lost["width"] == width) & (lost["context"] == context)).sum())
+
+
+def _span(sizes: "pd.Series[int]") -> str:
+    return f"{sizes.min()}" if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
 
 
 def _cells(paper: pd.DataFrame, ours: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
@@ -164,7 +183,7 @@ def compare_store(out: str) -> list[Comparison]:
         StoreError: no store at that place, or none of its trials has a published counterpart.
     """
     store = read_store(out)
-    found = [] if store.evals.empty else list(_comparisons(store.evals, _as_theirs(store)))
+    found = [] if store.evals.empty else list(_comparisons(store.evals, _as_theirs(store), store.diverged))
     if not found:
         raise StoreError(f"out={out!r} holds no trial with settings that a published value is known for.")
     return found
@@ -182,9 +201,9 @@ def _as_theirs(store: Store) -> pd.DataFrame:
     return curves.assign(step=curves["step"] - 1)
 
 
-def _comparisons(evals: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Comparison]:
-    trials = evals[~evals["trial_id"].duplicated() & (evals["precision"] != "bfloat16")]
-    trials = trials.astype({column: object for column in trials if trials[column].dtype == "category"})
+def _comparisons(evals: pd.DataFrame, curves: pd.DataFrame, diverged: pd.DataFrame) -> Iterator[Comparison]:
+    trials = settings_of(evals, [str(column) for column in evals if column not in EVALS])
+    trials = trials[trials["precision"] != "bfloat16"]
     for (source, quantity), paper in published().groupby(["source", "quantity"], sort=False):
         comparable = _like_the_papers(trials, paper)
         for _, group in comparable.groupby(["learned_contexts", "is_other_depth", "depth"]):
@@ -198,7 +217,20 @@ def _comparisons(evals: pd.DataFrame, curves: pd.DataFrame) -> Iterator[Comparis
             ours = ours.merge(compared, on=["context", "width"])
             if not ours.empty:
                 depth, learned = int(group["depth"].iloc[0]), bool(group["learned_contexts"].iloc[0])
-                yield Comparison(paper=paper, ours=ours, depth=depth, learned=learned)
+                yield Comparison(
+                    paper=paper,
+                    ours=ours,
+                    depth=depth,
+                    learned=learned,
+                    diverged=_like_ours(diverged, paper, depth, learned),
+                )
+
+
+def _like_ours(diverged: pd.DataFrame, paper: pd.DataFrame, depth: int, learned: bool) -> pd.DataFrame:
+    if diverged.empty:
+        return diverged
+    alike = _like_the_papers(diverged[diverged["precision"] != "bfloat16"], paper)
+    return alike[(alike["depth"] == depth) & (alike["learned_contexts"] == learned)]
 
 
 def _like_the_papers(trials: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:

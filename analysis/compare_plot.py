@@ -1,15 +1,18 @@
 """The papers' points over our bands, as figures in a store."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.compare import Comparison
-from analysis.figures.base import Axis, count_steps, curves, palette
-from analysis.plot import FigureFolder
+from analysis.figures.base import Axis, Curves, about_areas, count_steps, draw_curves
+from analysis.figures.layout import Texts
+from analysis.figures.looks import Look
+from analysis.folder import FigureFolder
+from analysis.roles import Roles
 from analysis.store import StoreError
 
 
@@ -24,45 +27,63 @@ def draw_comparisons(comparisons: list[Comparison], out: str, format: str = "png
         format: png, svg or pdf.
     """
     curved = [comparison for comparison in comparisons if len(comparison.steps) > 1]
+    if not curved:
+        return
     try:
-        folder = FigureFolder(out, format) if curved else None
-        for comparison in curved:
-            assert folder
-            yield f"drew {folder.save(draw(comparison), f'compare-{comparison.slug}')}"
+        with FigureFolder(out, format, "compare") as folder:
+            for comparison in curved:
+                yield f"drew {folder.save(draw(comparison), f'compare-{comparison.slug}')}"
+        if folder.removed:
+            yield f"removed {', '.join(folder.removed)}: drawn before, of another state of the store"
     except StoreError as error:
         yield f"no figure: {error}"
 
 
 def draw(comparison: Comparison) -> Figure:
     """One panel for each width: a curve and band for each of our contexts, a point for each published value."""
-    unit = comparison.step_unit
-    ours = comparison.ours.assign(step=comparison.ours["step"] / unit)
+    unit, settings = comparison.step_unit, comparison.source.settings
+    cycle = None
+    if settings["num_cycles"] != 1:
+        cycle = comparison.source.steps_per_task * int(str(settings["num_tasks"]))
+    shown = Curves(comparison.ours.assign(step=comparison.ours["step"] / unit), Roles())
     x = Axis(column="step", label="number of tasks trained" if unit > 1 else "optimiser steps")
-    figure = curves(ours, x, Axis(column="accuracy", label=comparison.quantity))
-    for width, axes in zip(sorted(ours["width"].unique()), figure.axes, strict=True):
-        _add_points(axes, comparison.paper_at(width), palette(set(ours["context"])), unit)
-    figure.axes[0].set_ylim(0, 1)
-    if unit == 1:
-        count_steps(figure.axes[0])
-    ours_are = f"curves: ours, {comparison.seeds}" + ("" if comparison.seeds == "1 seed" else ", 95% interval")
-    trained = ", trained contexts" if comparison.learned else ""
-    depth = "" if comparison.is_as_deep else f", {comparison.layers}"
-    text = f"{comparison.name}: {comparison.quantity}\npoints: the paper's; {ours_are}{trained}{depth}"
-    figure.suptitle(text, fontsize=10)
+    y = Axis(column="accuracy", label=comparison.quantity)
+    texts = Texts(
+        title=f"{comparison.name}: {comparison.quantity}",
+        caption=" ".join(filter(None, [*_caption(comparison), about_areas(shown, x, y, cycle)])),
+        keys=shown.keys(),
+    )
+    figure = draw_curves(shown, x, y, texts, cycle)
+    for width, axes in zip(sorted(comparison.ours["width"].unique()), figure.axes, strict=True):
+        _add_points(axes, comparison.paper_at(width), shown.hues, unit)
+        axes.set_ylim(0, 1)
+        if unit == 1:
+            count_steps(axes)
     return figure
 
 
-def _add_points(axes: Axes, paper: pd.DataFrame, colours: Mapping[str, Any], unit: int) -> None:
+def _caption(comparison: Comparison) -> Iterator[str]:
+    interval = "" if comparison.seeds == "1 seed" else ", 95% interval of the mean"
+    yield f"Points with a black edge: the paper's. Curves: ours, {comparison.seeds}{interval}."
+    setup = comparison.paper.iloc[0]
+    learned = ", contexts trained during their task" if comparison.learned else ""
+    depth = "" if np.isnan(setup["depth"]) else f", {comparison.layers}"
+    yield f"All: {setup['stream']} {setup['dataset']}, {setup['model']}{depth}{learned}."
+
+
+def _add_points(axes: Axes, paper: pd.DataFrame, looks: Mapping[str, Look], unit: int) -> None:
     """The published values, with the ends of the paper's band where it has one."""
     for context, points in paper.groupby("context"):
         axes.errorbar(
             points["step"] / unit,
             points["value"],
             [points["value"] - points["low"], points["high"] - points["value"]],
-            color=colours[str(context)],
-            fmt="o",
-            markersize=4.5,
+            color=looks[str(context)].colour,
+            fmt=looks[str(context)].marker,
+            markersize=4,
             markeredgecolor="black",
-            capsize=3,
+            markeredgewidth=0.6,
+            elinewidth=0.8,
+            capsize=1.5,
             zorder=3,
         )

@@ -1,6 +1,7 @@
 """What a trial's curve is called: its context, and what else of its contexts is not as usual."""
 
-from typing import Final
+from collections.abc import Collection
+from typing import Any, Final
 
 import pandas as pd
 
@@ -26,6 +27,33 @@ LABEL_SETTINGS: Final = [
     *INFERENCE_SETTINGS,
     *HOPFIELD_SETTINGS,
 ]
+
+# What a label that is not to speak of a setting is made from.
+UNSAID: Final[dict[str, Any]] = {
+    "contexts_per_task": 1,
+    "schedule": "task",
+    "heads": "shared",
+    "trunk": None,
+    "output_contexts": False,
+    "channel_contexts": False,
+    "learned_contexts": False,
+    "frozen_weights": "signed-constant",
+    "masks": None,
+    "sparsity": None,
+    "transfer": "random",
+    "superfluous": 0,
+    "task_inference": "given",
+    "inference_images": 1,
+    "inference_layers": "all",
+    "inference_lr": None,
+    "inference_steps": None,
+    "shared_labels": False,
+    "new_mask_eps": None,
+    "hopfield_rule": None,
+    "recovery_order": "together",
+    "recovery_lr": 500.0,
+    "recovery_gamma": 1.5e-3,
+}
 
 # Where a task depends on how many there are, or the contexts in use do, trials of fewer tasks are not the beginning.
 # A trial says so of itself (`nested_tasks`, `nested_contexts`); of trials that are older than these columns:
@@ -57,22 +85,31 @@ def curve_labels(trials: pd.DataFrame) -> list[str]:
     return [label + _inference_label(*inference) for label, inference in zip(labels, inferences, strict=True)]
 
 
-def _mask_label(frozen_weights: str, masks: str, sparsity: float, transfer: str, heads: str) -> str:
+def labels_without(trials: pd.DataFrame, unsaid: Collection[str]) -> list[str]:
+    """The labels, but for what they say of these settings; whole where trials could then not be told apart."""
+    whole = trials.assign(whole=curve_labels(trials))
+    quiet = trials.assign(**{setting: UNSAID[setting] for setting in unsaid if setting in UNSAID})
+    whole["quiet"] = curve_labels(quiet)
+    alike = whole.groupby(["quiet", *unsaid], dropna=False)["whole"].transform("nunique")
+    return whole["quiet"].where(alike == 1, whole["whole"]).tolist()
+
+
+def _mask_label(frozen_weights: str, masks: str | None, sparsity: float, transfer: str, heads: str) -> str:
     """`supsup`, `supsup, top-k 8`: threshold masks of signed constants unless it says otherwise."""
     parts = [
         "supsup",
         *([frozen_weights] if frozen_weights != "signed-constant" else []),
-        *([f"{masks} {sparsity:g}"] if masks != "threshold" else []),
+        *([f"{masks} {sparsity:g}" if pd.notna(sparsity) else masks] if masks and masks != "threshold" else []),
         *([f"{transfer} scores"] if transfer != "random" else []),
         *(["head per task"] if heads == "per-task" else []),
     ]
     return ", ".join(parts)
 
 
-def _hopfield_label(hopfield_rule: str, recovery_order: str, recovery_lr: float, recovery_gamma: float) -> str:
+def _hopfield_label(hopfield_rule: str | None, recovery_order: str, recovery_lr: float, recovery_gamma: float) -> str:
     """`hopsupsup, storkey`, `hopsupsup, hebb, layer-by-layer`: the paper's recovery unless it says otherwise."""
     parts = [
-        f"hopsupsup, {hopfield_rule}",
+        f"hopsupsup, {hopfield_rule}" if hopfield_rule else "hopsupsup",
         *([recovery_order] if recovery_order != "together" else []),
         *([f"lr {recovery_lr:g}"] if recovery_lr != 500 else []),
         *([f"gamma {recovery_gamma:g}"] if recovery_gamma != 1.5e-3 else []),
@@ -107,7 +144,7 @@ def _label(
     contexts_per_task: int,
     schedule: str,
     heads: str,
-    trunk: str = "shared",
+    trunk: str | None = "shared",
     output_contexts: bool = False,
     channel_contexts: bool = False,
     learned_contexts: bool = False,
@@ -121,7 +158,7 @@ def _label(
         *(["by channel"] if channel_contexts else []),
         *(["head per task"] if heads == "per-task" else []),
         *(["net per task"] if trunk == "per-task" else []),
-        *([f"trunk {trunk}"] if trunk not in ("per-task", "first-task" if is_batche else "shared") else []),
+        *([f"trunk {trunk}"] if trunk not in (None, "per-task", "first-task" if is_batche else "shared") else []),
     ]
     return ", ".join(parts)
 

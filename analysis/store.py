@@ -1,6 +1,6 @@
 """A trial store's files as two tidy frames."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,14 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from analysis.labels import curve_labels, own_recipes, tell_numbers_of_tasks_apart, whole_stream_tasks, with_nesting
+from analysis.labels import (
+    curve_labels,
+    labels_without,
+    own_recipes,
+    tell_numbers_of_tasks_apart,
+    whole_stream_tasks,
+    with_nesting,
+)
 
 # Settings that tell one experiment from another. Trials of a figure share them all; width, context (as
 # a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
@@ -53,6 +60,7 @@ STRATUM: Final = [
 
 # Of these, those that belong to how a rival is trained; see `strata`.
 RECIPE: Final = ["optimiser", "later_lr", "weight_decay", "norm", "initial_weights"]
+SHOWN: Final = ["context", "width", *STRATUM]  # what tells trials apart beside lr and seed
 
 # Settings younger than the oldest stores, each with the value that means what those stores did.
 ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
@@ -128,6 +136,7 @@ class Store:
             `learned_contexts` whether contexts were trained and the label does not say so.
         curves: one row per (trial, step, task) of trials that were measured within tasks too: columns CURVES, of the
             trials that the evals are of.
+        diverged: one row per trial that diverged and has no other result, with the same settings.
         crosstalk: one row per (trial, num_models) of retrieval studies, with the trial's settings beside it.
         damaged: a sentence for each file that could not be read.
         left_out: a sentence for each kind of trial that is not among the evals.
@@ -136,6 +145,7 @@ class Store:
     trials: pd.DataFrame
     evals: pd.DataFrame
     curves: pd.DataFrame
+    diverged: pd.DataFrame
     crosstalk: pd.DataFrame
     damaged: list[str]
     left_out: list[str]
@@ -182,14 +192,15 @@ def read_store(out: str) -> Store:
         if before is not None:
             trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
     trials = with_nesting(trials)
-    ok = _labelled(
-        trials[trials["status"] == "ok"].sort_values(list(MORE), ascending=list(MORE.values()), na_position="first")
-    )
+    counted = _labelled(trials[trials["status"] != "failed"])
     # Of trials that differ in their number of tasks alone, one is the beginning of the other; of those that differ in
-    # their moments alone, one was measured more often than the other.
-    ok = ok.drop_duplicates([*STRATUM, "context", "width", "lr", "seed"], keep="last")
+    # their moments alone, one was measured more often than the other. Diverged comes before ok.
+    order = {"status": True, **MORE}
+    counted = counted.sort_values(list(order), ascending=list(order.values()), na_position="first")
+    counted = counted.drop_duplicates([*SHOWN, "lr", "seed"], keep="last")
+    ok, diverged = (counted[counted["status"] == status] for status in ("ok", "diverged"))
     left_out = [
-        f"{len(group)} {status} trials are left out of tables and figures"
+        f"{len(group)} {status} {'trial is' if len(group) == 1 else 'trials are'} left out: {_which(group)}"
         for status, group in trials[trials["status"] != "ok"].groupby("status")
     ]
     if not evals.empty:
@@ -199,7 +210,7 @@ def read_store(out: str) -> Store:
     if not crosstalk.empty:
         settings = trials.loc[trials["status"] == "ok", ["trial_id", *RETRIEVAL]]
         crosstalk = crosstalk.merge(settings, on="trial_id")
-    return Store(trials, evals, curves, crosstalk, damaged, left_out)
+    return Store(trials, evals, curves, diverged.reset_index(drop=True), crosstalk, damaged, left_out)
 
 
 def read_measurements(out: str) -> pd.DataFrame:
@@ -284,15 +295,29 @@ def _require(rows: pd.DataFrame, columns: list[str], place: str) -> None:
         )
 
 
-def _labelled(trials: pd.DataFrame) -> pd.DataFrame:
+def relabelled(trials: pd.DataFrame, unsaid: Collection[str]) -> pd.DataFrame:
+    """The trials with their curves' labels as their contexts, but for what a label says of these settings."""
+    return _labelled(trials, unsaid)
+
+
+def _labelled(trials: pd.DataFrame, unsaid: Collection[str] = ()) -> pd.DataFrame:
     """The trials with `stream_tasks` and `own_recipe`, and with their curves' labels as their contexts."""
     trials = trials.assign(
         stream_tasks=whole_stream_tasks(trials),
         own_recipe=own_recipes(trials),
-        context=curve_labels(trials),
+        context=labels_without(trials, unsaid) if unsaid else curve_labels(trials),
         learned_contexts=trials["learned_contexts"] & ~trials["output_contexts"],
     )
     return trials.assign(context=tell_numbers_of_tasks_apart(trials))
+
+
+def _which(trials: pd.DataFrame) -> str:
+    """What trials have in common beside their seeds: `none at width 64, lr 3000`."""
+    groups = trials.groupby(["context", "width", "lr"], dropna=False).size().rename("number").reset_index()
+    texts = [
+        f"{row['number']} of {row['context']}, width {row['width']}, lr {row['lr']:g}" for _, row in groups.iterrows()
+    ]
+    return "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more settings" if len(texts) > 5 else "")
 
 
 def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
@@ -303,7 +328,7 @@ def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     rows = row_of_name.reindex(names, fill_value=-1).to_numpy()[evals["trial_id"].cat.codes]
     if (rows < 0).any():
         evals, rows = evals[rows >= 0].reset_index(drop=True), rows[rows >= 0]
-    for column in (*STRATUM, *MORE, "own_recipe", "context", "width", "lr", "seed"):
+    for column in (*SHOWN, *MORE, "own_recipe", "lr", "seed"):
         values = trials[column]
         if values.dtype.kind not in "biuf":
             values = values.astype("category")

@@ -1,7 +1,6 @@
 """Tidy frames of what the trials measured: mean accuracy, task 0, loss by lag, capacity."""
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -11,30 +10,17 @@ from scipy.special import stdtrit
 TRIAL: Final = ["trial_id", "context", "width", "lr", "seed"]  # what identifies a curve of one trial
 
 
-@dataclass(frozen=True)
-class Measured:
-    """The evals of one experiment, and what several figures need of them, found once.
-
-    Attributes:
-        evals: as in `analysis.store.Store`.
-        trials: the same; what is not about accuracy is there, such as sizes in bytes.
-        curves: the same; of these trials or more.
-    """
-
-    evals: pd.DataFrame
-    trials: pd.DataFrame = field(default_factory=pd.DataFrame)
-    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
-
-    @cached_property
-    def best_lr(self) -> pd.DataFrame:
-        """See the function of that name."""
-        return best_lr(self.evals)
-
-
 def trials_of(evals: pd.DataFrame) -> pd.DataFrame:
     """One row for each trial: columns TRIAL."""
-    trials = evals[TRIAL].drop_duplicates("trial_id")
-    return trials.astype({column: object for column in ("trial_id", "context")}).reset_index(drop=True)
+    return settings_of(evals, TRIAL[1:])
+
+
+def settings_of(evals: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
+    """One row for each trial: columns trial_id and these settings, each once."""
+    columns = list(dict.fromkeys(["trial_id", *settings]))
+    trials = evals.loc[~evals["trial_id"].duplicated(), columns]
+    names = [column for column in columns if trials[column].dtype == "category"]
+    return trials.astype(dict.fromkeys(names, object)).reset_index(drop=True)
 
 
 def mean_accuracy(evals: pd.DataFrame) -> pd.DataFrame:
@@ -169,27 +155,46 @@ def capacity(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
     curve = curve.merge(single, on="trial_id")
     curve["reached"] = np.where(curve["accuracy"] >= threshold * curve["single"], curve["tasks_seen"], 0)
     columns = {"capacity": ("reached", "max"), "num_tasks": ("tasks_seen", "max")}
-    return curve.groupby(TRIAL, as_index=False).agg(**columns)
+    return curve.groupby(TRIAL, as_index=False, dropna=False).agg(**columns)
 
 
-def best_lr(evals: pd.DataFrame) -> pd.DataFrame:
-    """The rows of each (context, width)'s best learning rate.
+def best_lr(
+    evals: pd.DataFrame, by: Sequence[str] = ("context", "width"), diverged: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """The rows of each curve's best learning rate: of the trials that are alike in the settings `by`.
 
-    Best by mean accuracy over all tasks after the last one, mean over seeds.
+    Best by mean accuracy over all tasks after the last one, mean over seeds; a trial that diverged has what chance
+    would have. Where a curve has no such accuracy, or a single learning rate, all its rows stay.
+
+    Args:
+        evals: with the settings `by` beside them.
+        by: settings that tell curves apart.
+        diverged: columns `by`, lr, chance: a row for each trial that diverged.
     """
+    by = list(by)
+    trials = settings_of(evals, [*by, "lr"])
+    tried = trials.groupby(by, dropna=False)["lr"].transform("nunique")
+    if tried.max() < 2:
+        return evals
     last = mean_accuracy(evals)
     last = last[last["tasks_seen"] == last.groupby("trial_id")["tasks_seen"].transform("max")]
-    means = last.groupby(["context", "width", "lr"], as_index=False)["accuracy"].mean()
-    best = means.loc[means.groupby(["context", "width"])["accuracy"].idxmax(), ["context", "width", "lr"]]
-    chosen = trials_of(evals).merge(best, on=["context", "width", "lr"])["trial_id"]
-    return evals if len(chosen) == evals["trial_id"].nunique() else evals[evals["trial_id"].isin(chosen)]
+    scores = trials.merge(last[["trial_id", "accuracy"]], on="trial_id")
+    if diverged is not None and not diverged.empty:
+        scores = pd.concat([scores, diverged[[*by, "lr"]].assign(accuracy=diverged["chance"])])
+    means = scores.groupby([*by, "lr"], as_index=False, dropna=False)["accuracy"].mean()
+    means = means.merge(trials[[*by, "lr"]].drop_duplicates())  # of those that can be drawn
+    best = means.loc[means.groupby(by, dropna=False)["accuracy"].idxmax(), [*by, "lr"]]
+    is_best = trials.merge(best.assign(is_best=True), how="left", on=[*by, "lr"])["is_best"].notna()
+    is_known = trials.merge(best[by].assign(is_known=True), how="left", on=by)["is_known"].notna()
+    chosen = trials.loc[is_best | ~is_known, "trial_id"]
+    return evals if len(chosen) == len(trials) else evals[evals["trial_id"].isin(chosen)]
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """Mean over seeds and its 95% interval: columns `by`, mean, low, high.
+    """Mean over seeds and its 95% interval: columns `by`, mean, low, high, size (how many trials).
 
     The interval of the mean is Student's t; low and high are NaN for a single seed.
     """
-    rows = frame.groupby(by)[value].agg(["mean", "std", "size"]).reset_index()
+    rows = frame.groupby(by, dropna=False)[value].agg(["mean", "std", "size"]).reset_index()
     half = stdtrit(rows["size"] - 1, 0.975) * rows["std"] / np.sqrt(rows["size"])
-    return rows[[*by, "mean"]].assign(low=rows["mean"] - half, high=rows["mean"] + half)
+    return rows[[*by, "mean", "size"]].assign(low=rows["mean"] - half, high=rows["mean"] + half)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from study.store import TrialStore
     from study.workers import Workers
 
-# What imports torch, Ray or seaborn is imported by the command that needs it: help must be instant.
+# What imports torch, Ray or matplotlib is imported by the command that needs it: help must be instant.
 
 app = typer.Typer(
     help="How many models fit in one set of weights, and what does it cost?",
@@ -189,12 +189,16 @@ def compact(out: Out) -> None:
 def plot(
     out: Out,
     format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
+    x: Annotated[str | None, typer.Option("--x", help="The setting that some figures run over, such as depth.")] = None,
+    hue: Annotated[str | None, typer.Option(help="The setting that has colours, such as context.")] = None,
+    style: Annotated[str | None, typer.Option(help="The setting that has dashes.")] = None,
+    panel: Annotated[str | None, typer.Option(help="The setting that has a panel for each value.")] = None,
 ) -> None:
-    """Draw every figure that the stored trials support."""
+    """Draw every figure that the stored trials support. What is not chosen follows from what varies."""
     from analysis.plot import plot_store
 
     _guess(out)
-    for line in plot_store(out, format):
+    for line in plot_store(out, format, x=x, hue=hue, style=style, panel=panel):
         typer.echo(without_secrets(line))
 
 
@@ -206,7 +210,7 @@ def compare(
     """Print the stored trials beside the papers' published values, as Markdown tables, and draw them."""
     from analysis.compare import compare_store
     from analysis.compare_plot import draw_comparisons
-    from analysis.plot import check_format
+    from analysis.folder import check_format
 
     check_format(format)
     _guess(out)

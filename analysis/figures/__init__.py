@@ -1,4 +1,4 @@
-"""Figures by file name: one line for each file of this package."""
+"""Figures by file name: one line for each."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,30 +7,33 @@ from matplotlib.figure import Figure
 
 from analysis.figures import (
     around_the_circle,
+    by_setting,
     capacity,
-    capacity_by_width,
     context_bytes,
     equal_bytes,
     first_task,
     heatmap,
     interference,
-    learning_rate,
     masks_used,
 )
-from analysis.figures.base import UnsupportedError
-from analysis.tables import Measured
+from analysis.figures.base import OtherStudyError, UnsupportedError
+from analysis.measured import Measured
 
 FIGURES: Final[dict[str, Callable[[Measured], Figure]]] = {
     "capacity": capacity.draw,
-    "capacity-by-width": capacity_by_width.draw,
     "first-task": first_task.draw,
     "interference": interference.draw,
     "heatmap": heatmap.draw,
-    "learning-rate": learning_rate.draw,
+    "learning-rate": by_setting.draw_lr,
     "around-the-circle": around_the_circle.draw,
     "bytes": context_bytes.draw,
     "equal-bytes": equal_bytes.draw,
     "masks-used": masks_used.draw,
 }
+BY_SETTING: Final[dict[str, Callable[[Measured, str], Figure]]] = {
+    "capacity-by": by_setting.draw_capacity,
+    "accuracy-by": by_setting.draw_accuracy,
+}
+"""Figures that run over a setting, whose name follows theirs."""
 
-__all__ = ["FIGURES", "UnsupportedError"]
+__all__ = ["BY_SETTING", "FIGURES", "OtherStudyError", "UnsupportedError"]

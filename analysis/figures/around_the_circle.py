@@ -2,12 +2,13 @@
 
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, curves, finish
-from analysis.tables import TRIAL, Measured
+from analysis.figures.base import Axis, OtherStudyError, UnsupportedError, curves
+from analysis.measured import Measured
+from analysis.tables import TRIAL
 
 
 def draw(measured: Measured) -> Figure:
-    """One panel for each width, one curve for each context, over the angles at which tasks begin.
+    """Curves over the angles at which tasks begin.
 
     Task j is measured at 360 j / num_tasks degrees.
 
@@ -15,15 +16,21 @@ def draw(measured: Measured) -> Figure:
         UnsupportedError: another stream, or fewer than two tasks.
     """
     if (measured.evals["stream"] != "rotating").any():
-        raise UnsupportedError("needs a rotating stream")
+        raise OtherStudyError("needs a rotating stream")
     evals = measured.best_lr
-    frame = evals.loc[evals["tasks_seen"] == evals["num_tasks"] * evals["num_cycles"], [*TRIAL, "task", "accuracy"]]
+    frame = evals.loc[evals["tasks_seen"] == evals["num_tasks"] * evals["num_cycles"]]
     if frame["task"].nunique() < 2:
         raise UnsupportedError("needs at least two tasks")
-    num_tasks, num_cycles = evals["num_tasks"].iloc[0], evals["num_cycles"].iloc[0]
-    frame = frame.assign(angle=360 * frame["task"] / num_tasks).astype({"context": object})
+    frame = frame.assign(angle=360 * frame["task"] / frame["num_tasks"])[[*TRIAL, "angle", "accuracy"]]
+    names = [column for column in frame if frame[column].dtype == "category"]
     x, y = Axis(column="angle", label="angle (degrees)"), Axis(column="accuracy", label="accuracy")
-    figure = curves(frame, x, y, marker="o")
+    cycles = evals["num_cycles"].max()
+    figure = curves(
+        measured,
+        frame.astype(dict.fromkeys(names, object)),
+        x,
+        y,
+        title=f"Around the circle: accuracy by angle after {f'{cycles} cycles' if cycles > 1 else 'one cycle'}",
+    )
     figure.axes[0].set(ylim=(0, 1), xlim=(-10, 360), xticks=range(0, 361, 90))
-    cycles = f"{num_cycles} cycles" if num_cycles > 1 else "one cycle"
-    return finish(figure, f"Around the circle: accuracy by angle after {cycles}", frame, measured.evals)
+    return figure

@@ -1,49 +1,47 @@
-"""What the figures share: how curves are coloured and drawn over seeds. `context` is a curve's label here."""
+"""What the figures share: curves over seeds, a panel for each value of one setting, a look for each of another's."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
-from analysis.tables import over_seeds, trials_of
+from analysis.captions import caption
+from analysis.figures.layout import Key, Texts, sheet
+from analysis.figures.looks import GREY, Look, dashed, looks_of_contexts, looks_of_names, looks_of_numbers
+from analysis.measured import Measured
+from analysis.roles import Roles, is_number, name_of, said, text_of, values_of
+from analysis.tables import over_seeds
 
-CONTEXTS: Final = [
-    "none",
-    *("binary", "complex", "one-power", "rotation"),  # the paper's
-    *("structured-rotation", "rotation-powers", "householder", "permutation", "signed-permutation"),
-    *("hadamard", "fourier", "plain-complex", "mask", "structured-rotation-1", "ternary", "gaussian"),
-]
-
-
-VARIANTS: Final = {  # the paper's other curves, dashed
-    "none, head per task": (0.1, 0.1, 0.1),
-    "complex, local-mix": (0.4, 0.07, 0.3),
-    "complex x100": (0.45, 0.35, 0.85),
-    "complex x100, local-mix": (0.5, 0.7, 0.1),
-}
 MOST_POINTS: Final = 100  # of a curve whose line is drawn at full width
-MOST_COLUMNS: Final = 4
+LETTER_INCHES: Final = 0.055  # of the numbers on an axis
+MANY_CYCLES: Final = 8
+WIDE: Final = 0.2
+MARKED: Final = 7  # points of a curve that have a marker, where it has more than twice as many
 
 
 class UnsupportedError(Exception):
     """The stored trials do not support a figure; the message is the reason."""
 
 
+class OtherStudyError(UnsupportedError):
+    """A figure of another kind of study: nothing that this one has would change that, so nobody is told."""
+
+
 def refuse_cycles(evals: pd.DataFrame, reason: str) -> None:
     """Refuse a stream that goes through its tasks more than once.
 
     Raises:
-        UnsupportedError: it does.
+        OtherStudyError: it does.
     """
     cycles = evals["num_cycles"].max()
     if cycles > 1:
-        raise UnsupportedError(f"the stream goes through its tasks {cycles} times, and {reason}")
+        raise OtherStudyError(f"the stream goes through its tasks {cycles} times, and {reason}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,146 +52,223 @@ class Axis:
     label: str
 
 
-def curves(frame: pd.DataFrame, x: Axis, y: Axis, *, panels: bool = True, marker: str | None = None) -> Figure:
-    """Mean over seeds with its 95% interval, a colour for each context, a panel for each width.
+@dataclass(frozen=True)
+class Curves:
+    """The rows of a frame by panel and by look.
 
-    Drawn with matplotlib alone: seaborn's relplot lays each figure out twice, which takes longer than
-    everything else together.
+    Attributes:
+        frame: one row for each trial and point, the settings of the roles beside it.
+        roles: which setting is shown by what.
+    """
+
+    frame: pd.DataFrame
+    roles: Roles
+
+    @property
+    def panels(self) -> list[tuple[str, pd.DataFrame]]:
+        """Each panel's title and rows, one of no title where no setting has panels."""
+        setting = self.roles.panel
+        if setting is None:
+            return [("", self.frame)]
+        values = values_of(self.frame, setting)
+        return [(said(setting, value), self.frame[alike(self.frame[setting], value)]) for value in values]
+
+    @property
+    def by(self) -> list[str]:
+        """The settings that tell the curves of a panel apart."""
+        return [setting for setting in (self.roles.hue, self.roles.style) if setting is not None]
+
+    @property
+    def hues(self) -> dict[Any, Look]:
+        """A look for each value of the colour's setting."""
+        values = values_of(self.frame, self.roles.hue)
+        looks: dict[Any, Look]
+        if self.roles.hue == "context":
+            looks = dict(looks_of_contexts(values))
+        elif all(map(is_number, values)):
+            looks = dict(looks_of_numbers(values))
+        else:
+            looks = dict(looks_of_names(values))
+        return {value: replace(look, label=text_of(value)) for value, look in looks.items()}
+
+    @property
+    def styles(self) -> list[Any]:
+        """The values that have dashes of their own."""
+        return values_of(self.frame, self.roles.style) if self.roles.style else []
+
+    def of(self, rows: pd.DataFrame) -> Iterator[tuple[Look, pd.DataFrame]]:
+        """The curves that these rows have, each with its look, in the order of the legend."""
+        for place, style in enumerate(self.styles or [None]):
+            looks = dashed(self.hues, place) if self.styles else self.hues
+            for value, look in looks.items():
+                some = rows[alike(rows[self.roles.hue], value)]
+                if self.roles.style:
+                    some = some[alike(some[self.roles.style], style)]
+                if not some.empty:
+                    yield look, some
+
+    def keys(self, *, lines: bool = True, markers: bool = True) -> list[Key]:
+        """The legend."""
+        hues = dashed(self.hues, 0) if self.styles else self.hues
+        named = {text_of(value): look for value, look in hues.items()}
+        keys = [Key(title=name_of(self.roles.hue), looks=named, lines=lines, markers=markers)]
+        if self.styles:
+            plain = Look(colour=GREY, marker="", dashes=())
+            looks = {text_of(style): dashed({0: plain}, place)[0] for place, style in enumerate(self.styles)}
+            keys.append(Key(title=name_of(str(self.roles.style)), looks=looks))
+        return keys
+
+
+def alike(values: "pd.Series[Any]", value: object) -> "pd.Series[bool]":
+    """Where a setting has this value; None is like NaN."""
+    return values.isna() if value is None else values == value
+
+
+def curves(
+    measured: Measured, frame: pd.DataFrame, x: Axis, y: Axis, *, title: str, note: str = "", cycle: int | None = None
+) -> Figure:
+    """Mean over seeds with its 95% interval against x.
 
     Args:
-        frame: one row for each trial and value of x, with its width and context.
+        measured: whose roles say which setting is shown by what.
+        frame: one row for each trial and value of x.
         x: what the curves run over.
         y: what they show.
-        panels: a panel for each width; False where x is the width.
-        marker: of the points, where there are few.
+        title: of the figure.
+        note: what the caption says first.
+        cycle: see `draw_curves`.
     """
-    colours = palette(set(frame["context"]))
-    figure, of_width = width_panels(sorted(frame["width"].unique()) if panels else [None], colours)
-    for width, axes in of_width.items():
-        panel = frame if width is None else frame[frame["width"] == width]
-        summary = over_seeds(panel, ["context", x.column], y.column)
-        for context, colour in colours.items():
-            curve = summary[summary["context"] == context]
-            if curve.empty:
-                continue
-            line: dict[str, Any] = {"color": colour, "label": context, "marker": marker}
-            line["linestyle"] = "--" if " " in context else "-"  # a context with something unusual about it
-            line["linewidth"] = None if len(curve) <= MOST_POINTS else 0.7
-            axes.plot(curve[x.column], curve["mean"], **line)
-            axes.fill_between(curve[x.column], curve["low"], curve["high"], color=colour, alpha=0.2, lw=0)
-    name_panels(figure, of_width, x, y)
-    add_legend(figure, colours)
+    shown = Curves(measured.beside(frame), measured.roles)
+    note = f"{note} {about_areas(shown, x, y, cycle)}".strip()
+    text = caption(measured, shown.frame, note, x=x.column)
+    return draw_curves(shown, x, y, Texts(title=measured.titled(title), caption=text, keys=shown.keys()), cycle)
+
+
+def draw_curves(shown: Curves, x: Axis, y: Axis, texts: Texts, cycle: int | None = None) -> Figure:
+    """A panel for each value of a setting, in it a line and a band for each curve.
+
+    Args:
+        shown: one row for each trial and value of x.
+        x: what the curves run over.
+        y: what they show.
+        texts: around the panels.
+        cycle: of x, after which the stream comes back: a curve that swings widely within it is drawn as the area
+            it swings in.
+    """
+    panels = shown.panels
+    figure, grid = sheet([name for name, _ in panels], texts)
+    for axes, (_, rows) in zip(grid, panels, strict=True):
+        for place, (look, some) in enumerate(shown.of(rows)):
+            summary = over_seeds(some, [x.column], y.column)
+            if cycle and swings(summary, x.column, cycle):
+                draw_area(axes, summary, x.column, look, cycle)
+            else:
+                draw_curve(axes, summary, x.column, look, place)
+    name_axes(grid, x, y)
     return figure
 
 
-def width_panels(widths: Sequence[int | None], labels: Collection[str]) -> tuple[Figure, dict[int | None, Axes]]:
-    """A panel for each width, in rows of four, and at the right a margin for a legend of these labels."""
-    columns = min(len(widths), MOST_COLUMNS)
-    rows = -(-len(widths) // columns)
-    wide = 2.8 if len(widths) > 1 else 4.4
-    figure, grid = new_figure(rows, columns, wide, 2.8, right=right_margin(labels))
-    for axes in grid.flat[len(widths) :]:
-        axes.remove()
-    return figure, dict(zip(widths, grid.flat, strict=False))
+def about_areas(shown: Curves, x: Axis, y: Axis, cycle: int | None) -> str:
+    """What a caption says of curves that are drawn as areas."""
+    swinging = {
+        text_of(some[shown.roles.hue].iloc[0])
+        for _, rows in (shown.panels if cycle else ())
+        for _, some in shown.of(rows)
+        if cycle and swings(over_seeds(some, [x.column], y.column), x.column, cycle)
+    }
+    if not swinging:
+        return ""
+    return f"Area: {', '.join(sorted(swinging))}, which swings from its lowest to its highest value in each cycle."
+
+
+def swings(summary: pd.DataFrame, x: str, cycle: int) -> bool:
+    """Whether a curve goes up and down within cycles so far, and so often, that its line would hide all else."""
+    ends = _ends(summary, x, cycle)
+    return len(ends) > MANY_CYCLES and bool((ends["max"] - ends["min"]).median() > WIDE)
+
+
+def draw_area(axes: Axes, summary: pd.DataFrame, x: str, look: Look, cycle: int) -> None:
+    """What lies between a curve's lowest and highest value of each cycle, behind everything."""
+    ends = _ends(summary, x, cycle)
+    axes.fill_between(ends.index, ends["min"], ends["max"], color=look.colour, alpha=0.25, lw=0, zorder=0.5)
+    for name in ("min", "max"):
+        axes.plot(ends.index, ends[name], **look.line(), linewidth=0.6, zorder=0.6)
+
+
+def _ends(summary: pd.DataFrame, x: str, cycle: int) -> pd.DataFrame:
+    """The lowest and highest mean of each cycle, by its middle."""
+    number = (summary[x] - 1) // cycle
+    return summary.groupby((number + 0.5) * cycle)["mean"].agg(["min", "max"])
+
+
+def draw_curve(axes: Axes, summary: pd.DataFrame, x: str, look: Look, place: int) -> None:
+    """A line with some markers, and its interval as a band."""
+    count = len(summary)
+    every = 1 if count <= 2 * MARKED else max(1, count // MARKED)
+    start = (place * every // 5) % every  # the markers of curves that lie on one another stand apart
+    line: dict[str, Any] = look.line() | look.points() | {"markevery": (start, every)}
+    if count > MOST_POINTS:
+        line["linewidth"] = 0.7
+    axes.plot(summary[x], summary["mean"], **line)
+    axes.fill_between(summary[x], summary["low"], summary["high"], color=look.colour, alpha=0.18, lw=0)
+
+
+def draw_points(axes: Axes, summary: pd.DataFrame, x: str, look: Look, place: int) -> None:
+    """A line through points, and their intervals as bars."""
+    half = (summary["high"] - summary["mean"]).fillna(0)
+    axes.errorbar(summary[x], summary["mean"], half, **look.line(), **look.points(), capsize=1.5, elinewidth=0.8)
+
+
+def name_axes(grid: Sequence[Axes], x: Axis, y: Axis) -> None:
+    """Say what the axes are."""
+    for axes in grid:
+        axes.set_xlabel(x.label)
+        if x.column in ("tasks_seen", "lag"):
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))  # there is no half task
+        if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
+            axes.set_ylabel(y.label)
 
 
 def count_steps(axes: Axes) -> None:
     """Few enough marks on an axis of optimiser steps that their large numbers have room."""
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def name_panels(figure: Figure, of_width: Mapping[int | None, Axes], x: Axis, y: Axis) -> None:
-    """Say what the panels and their axes are."""
-    for index, (width, axes) in enumerate(of_width.items()):
-        axes.set(title="" if width is None else f"width {width}", xlabel=x.label)
-        if x.column in ("tasks_seen", "lag"):
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))  # there is no half task
-        axes.tick_params(labelbottom=True)  # also above a place in the last row that is empty
-        if index % MOST_COLUMNS == 0:
-            axes.set_ylabel(y.label)
-    sns.despine(figure)
+def mark_level(axes: Axes, level: float | None, name: str) -> None:
+    """A dotted line across a panel with its name at the right, where the level is known."""
+    if level is None:
+        return
+    axes.axhline(level, color="0.35", linestyle=":", linewidth=0.8, zorder=1)
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 6, "color": "0.35", "ha": "right"}
+    axes.text(0.99, level + 0.008, name, va="bottom", **place)
 
 
-def add_legend(figure: Figure, labels: Collection[str]) -> None:
-    """What the panels' artists of these labels are, in this order, at the figure's right."""
-    handles = {
-        label: artist for axes in figure.axes for artist, label in zip(*axes.get_legend_handles_labels(), strict=True)
-    }
-    in_order = {label: handles[label] for label in labels if label in handles}
-    figure.legend(
-        in_order.values(),
-        in_order,
-        title="context",
-        loc="center left",
-        bbox_to_anchor=(1 - _legend_inches(labels) / figure.get_figwidth(), 0.5),
-        frameon=False,
-    )
+def settings_axis(values: Sequence[Any], setting: str) -> tuple[Axis, Mapping[Any, float]]:
+    """The axis of a setting, and where its values stand on it: names beside one another."""
+    places = {value: float(value) if is_number(value) else float(index) for index, value in enumerate(values)}
+    return Axis(column="place", label=name_of(setting) or "context"), places
 
 
-def right_margin(labels: Collection[str]) -> float:
-    """Inches that a legend of these labels takes at the right."""
-    return _legend_inches(labels) + 0.05
+def is_geometric(values: Sequence[float]) -> bool:
+    """Whether numbers belong on a logarithmic axis: positive, and over more than a factor of five."""
+    return min(values) > 0 and max(values) / min(values) > 5
 
 
-def _legend_inches(labels: Collection[str]) -> float:
-    return max(1.25, 0.5 + 0.068 * max(map(len, labels), default=0))
-
-
-def new_figure(rows: int, columns: int, wide: float, high: float, right: float) -> tuple[Figure, Any]:
-    """A grid of panels that share their axes, with margins in inches.
-
-    Fixed margins draw a figure once; measuring its labels to fit them would draw it twice.
-    """
-    left, top, bottom = 0.65, 0.8, 0.5
-    beside, between = 0.18, 0.75  # panels of a row; rows, which have tick labels, axis label and title between them
-    width = left + columns * wide + (columns - 1) * beside + right
-    height = top + rows * high + (rows - 1) * between + bottom
-    margins = {
-        "left": left / width,
-        "right": 1 - right / width,
-        "top": 1 - top / height,
-        "bottom": bottom / height,
-        "wspace": beside / wide,
-        "hspace": between / high,
-    }
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(width, height), gridspec_kw=margins, sharex=True, sharey=True, squeeze=False
-    )
-    return figure, grid
-
-
-def palette(contexts: Collection[str]) -> dict[str, Any]:
-    """A colour for each of these labels in the order of a legend, the same in every figure; grey for none."""
-    of_contexts = {name: _colour(index) for index, name in enumerate(CONTEXTS[1:])}
-    known = {"none": (0.45, 0.45, 0.45), **of_contexts, **VARIANTS}
-    others = sorted(set(contexts) - set(known))
-    every = known | {name: _colour(index) for index, name in enumerate(others, len(of_contexts))}
-    return {context: colour for context, colour in every.items() if context in contexts}
-
-
-def _colour(index: int) -> tuple[float, ...]:
-    """The colour-blind palette's nine hues without its grey, then the same darker, lighter, and darker again."""
-    hues = sns.color_palette("colorblind")
-    del hues[7]
-    round_ = index // len(hues)
-    if round_ == 2:
-        return tuple(0.45 * part + 0.55 for part in hues[index % len(hues)])
-    shade = 0.55 ** (round_ if round_ < 2 else round_ - 1)
-    return tuple(shade * part for part in hues[index % len(hues)])
-
-
-def finish(figure: Figure, title: str, frame: pd.DataFrame, evals: pd.DataFrame, *, shown_as: str = "bands") -> Figure:
-    """Title, and a line that says what the bands are."""
-    bands = f"; {shown_as}: 95% interval of the mean" if frame["seed"].nunique() > 1 else f", so no {shown_as}"
-    figure.suptitle(f"{title}\n{seeds_and_lr(frame, evals)}{bands}", fontsize=10)
-    return figure
-
-
-def seeds_and_lr(frame: pd.DataFrame, evals: pd.DataFrame) -> str:
-    """How many seeds the curves have, and whether each was drawn at the best of several lr."""
-    seeds = frame.groupby(["context", "width", "lr"])["seed"].nunique()
-    number = str(seeds.min()) if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    text = "one seed" if number == "1" else f"mean of {number} seeds"
-    tried, drawn = (f.groupby(["context", "width"])["lr"].nunique().max() for f in (trials_of(evals), frame))
-    return f"{text}; each curve at its best lr" if tried > drawn else text
+def mark_settings(axes: Axes, places: Mapping[Any, float], turned: bool) -> None:
+    """A mark for each value of a setting, with as many names as there is room for."""
+    at = list(places.values())
+    is_log = all(map(is_number, places)) and is_geometric(at)
+    if is_log:
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_locator(NullLocator())
+    room = axes.get_position().width * axes.figure.get_figwidth()  # type: ignore[union-attr]
+    letters = sum(len(text_of(value)) + 2 for value in places)
+    every = 1 if turned else max(1, -int(-letters * LETTER_INCHES // room))
+    names = [text_of(value) if index % every == 0 else "" for index, value in enumerate(places)]
+    axes.set_xticks(at, names)
+    if turned:
+        plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+    low, high = (np.log(min(at)), np.log(max(at))) if is_log else (min(at), max(at))
+    pad = 0.08 * max(high - low, 1e-9)
+    axes.set_xlim(*(np.exp((low - pad, high + pad)) if is_log else (low - pad, high + pad)))

@@ -1,13 +1,18 @@
 """Mean accuracy against the number of tasks stored: the capacity curve."""
 
+from typing import Final
+
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, curves, finish, refuse_cycles
-from analysis.tables import Measured, mean_accuracy
+from analysis.figures.base import Axis, Curves, UnsupportedError, curves, mark_level, refuse_cycles
+from analysis.measured import Measured
+from analysis.tables import mean_accuracy
+
+APART: Final = 0.06  # accuracies whose names have room above one another
 
 
 def draw(measured: Measured) -> Figure:
-    """One panel for each width, one curve for each context.
+    """Curves between what chance has and what a single task has.
 
     Raises:
         UnsupportedError: no trial measured more than one number of tasks in full, or a stream has cycles.
@@ -16,7 +21,19 @@ def draw(measured: Measured) -> Figure:
     frame = mean_accuracy(measured.best_lr)
     if frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs all tasks measured after at least two numbers of tasks (eval_tasks: all)")
-    y = Axis(column="accuracy", label="mean accuracy over all of them")
-    figure = curves(frame, Axis(column="tasks_seen", label="number of tasks stored"), y)
+    datasets = ", ".join(map(str, measured.evals["dataset"].unique()))
+    figure = curves(
+        measured,
+        frame,
+        Axis(column="tasks_seen", label="number of tasks stored"),
+        Axis(column="accuracy", label="mean accuracy over them"),
+        title=f"Capacity: how many tasks fit in one set of weights ({datasets})",
+        note="Dotted: chance, and the best curve's accuracy with one task stored.",
+    )
     figure.axes[0].set_ylim(0, 1)
-    return finish(figure, "Capacity: how many tasks fit in one set of weights", frame, measured.evals)
+    for axes, (_, rows) in zip(figure.axes, Curves(measured.single_task, measured.roles).panels, strict=True):
+        mark_level(axes, measured.chance, "chance")
+        best = rows.groupby(measured.settings, dropna=False)["accuracy"].mean().max()
+        if best > (measured.chance or 0) + APART:
+            mark_level(axes, best, "one task")
+    return figure

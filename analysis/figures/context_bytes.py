@@ -1,72 +1,108 @@
 """Mean accuracy at the end against bytes for each task: what contexts, or heads of their own, cost."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 
-from analysis.figures.base import Axis, UnsupportedError, add_legend, finish, name_panels, palette, width_panels
-from analysis.tables import Measured, mean_accuracy, over_seeds
+from analysis.captions import caption
+from analysis.figures.base import Axis, Curves, OtherStudyError, mark_level, name_axes
+from analysis.figures.layout import Texts, sheet
+from analysis.measured import Measured
+from analysis.tables import mean_accuracy, over_seeds
 
 
 def draw(measured: Measured) -> Figure:
-    """One panel for each width, one point for each context.
+    """A point for each curve at all bytes of its contexts over the number of tasks.
 
-    Contexts of no bytes stand at the left edge, where a logarithmic axis has no place for them.
+    Where a further task costs less than that, for some bytes are stored once for all tasks (OnePower's first
+    context), an open point stands at what a further task costs. Contexts of no bytes stand at the left edge, where a
+    logarithmic axis has no place for them.
 
     Raises:
-        UnsupportedError: no width has three contexts of different sizes.
+        UnsupportedError: no panel has three contexts of different sizes.
     """
     sizes = bytes_per_task(measured.trials)
-    if sizes.nunique() < 3:  # which takes no time to find
-        raise UnsupportedError("needs three contexts of different sizes")
+    if sizes["bytes"].nunique() < 3:  # which takes no time to find
+        raise OtherStudyError("needs three contexts of different sizes")
     frame = mean_accuracy(measured.best_lr)
     frame = frame[frame["tasks_seen"] == frame["tasks_seen"].max()]
-    frame = frame.assign(bytes=frame["trial_id"].map(sizes)).dropna(subset="bytes")
+    frame = measured.beside(frame).merge(sizes, on="trial_id").dropna(subset="bytes")
     # The same for all seeds, but for trials of a time when what tasks share was not counted.
-    frame["bytes"] = frame.groupby(["width", "context"])["bytes"].transform("max")
-    if not frame.groupby("width")["bytes"].nunique().ge(3).any():
-        raise UnsupportedError("needs three contexts of different sizes at one width")
-    figure = _points(frame)
-    num_tasks = min(frame["tasks_seen"].max(), measured.evals["num_tasks"].max())
-    title = f"What contexts cost: mean accuracy over {num_tasks} tasks"
-    return finish(figure, title, frame, measured.evals, shown_as="bars")
+    shown = Curves(frame, measured.roles)
+    alike = frame.groupby(list(dict.fromkeys(["width", *measured.roles.settings])), dropna=False)
+    frame["bytes"] = alike["bytes"].transform("max")
+    if not any(rows["bytes"].nunique() >= 3 for _, rows in shown.panels):
+        raise OtherStudyError("needs three contexts of different sizes at one width")
+    return _points(measured, shown)
 
 
-def bytes_per_task(trials: pd.DataFrame) -> "pd.Series[float]":
-    """Bytes of each trial's contexts for one of its tasks, by trial_id; what all tasks share is divided among them."""
+def bytes_per_task(trials: pd.DataFrame) -> pd.DataFrame:
+    """Columns trial_id, bytes (all that its tasks have, over their number), further (what one more task would add)."""
+    columns = ["trial_id", "bytes", "further"]
     if trials.empty:
-        return pd.Series(dtype=float)
+        return pd.DataFrame(columns=columns)
     of_all = trials["total_bytes"] - 4 * trials["num_params"]
-    return pd.Series((of_all / trials["num_tasks"]).to_numpy(), index=trials["trial_id"], dtype=float)
+    sizes = {"bytes": of_all / trials["num_tasks"], "further": trials["context_bytes_per_task"]}
+    return trials[["trial_id"]].assign(**{name: values.astype(float) for name, values in sizes.items()})
 
 
-def _points(frame: pd.DataFrame) -> Figure:
-    colours = palette(set(frame["context"]))
-    figure, of_width = width_panels(sorted(frame["width"].unique()), colours)
-    some = frame.loc[frame["bytes"] > 0, "bytes"]
-    least, most = np.floor(np.log10(some.min())), np.ceil(np.log10(some.max()))
+def _points(measured: Measured, shown: Curves) -> Figure:
+    frame = shown.frame
+    further = frame["further"].where(frame["further"] < 0.99 * frame["bytes"])
+    some = pd.concat([frame["bytes"], further])
+    some = some[some > 0]
+    least, most = int(np.floor(np.log10(some.min()))), int(np.ceil(np.log10(some.max())))
     edge = 10 ** (least - 0.8)
-    for width, axes in of_width.items():
-        points = over_seeds(frame[frame["width"] == width], ["context", "bytes"], "accuracy").set_index("context")
-        for context in points.index.unique():
-            point = points.loc[[context]]
-            x = point["bytes"].where(point["bytes"] > 0, edge)
+    is_at_edge = bool((frame["bytes"] == 0).any())
+    num_tasks = min(frame["tasks_seen"].max(), measured.evals["num_tasks"].max())
+    notes = [
+        "Bytes over all layers.",
+        f"Open points: what a further task costs, where all {num_tasks} cost more on average, for some is stored once."
+        if further.notna().any()
+        else "",
+    ]
+    texts = Texts(
+        title=measured.titled(f"What contexts cost: mean accuracy over {num_tasks} tasks"),
+        caption=caption(measured, frame, " ".join(filter(None, notes)), shown_as="bars"),
+        keys=shown.keys(lines=False),
+    )
+    panels = shown.panels
+    figure, grid = sheet([name for name, _ in panels], texts, right=0.2)
+    for axes, (_, rows) in zip(grid, panels, strict=True):
+        for look, of_curve in shown.of(rows):
+            point = over_seeds(
+                of_curve.assign(bytes=of_curve["bytes"].where(of_curve["bytes"] > 0, edge)), ["bytes"], "accuracy"
+            )
             half = (point["high"] - point["mean"]).fillna(0)
-            axes.errorbar(x, point["mean"], half, color=colours[context], label=context, fmt="o", capsize=3)
-        if (frame["bytes"] == 0).any():
-            axes.axvline(10 ** (least - 0.4), color="0.6", linestyle=":", linewidth=1)
-    across = Axis(column="bytes", label="bytes for each task beside the shared weights")
-    name_panels(figure, of_width, across, Axis(column="accuracy", label="mean accuracy"))
-    add_legend(figure, colours)
-    _logarithmic(figure, edge if (frame["bytes"] == 0).any() else None, int(least), int(most))
+            unjoined: dict[str, Any] = {**look.line(), "linestyle": "none", "marker": look.marker, "capsize": 1.5}
+            axes.errorbar(point["bytes"], point["mean"], half, **unjoined)
+            more = further[of_curve.index].max()
+            if more > 0:
+                line: dict[str, Any] = {
+                    "color": look.colour,
+                    "linewidth": 0.7,
+                    "markerfacecolor": "white",
+                    "zorder": 1.5,
+                }
+                axes.plot([more, point["bytes"].iloc[0]], [point["mean"].iloc[0]] * 2, marker=look.marker, **line)
+        if is_at_edge:
+            axes.axvline(10 ** (least - 0.4), color="0.6", linestyle=":", linewidth=0.8)
+        mark_level(axes, measured.chance, "chance")
+    name_axes(grid, Axis(column="bytes", label="bytes for each task"), Axis(column="accuracy", label="mean accuracy"))
+    _logarithmic(figure, edge if is_at_edge else None, least, most)
     return figure
 
 
 def _logarithmic(figure: Figure, edge: float | None, least: int, most: int) -> None:
     """A logarithmic axis from 10**least to 10**most bytes, with a place for 0 at its edge where there is one."""
     size = EngFormatter(unit="B", places=0)
-    powers = range(least, most + 1, 1 if most - least < 6 else 2)
+    axes = figure.axes[0]
+    room = axes.get_position().width * figure.get_figwidth()
+    marks = max(2, int(room / 0.4) - (edge is not None))
+    powers = range(least, most + 1, -(-(most - least + 1) // marks))
     ticks = {10.0**power: size(10.0**power) for power in powers} | ({} if edge is None else {edge: "0"})
     for axes in figure.axes:
         axes.set(xscale="log", ylim=(0, 1), xlim=((edge or 10.0**least) / 1.8, 10.0**most * 1.3))

@@ -1,39 +1,67 @@
-"""Crosstalk of given models against how many are stored: measured, and as the theory has it."""
+"""Crosstalk of given models, by context: measured, and as the theory has it."""
 
-from typing import Any
+from typing import Final
 
+import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, add_legend, name_panels, palette, width_panels
+from analysis.figures.layout import Key, Texts, sheet
+from analysis.figures.looks import Look
+from analysis.roles import in_order
+
+COLOURS: Final = "viridis_r"
 
 
 def draw(frame: pd.DataFrame) -> Figure:
-    """One panel for each size N: points are measured, lines are Proposition 2's where it has any.
+    """One panel for each size N, a row for each context, a point for each number of models K.
+
+    The crosstalk is shown over (K - 1) / N, which is what orthogonal contexts that mix all inputs have; so contexts
+    that keep the theory's law in K have all their points in one place, and those of a kind have the same place.
 
     Args:
         frame: rows of one support and alignment: context, width, num_models, second_moment, predicted,
             seed, support.
     """
-    colours = palette(set(frame["context"]))
-    figure, of_width = width_panels(sorted(frame["width"].unique()), colours)
-    for width, axes in of_width.items():
-        panel = frame[frame["width"] == width]
-        means = panel.groupby(["context", "num_models"], as_index=False)[["second_moment", "predicted"]].mean()
-        for index, (context, colour) in enumerate(colours.items()):
-            curve = means[means["context"] == context]
-            ring: dict[str, Any] = {
-                "markersize": 10 - 8 * index / len(colours),
-                "markerfacecolor": "none",
-            }  # many fall on one another
-            axes.plot(curve["num_models"], curve["second_moment"], "o", color=colour, label=context, **ring)
-            axes.plot(curve["num_models"], curve["predicted"], color=colour, linewidth=0.9)
-        axes.set_xscale("log", base=2)
-        axes.set_yscale("log")
-    x = Axis(column="num_models", label="models stored together, K")
-    name_panels(figure, of_width, x, Axis(column="second_moment", label="E |crosstalk|² over |w|² |x|²"))
-    add_legend(figure, colours)
+    contexts = in_order(frame["context"].unique().tolist())
+    numbers = sorted(frame["num_models"].unique())
+    colours = mpl.colormaps[COLOURS](np.linspace(0.08, 1, len(numbers)))
+    looks = {
+        str(k): Look(colour=mpl.colors.to_rgb(colour), marker="o", dashes=())
+        for k, colour in zip(numbers, colours, strict=True)
+    }
+    theory = {"Proposition 2": Look(colour=(0, 0, 0), marker="|", dashes=())}
     used = frame["support"].iloc[0]
     inputs = "all inputs in use" if used == 1 else f"1/{1 / used:g} of the inputs in use"
-    figure.suptitle(f"Crosstalk on a retrieved model, {inputs}\npoints: measured; lines: Proposition 2", fontsize=10)
+    seeds = frame.groupby(["context", "width", "num_models"])["seed"].nunique()
+    texts = Texts(
+        title=f"Crosstalk on a retrieved model, {inputs}",
+        caption="Points: E |crosstalk|² over E |w|² |x|², measured, times N / (K - 1), which is 1 for orthogonal "
+        f"contexts that mix all inputs. {'One seed' if seeds.max() == 1 else f'Mean of {seeds.max()} seeds'}. "
+        "A context without a black mark has no prediction.",
+        keys=[
+            Key(title="models stored together, K", looks=looks, lines=False),
+            Key(title="", looks=theory, lines=False),
+        ],
+    )
+    widths = sorted(frame["width"].unique())
+    longest = max(map(len, contexts))
+    figure, grid = sheet(
+        [f"N = {width}" for width in widths], texts, height=0.3 + 0.135 * len(contexts), left=0.12 + 0.053 * longest
+    )
+    for axes, width in zip(grid, widths, strict=True):
+        panel = frame[frame["width"] == width]
+        means = panel.groupby(["context", "num_models"], as_index=False)[["second_moment", "predicted"]].mean()
+        scale = width / (means["num_models"] - 1)
+        row = means["context"].map({context: place for place, context in enumerate(contexts)})
+        points = means.assign(row=row, measured=scale * means["second_moment"], theory=scale * means["predicted"])
+        for number, look in zip(numbers, looks.values(), strict=True):
+            some = points[points["num_models"] == number]
+            axes.plot(some["measured"], some["row"], "o", color=look.colour, markersize=3, alpha=0.85)
+        predicted = points.groupby("row")["theory"].mean()
+        axes.plot(predicted, predicted.index, "|", color="black", markersize=8, markeredgewidth=1.1)
+        axes.set(xscale="log", xlabel="crosstalk · N / (K - 1)")
+        axes.set_yticks(range(len(contexts)), contexts)
+    grid[0].set_ylim(len(contexts) - 0.4, -0.6)
     return figure

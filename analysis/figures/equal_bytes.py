@@ -1,17 +1,20 @@
-"""Mean accuracy against all bytes that a number of tasks costs: masks and contexts on one scale."""
+"""Mean accuracy against all bytes that a number of tasks costs: contexts and masks on one scale."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
+from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
-from analysis.figures.base import UnsupportedError, add_legend, finish, new_figure, palette, refuse_cycles, right_margin
-from analysis.tables import Measured, mean_accuracy, over_seeds
+from analysis.captions import caption
+from analysis.figures.base import Axis, Curves, OtherStudyError, name_axes, refuse_cycles
+from analysis.figures.layout import Texts, sheet
+from analysis.measured import Measured
+from analysis.tables import mean_accuracy, over_seeds
 
 SHARES: Final = (0.1, 0.2, 0.5, 1.0)  # of the tasks, a panel each
+MASKS: Final = ("supsup", "hopsupsup")
 
 
 def draw(measured: Measured) -> Figure:
@@ -23,40 +26,56 @@ def draw(measured: Measured) -> Figure:
         UnsupportedError: no two curves have several widths, their bytes are not known, or a stream has cycles.
     """
     refuse_cycles(measured.evals, "its tasks are trained more than once")
-    of_label = measured.evals.groupby("context", observed=True)["width"].nunique()
-    if (of_label > 1).sum() < 2:
-        raise UnsupportedError("needs several widths of at least two kinds of contexts or masks")
+    if "width" not in measured.roles.x:
+        raise OtherStudyError("needs several widths")
+    measured = measured.against("width")
+    trials = measured.trials
     columns = ["context_bytes_per_task", "total_bytes", "num_tasks"]
-    if measured.trials.empty or measured.trials[columns].isna().any(axis=1).all():
-        raise UnsupportedError("needs trials whose sizes in bytes are known")
-    frame = mean_accuracy(measured.best_lr)
-    sizes = measured.trials.set_index("trial_id")[columns].astype(float)
-    rows = sizes.loc[frame["trial_id"]].reset_index(drop=True)
-    unused = (rows["num_tasks"] - frame["tasks_seen"]) * rows["context_bytes_per_task"]
-    frame = frame.assign(bytes=rows["total_bytes"] - unused).dropna(subset="bytes")
-    figure = _panels(frame, _numbers_of_tasks(frame["tasks_seen"]))
-    title = "Masks and contexts at equal bytes: weights and what tasks have of their own"
-    return finish(figure, title, frame, measured.evals)
+    if trials.empty or trials[columns].isna().any(axis=1).all():
+        raise OtherStudyError("needs trials whose sizes in bytes are known")
+    frame = measured.beside(mean_accuracy(measured.best_lr))
+    of_curve = frame.groupby(measured.roles.settings, dropna=False)["width"].nunique()
+    if (of_curve > 1).sum() < 2:
+        raise OtherStudyError("needs several widths of at least two kinds of contexts or masks")
+    sizes = trials.set_index("trial_id")[columns].astype(float).loc[frame["trial_id"]].reset_index(drop=True)
+    unused = (sizes["num_tasks"] - frame["tasks_seen"]) * sizes["context_bytes_per_task"]
+    frame = frame.assign(bytes=sizes["total_bytes"] - unused).dropna(subset="bytes")
+    drawn = trials.loc[trials["trial_id"].isin(frame["trial_id"]), "method"]
+    return _panels(measured, frame, has_masks=bool(drawn.isin(MASKS).any()))
 
 
-def _numbers_of_tasks(there: pd.Series) -> list[int]:
+def _numbers_of_tasks(there: "pd.Series[int]") -> list[int]:
     """Those nearest to some shares of the largest."""
     numbers = np.unique(there)
     wanted = [numbers[np.abs(numbers - share * numbers[-1]).argmin()] for share in SHARES]
     return sorted({int(number) for number in wanted})
 
 
-def _panels(frame: pd.DataFrame, numbers: Sequence[int]) -> Figure:
-    colours = palette(set(frame["context"]))
-    figure, grid = new_figure(1, len(numbers), 2.8, 2.8, right=right_margin(colours))
-    for number, axes in zip(numbers, grid.flat, strict=True):
-        points = over_seeds(frame[frame["tasks_seen"] == number], ["context", "width", "bytes"], "accuracy")
-        for context, colour in colours.items():
-            curve = points[points["context"] == context].sort_values("bytes")
-            axes.plot(curve["bytes"], curve["mean"], "o-", color=colour, label=context, markersize=4)
-            axes.fill_between(curve["bytes"], curve["low"], curve["high"], color=colour, alpha=0.2, lw=0)
-        axes.set(xscale="log", xlabel="bytes in all", title=f"{number} task{'s' if number > 1 else ''}")
-        axes.xaxis.set_major_formatter(EngFormatter(unit="B", places=0))
-    grid.flat[0].set(ylabel="mean accuracy", ylim=(0, 1))
-    add_legend(figure, colours)
+def _panels(measured: Measured, frame: pd.DataFrame, has_masks: bool) -> Figure:
+    numbers = _numbers_of_tasks(frame["tasks_seen"])
+    shown = Curves(frame, measured.roles)
+    rows = shown.panels
+    what = "Masks and contexts" if has_masks else "Contexts"
+    texts = Texts(
+        title=measured.titled(f"{what} at equal bytes: shared weights and what tasks have of their own"),
+        caption=caption(measured, frame, "Points: widths.", x="width"),
+        keys=shown.keys(),
+    )
+    named = [
+        (f"{name}, {number} task{'s' if number > 1 else ''}".removeprefix(", "), some[some["tasks_seen"] == number])
+        for name, some in rows
+        for number in numbers
+    ]
+    figure, grid = sheet([name for name, _ in named], texts, columns=len(numbers))
+    for axes, (_, some) in zip(grid, named, strict=True):
+        for look, of_curve in shown.of(some):
+            points = over_seeds(of_curve, ["width", "bytes"], "accuracy").sort_values("bytes")
+            axes.plot(points["bytes"], points["mean"], **look.line(), **look.points())
+            axes.fill_between(points["bytes"], points["low"], points["high"], color=look.colour, alpha=0.18, lw=0)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(EngFormatter(unit="B", places=0, sep=" "))
+    name_axes(grid, Axis(column="bytes", label="bytes in all"), Axis(column="accuracy", label="mean accuracy"))
+    grid[0].set_ylim(0, 1)
     return figure

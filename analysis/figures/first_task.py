@@ -2,12 +2,13 @@
 
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, count_steps, curves, finish
-from analysis.tables import Measured, first_task, first_task_by_step
+from analysis.figures.base import Axis, UnsupportedError, count_steps, curves, mark_level
+from analysis.measured import Measured
+from analysis.tables import first_task, first_task_by_step
 
 
 def draw(measured: Measured) -> Figure:
-    """One panel for each width, one curve for each context.
+    """Curves over the number of tasks.
 
     Over optimiser steps where the stream has cycles, or where trials were measured within tasks too (`eval_every`).
 
@@ -23,13 +24,17 @@ def draw(measured: Measured) -> Figure:
     what = "accuracy at 0 degrees" if setup["stream"] == "rotating" else "accuracy on task 0"
     title = "Interference: what later tasks leave of the first"
     x = Axis(column="tasks_seen", label="number of tasks trained")
+    cycle = None
     if is_often or setup["num_cycles"] > 1:
         frame = first_task_by_step(evals, measured.curves)
         x = Axis(column="step", label="optimiser steps")
     if setup["num_cycles"] > 1:
         title = f"{what.capitalize()} over {setup['num_cycles']} cycles of {setup['num_tasks']} tasks"
-    figure = curves(frame, x, Axis(column="accuracy", label=what))
+        cycle = int(setup["num_tasks"] * setup["steps_per_task"])
+    figure = curves(measured, frame, x, Axis(column="accuracy", label=what), title=title, cycle=cycle)
     figure.axes[0].set_ylim(0, 1)
-    if x.column == "step":
-        count_steps(figure.axes[0])
-    return finish(figure, title, frame, measured.evals)
+    for axes in figure.axes:
+        mark_level(axes, measured.chance, "chance")
+        if x.column == "step":
+            count_steps(axes)
+    return figure

@@ -2,12 +2,13 @@
 
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, curves, finish, refuse_cycles
-from analysis.tables import Measured, interference
+from analysis.figures.base import Axis, UnsupportedError, curves, refuse_cycles
+from analysis.measured import Measured
+from analysis.tables import interference
 
 
 def draw(measured: Measured) -> Figure:
-    """One panel for each width, one curve for each context.
+    """Curves over the number of tasks since.
 
     Raises:
         UnsupportedError: no task was measured again after a later one, or a stream has cycles.
@@ -16,6 +17,6 @@ def draw(measured: Measured) -> Figure:
     frame = interference(measured.best_lr)
     if frame.empty:
         raise UnsupportedError("needs a task that was measured again after a later one")
+    x = Axis(column="lag", label="lag: tasks trained since")
     y = Axis(column="lost", label="accuracy lost, mean over tasks")
-    figure = curves(frame, Axis(column="lag", label="lag: tasks trained since"), y)
-    return finish(figure, "Interference: accuracy lost as later tasks are trained", frame, measured.evals)
+    return curves(measured, frame, x, y, title="Interference: accuracy lost as later tasks are trained")

@@ -2,39 +2,53 @@
 
 from typing import Final
 
-import matplotlib.pyplot as plt
-import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from analysis.figures.base import UnsupportedError, finish
-from analysis.tables import Measured, mean_accuracy, over_seeds
+from analysis.captions import caption
+from analysis.figures.base import Curves, OtherStudyError, draw_curve, mark_level
+from analysis.figures.layout import Texts, sheet
+from analysis.measured import Measured
+from analysis.roles import name_of
+from analysis.tables import mean_accuracy, over_seeds
 
+X: Final = "new_mask_eps"
 QUANTITIES: Final = {"num_masks": "masks begun", "purity": "purity of the masks", "accuracy": "mean accuracy"}
 
 
 def draw(measured: Measured) -> Figure:
-    """How many masks there are, how pure they are, and mean accuracy over all tasks.
+    """How many masks there are, how pure they are, and mean accuracy over all tasks; a row for each panel.
 
     Raises:
         UnsupportedError: fewer than two thresholds.
     """
     trials = measured.trials
-    if "num_masks" not in trials or trials["new_mask_eps"].nunique() < 2:
-        raise UnsupportedError("needs at least two values of new_mask_eps")
-    frame = mean_accuracy(measured.evals)
-    frame = frame[frame["tasks_seen"] == frame["tasks_seen"].max()]
-    columns = ["trial_id", "new_mask_eps", "num_masks", "purity", "num_tasks"]
+    if "num_masks" not in trials or trials[X].nunique() < 2:
+        raise OtherStudyError(f"needs at least two values of {X}")
+    measured = measured.against(X)
+    frame = mean_accuracy(measured.best_lr)
+    frame = measured.beside(frame[frame["tasks_seen"] == frame["tasks_seen"].max()])
+    columns = ["trial_id", "num_masks", "purity", "num_tasks"]
     frame = frame.merge(trials[columns].dropna(subset="num_masks"), on="trial_id")
-    figure, panels = plt.subplots(1, len(QUANTITIES), figsize=(9.4, 3.4))
-    figure.subplots_adjust(left=0.07, right=0.98, top=0.8, bottom=0.16, wspace=0.28)
-    for axes, (column, label) in zip(panels, QUANTITIES.items(), strict=True):
-        curve = over_seeds(frame, ["new_mask_eps"], column)
-        axes.plot(curve["new_mask_eps"], curve["mean"], "o-")
-        axes.fill_between(curve["new_mask_eps"], curve["low"], curve["high"], alpha=0.2, lw=0)
-        axes.set(xlabel="threshold eps", ylabel=label, ylim=(0, None if column == "num_masks" else 1.03))
+    shown = Curves(frame, measured.roles)
+    rows = shown.panels
+    texts = Texts(
+        title=measured.titled("No task is told, in training either: masks are begun by themselves"),
+        caption=caption(measured, frame, "Dotted: number of tasks.", x=X),
+        keys=shown.keys() if len(shown.hues) > 1 or shown.styles else (),
+    )
+    titles = [name for name, _ in rows for _ in QUANTITIES]
+    figure, grid = sheet(titles, texts, columns=len(QUANTITIES), sharey=False)
+    panels = [(column, some) for _, some in rows for column in QUANTITIES]
+    for axes, (column, some) in zip(grid, panels, strict=True):
+        for look, of_curve in shown.of(some):
+            draw_curve(axes, over_seeds(of_curve, [X], column), X, look, 0)
+        axes.set(xlabel=name_of(X), ylabel=QUANTITIES[column], ylim=(0, None if column == "num_masks" else 1.03))
         axes.set_xscale("log", base=2)
-        axes.set_xticks(curve["new_mask_eps"], [f"{eps:.3g}" for eps in curve["new_mask_eps"]], fontsize=7)
-    panels[0].axhline(frame["num_tasks"].iloc[0], color="0.5", linestyle=":", label="number of tasks")
-    panels[0].legend(frameon=False)
-    sns.despine(figure)
-    return finish(figure, "No task is told, in training either: masks are begun by themselves", frame, measured.evals)
+        eps = sorted(frame[X].unique())
+        axes.set_xticks(eps, [f"{value:.2g}" if place % 2 == 0 else "" for place, value in enumerate(eps)])
+        axes.yaxis.set_major_locator(MaxNLocator(5, integer=column == "num_masks"))
+    for axes, (column, some) in zip(grid, panels, strict=True):
+        if column == "num_masks":
+            mark_level(axes, float(some["num_tasks"].iloc[0]), "number of tasks")
+    return figure

@@ -11,6 +11,7 @@ import pytest
 from analysis import compare_plot
 from analysis.compare import Comparison, compare_store
 from analysis.compare_plot import draw_comparisons
+from analysis.figures.layout import caption_of
 from analysis.labels import curve_labels
 from analysis.published import QUANTITIES, SOURCES, published
 from analysis.store import StoreError
@@ -362,7 +363,7 @@ def test_the_points_are_the_published_values_and_the_curves_are_ours(tmp_path: P
     assert points.get_xdata().tolist() == [1, 5, 10, 20, 30, 40, 50]
     assert points.get_ydata().tolist() == [0.966, 0.965, 0.952, 0.907, 0.858, 0.798, 0.806]
     assert points.get_color() == ours.get_color()
-    assert "2 seeds, 95% interval" in figure.get_suptitle()
+    assert "2 seeds, 95% interval" in caption_of(figure)
     assert axes.get_title() == "width 512"
 
 

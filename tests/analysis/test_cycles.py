@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from analysis.figures import FIGURES, UnsupportedError
+from analysis.figures.layout import caption_of
+from analysis.measured import Measured
 from analysis.plot import plot_store
 from analysis.store import Store, read_store
-from analysis.tables import Measured, mean_accuracy
+from analysis.tables import mean_accuracy
 from tests.conftest import run_here, small_study
 
 mpl.use("Agg")
@@ -44,7 +46,7 @@ def test_a_cycles_row_measured_in_part_is_no_mean(turning: Store) -> None:
     assert 9 not in mean_accuracy(part)["tasks_seen"].to_numpy()
 
 
-@pytest.mark.parametrize("name", ["capacity", "capacity-by-width", "interference", "heatmap"])
+@pytest.mark.parametrize("name", ["capacity", "interference", "heatmap"])
 def test_what_counts_the_tasks_stored_or_since_says_that_cycles_have_no_such_number(turning: Store, name: str) -> None:
     with pytest.raises(UnsupportedError, match="through its tasks 3 times, and"):
         FIGURES[name](Measured(turning.evals, turning.trials))
@@ -157,7 +159,7 @@ def test_bytes_shows_one_point_a_label_with_its_interval(turning: Store) -> None
     labels = [label.get_text() for label in axes.get_xticklabels()]
     assert labels[-1] == "0"
     assert "100 B" in labels
-    assert "bars: 95% interval" in figure.get_suptitle()
+    assert "bars: 95% interval" in caption_of(figure)
 
 
 def test_what_tasks_share_is_divided_among_them_however_many_trials_did_not_count_it(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ import pandas as pd
 import pyarrow.fs as pafs
 import pytest
 
-from analysis.figures import FIGURES, UnsupportedError, crosstalk
-from analysis.figures.base import VARIANTS, palette
+from analysis.figures import BY_SETTING, FIGURES, UnsupportedError, crosstalk
+from analysis.figures.layout import caption_of
+from analysis.figures.looks import VARIANTS, looks_of_contexts
+from analysis.measured import Measured
 from analysis.plot import plot_store, strata
 from analysis.store import StoreError, read_store
-from analysis.tables import Measured
 from psp_core.contexts import CONTEXTS
 from study.spec import StudySpec
 from tests.conftest import run_here
@@ -29,6 +30,7 @@ def test_every_supported_figure_is_a_whole_image(small_store: Path) -> None:
     lines = list(plot_store(str(small_store)))
     drawn = {name for name in FIGURES if any(f"figures/{name}.png" in line for line in lines)}
     assert drawn == set(FIGURES) - {"learning-rate", "around-the-circle", "bytes", "masks-used"}
+    assert len(lines) == len(drawn) + 2  # and the two by width; nobody is told what another study would have
     for name in drawn:
         image = mpl.image.imread(small_store / "figures" / f"{name}.png")
         assert min(image.shape[:2]) > 300
@@ -39,42 +41,48 @@ def test_a_capacity_figure_shows_each_width_and_context_and_names_its_bands(eval
     figure = FIGURES["capacity"](Measured(evals))
     assert [axes.get_title() for axes in figure.axes] == ["width 4", "width 8"]
     for axes in figure.axes:
-        assert len(axes.get_lines()) >= 2  # none, binary
+        assert len(axes.get_lines()) == 2 + 2  # none and binary, chance and a single task
         assert len(axes.collections) == 2  # their bands
-    assert "95% interval" in figure.get_suptitle()
+    assert "bands: 95% interval of the mean" in caption_of(figure)
+    assert "(digits)" in figure.get_suptitle()
 
 
 def test_every_context_has_a_colour_of_its_own_whatever_is_beside_it() -> None:
-    colours = palette([*CONTEXTS, "of-somebody-else"])
-    assert len(set(colours.values())) == len(CONTEXTS) + 1
-    assert palette(["binary", "gaussian"]) == {name: colours[name] for name in ("binary", "gaussian")}
+    looks = looks_of_contexts([*CONTEXTS, "of-somebody-else"])
+    assert len({look.colour for look in looks.values()}) == len(CONTEXTS) + 1
+    assert looks_of_contexts(["binary", "gaussian"]) == {name: looks[name] for name in ("binary", "gaussian")}
+
+
+def test_curves_are_told_apart_without_colours_too() -> None:
+    looks = looks_of_contexts([*CONTEXTS, *VARIANTS, *(f"binary x{count}" for count in range(2, 11))])
+    assert len({(look.marker, look.dashes) for look in looks.values()}) == len(looks)
+    of_paper = [looks[name] for name in ("none", "binary", "complex", "one-power", "rotation")]
+    assert len({look.marker for look in of_paper}) == len({look.dashes for look in of_paper}) == 5
 
 
 def test_thirty_curves_have_thirty_colours_and_those_of_the_paper_keep_theirs() -> None:
     labels = [*CONTEXTS, *VARIANTS]
     labels += [f"binary x{count}" for count in range(2, 32 - len(labels))]
-    colours = palette(labels)
+    colours = {label: look.colour for label, look in looks_of_contexts(labels).items()}
     assert len(labels) >= 30
     for one, other in itertools.combinations(colours.values(), 2):
         assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 0.05
-    assert palette(VARIANTS) == {label: colours[label] for label in VARIANTS}
+    assert {label: look.colour for label, look in looks_of_contexts(VARIANTS).items()} == VARIANTS
 
 
 def test_one_seed_has_no_bands_and_says_so(evals: pd.DataFrame) -> None:
     figure = FIGURES["capacity"](Measured(evals[evals["seed"] == 0]))
-    assert "one seed, so no bands" in figure.get_suptitle()
+    assert "One seed, so no bands." in caption_of(figure)
 
 
 @pytest.mark.parametrize(
     ("name", "where", "reason"),
     [
         ("capacity", "tasks_seen == 1", "at least two numbers of tasks"),
-        ("capacity-by-width", "width == 4", "at least two widths"),
         ("first-task", "tasks_seen == 1", "at least two tasks"),
         ("interference", "tasks_seen == 1", "measured again"),
-        ("capacity-by-width", "tasks_seen != 2", "eval_tasks: all"),
-        ("heatmap", "width == 4", "at least two widths"),
-        ("learning-rate", "width == 4", "at least two learning rates"),
+        ("heatmap", "width == 4", "at least two values of width"),
+        ("learning-rate", "width == 4", "at least two values of lr"),
         ("around-the-circle", "width == 4", "rotating stream"),
         ("bytes", "width == 4", "three contexts of different sizes"),
     ],
@@ -84,11 +92,19 @@ def test_a_figure_the_data_do_not_support_says_why(evals: pd.DataFrame, name: st
         FIGURES[name](Measured(evals.query(where)))
 
 
+@pytest.mark.parametrize(
+    ("where", "reason"), [("width == 4", "two values of width"), ("tasks_seen != 2", "eval_tasks: all")]
+)
+def test_capacity_by_width_says_why_it_is_not_drawn(evals: pd.DataFrame, where: str, reason: str) -> None:
+    with pytest.raises(UnsupportedError, match=reason):
+        BY_SETTING["capacity-by"](Measured(evals.query(where)), "width")
+
+
 def test_learning_rates_are_drawn_where_there_are_two(evals: pd.DataFrame) -> None:
     other = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x")
     figure = FIGURES["learning-rate"](Measured(pd.concat([evals, other])))
     assert figure.axes[0].get_xscale() == "log"
-    assert "best lr" not in figure.get_suptitle()
+    assert "best lr" not in caption_of(figure)
 
 
 def test_five_widths_take_two_rows_and_every_panel_has_its_numbers(evals: pd.DataFrame) -> None:
@@ -108,13 +124,15 @@ def test_heat_maps_are_alike_where_contexts_were_measured_at_different_widths(ev
     figure = FIGURES["heatmap"](Measured(pd.concat([evals, other])))
     maps = [axes.collections[0].get_array().shape for axes in figure.axes[:3]]
     assert maps == [(3, 3)] * 3
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["none", "binary", "complex"]
 
 
 def test_titles_tell_uneven_seeds_and_a_chosen_lr(evals: pd.DataFrame) -> None:
     worse = evals.assign(lr=0.1, trial_id=evals["trial_id"] + "x", accuracy=evals["accuracy"] / 2)
-    assert "each curve at its best lr" in FIGURES["capacity"](Measured(pd.concat([evals, worse]))).get_suptitle()
+    both = caption_of(FIGURES["capacity"](Measured(pd.concat([evals, worse]))))
+    assert f"Each curve at its best lr of {', '.join(f'{lr:g}' for lr in sorted([evals['lr'].iloc[0], 0.1]))}" in both
     uneven = evals[(evals["context"] == "none") | (evals["seed"] == 0)]
-    assert "mean of 1 to 2 seeds" in FIGURES["capacity"](Measured(uneven)).get_suptitle()
+    assert "Mean of 1 to 2 seeds: none 2, binary 1;" in caption_of(FIGURES["capacity"](Measured(uneven)))
 
 
 def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd.DataFrame) -> None:
@@ -125,7 +143,7 @@ def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd
 
 def test_curves_that_have_a_learning_rate_each_say_nothing_of_it(evals: pd.DataFrame) -> None:
     one_each = evals.assign(lr=evals["context"].map({"none": 0.1, "binary": 0.01}).astype(float))
-    with pytest.raises(UnsupportedError, match="two learning rates of one context and width"):
+    with pytest.raises(UnsupportedError, match="a curve with at least two values of lr"):
         FIGURES["learning-rate"](Measured(one_each))
 
 
@@ -142,11 +160,18 @@ def test_crosstalk_is_drawn_beside_the_theory(tmp_path: Path) -> None:
     ]
     rows = store.crosstalk[store.crosstalk["support"] == 1]
     figure = crosstalk.draw(rows)
-    assert [axes.get_title() for axes in figure.axes] == ["width 16", "width 32"]
-    of_binary = rows[(rows["context"] == "binary") & (rows["width"] == 16)]
-    points, line = figure.axes[0].get_lines()[:2]
-    assert list(points.get_ydata()) == of_binary["second_moment"].tolist()
-    assert list(line.get_ydata()) == of_binary["predicted"].tolist()
+    assert [axes.get_title() for axes in figure.axes] == ["N = 16", "N = 32"]
+    (axes, _) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["binary", "rotation", "mask"]
+    of_four = rows[(rows["num_models"] == 4) & (rows["width"] == 16)].set_index("context")
+    _, points, _, theory = axes.get_lines()
+    for x, row in points.get_xydata():
+        context = ("binary", "rotation", "mask")[int(row)]
+        assert x == pytest.approx(of_four.loc[context, "second_moment"] * 16 / 3)
+    of_16 = rows[rows["width"] == 16]
+    predicted = (of_16["predicted"] * 16 / (of_16["num_models"] - 1)).groupby(of_16["context"]).mean()
+    for x, row in theory.get_xydata():
+        assert x == pytest.approx(predicted[("binary", "rotation", "mask")[int(row)]], nan_ok=True)
     assert "all inputs in use" in figure.get_suptitle()
 
 
@@ -157,7 +182,7 @@ def test_equal_bytes_counts_weights_once_and_the_tasks_stored_by_then(small_stor
     trials = store.trials[store.trials["context"] == "binary"].drop_duplicates("width").sort_values("width")
     per_task = 64 / 8 + 2  # a bit for each input of three layers, of which 4 take a byte as 8 do
     for number, axes in zip((1, 3), figure.axes, strict=True):
-        (line,) = (line for line in axes.get_lines() if line.get_label() == "binary")
+        line = axes.get_lines()[1]  # none, binary
         assert line.get_xdata() == pytest.approx((4 * trials["num_params"] + number * per_task).to_numpy())
 
 
@@ -210,7 +235,7 @@ def test_a_full_disk_leaves_no_half_a_figure(
         def open_output_stream(self, path: str) -> Full:
             return Full(path)
 
-    monkeypatch.setattr("analysis.plot.open_folder", lambda out: (FullDisk(), out))
+    monkeypatch.setattr("analysis.folder.open_folder", lambda out: (FullDisk(), out))
     with pytest.raises(StoreError, match=r"cannot be written: .*No space left on device"):
         list(plot_store(str(out)))
     assert {path.name: path.read_bytes() for path in (out / "figures").iterdir()} == before

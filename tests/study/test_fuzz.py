@@ -58,6 +58,7 @@ def answer(command: list[str]) -> tuple[int, str]:
         patch.setattr("sys.argv", ["psp", *command])
         patch.setattr("analysis.figures.FIGURES", {})
         patch.setattr("analysis.plot.FIGURES", {})
+        patch.setattr("analysis.plot.BY_SETTING", {})
         try:
             cli.main()
         except SystemExit as exit_:

@@ -1,0 +1,160 @@
+"""What stands below a figure: of how many trials its means are, at which learning rates, and what all share."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from analysis.measured import Measured
+from analysis.roles import in_order, name_of, said, text_of, values_of
+from analysis.store import ADDED_LATER, SHOWN
+from analysis.tables import settings_of
+
+MOST_LISTED: Final = 6
+USUAL: Final = {**ADDED_LATER, "momentum": 0.0, "permute_first": False, "eval_tasks": "all"}  # not worth a word
+ELSEWHERE: Final = ("stream_tasks", "precision", "eval_tasks", "eval_samples", "steps_per_decision")
+
+
+def caption(
+    measured: Measured,
+    frame: pd.DataFrame,
+    note: str = "",
+    *,
+    x: str = "",
+    shown_as: str | None = "bands",
+    of_means: bool = True,
+) -> str:
+    """The caption of a figure.
+
+    Args:
+        measured: what is drawn, and who is missing.
+        frame: the rows that are drawn, the settings of the roles beside them.
+        note: what it says first.
+        x: the column that the figure runs over: where that is a setting, its values tell curves apart too.
+        shown_as: what the means' intervals are shown as; None where they are not.
+        of_means: False where something else than means is drawn.
+    """
+    drawn = frame.drop_duplicates("trial_id")
+    by = list(dict.fromkeys([*measured.roles.settings, *(s for s in measured.roles.x if x == "place" or s == x)]))
+    by = [setting for setting in by if setting in drawn and setting != "lr"]
+    parts = [note, _seeds(drawn, by, shown_as, of_means), _rates(measured, drawn, by)]
+    parts += [_missing(measured, drawn, by), fixed(measured, drawn)]
+    return "\n".join(filter(None, [" ".join(filter(None, parts[:-1])), parts[-1]]))
+
+
+def _seeds(drawn: pd.DataFrame, by: list[str], shown_as: str | None, of_means: bool) -> str:
+    """Of how many trials each mean is; curve by curve where the numbers differ."""
+    what = "Mean of " if of_means else ""
+    alone = [*by, *(["lr"] if drawn.groupby(by, dropna=False)["lr"].nunique().max() > 1 else [])]
+    sizes = drawn.groupby(alone, dropna=False).size()
+    if sizes.max() == 1:
+        return f"One seed, so no {shown_as}." if shown_as else "One seed."
+    band = f"; {shown_as}: 95% interval of the mean (Student's t)" if shown_as else ""
+    if sizes.min() == sizes.max():
+        return f"{what}{sizes.max()} seeds{band}."
+    numbers = sizes.rename("n").reset_index()
+    curve = "context" if "context" in by else by[0]
+    curves = numbers.fillna({curve: "none"}).groupby(curve)["n"].agg(["min", "max"])
+    each = ", ".join(f"{text_of(value)} {_span(*curves.loc[value])}" for value in in_order(curves.index.tolist()))
+    if len(curves) > 1 and len(curves) <= 2 * MOST_LISTED:
+        return f"{what}{sizes.min()} to {sizes.max()} seeds: {each}{band}."
+    return f"{what}{sizes.min()} to {sizes.max()} seeds{band}."
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
+
+
+def _rates(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
+    """Which learning rate each curve is drawn at, where several were tried and one was chosen."""
+    tried = settings_of(measured.evals, [*by, "lr"])
+    several = tried.groupby(by, dropna=False)["lr"].nunique().max() > 1
+    if not several or (drawn.groupby(by, dropna=False)["lr"].nunique() > 1).any():
+        return ""
+    best = drawn[[*by, "lr"]].drop_duplicates()
+    of = ", ".join(f"{lr:g}" for lr in sorted(tried["lr"].unique()))
+    each = f"{best['lr'].iloc[0]:g}" if best["lr"].nunique() == 1 else "; ".join(_rates_of_curves(best, by))
+    counted = "" if measured.diverged.empty else " (a trial that diverged counts as chance)"
+    return f"Each curve at its best lr of {of}{counted}: {each}."
+
+
+def _rates_of_curves(best: pd.DataFrame, by: list[str]) -> Iterator[str]:
+    """`binary 0.01; complex 0.001 at depth 1, else 0.01`: the curves of a colour together."""
+    curve, *others = sorted(by, key=lambda setting: setting != "context")
+    for value in in_order(best[curve].unique().tolist()):
+        rows = best[best[curve] == value] if value == value and value is not None else best[best[curve].isna()]
+        common = rows["lr"].mode().iloc[0]
+        unlike = rows[rows["lr"] != common]
+        rare = [f"{lr:g} at {' or '.join(_places(some, others))}" for lr, some in unlike.groupby("lr", sort=True)]
+        yield f"{said(curve, value)} {', '.join([*rare, f'else {common:g}' if rare else f'{common:g}'])}"
+
+
+def _places(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    if len(settings) == 1:
+        (setting,) = settings
+        return [f"{name_of(setting)} {', '.join(map(text_of, values_of(rows, setting)))}".strip()]
+    return [" ".join(said(setting, row[setting]) for setting in settings) for _, row in rows.iterrows()]
+
+
+def _missing(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
+    """The trials that diverged: at the learning rates that are drawn, or of curves that are not there."""
+    lost = measured.diverged
+    if lost.empty:
+        return ""
+    is_counted = bool(drawn["trial_id"].isin(lost["trial_id"]).any())
+    alive = drawn[~drawn["trial_id"].isin(lost["trial_id"])]
+    each = [*by, "lr"]
+    sizes = alive.groupby(each, dropna=False).size().rename("alive").reset_index()
+    rows = lost.groupby(each, dropna=False).size().rename("lost").reset_index().merge(sizes, how="left", on=each)
+    if not is_counted:
+        curves = alive[by].drop_duplicates().assign(is_there=True)
+        rows = rows.merge(curves, how="left", on=by)
+        rows = rows[rows["alive"].notna() | rows["is_there"].isna()]
+    rows["alive"] = rows["alive"].fillna(0).astype(int)
+    texts = [
+        f"{row['lost']} of {row['lost'] + row['alive']} of {', '.join(said(name, row[name]) for name in each)}"
+        for _, row in rows.iterrows()
+    ]
+    if not texts:
+        return ""
+    more = f"; and {len(texts) - MOST_LISTED} more settings" if len(texts) > MOST_LISTED else ""
+    how = "Diverged, counted as chance" if is_counted else "Diverged, and in no mean"
+    return f"{how}: {'; '.join(texts[:MOST_LISTED])}{more}."
+
+
+def fixed(measured: Measured, drawn: pd.DataFrame) -> str:
+    """What all trials share: `Fixed: mnist, permuting, mlp, width 256, depth 2, ...`."""
+    settings = [name for name in (*SHOWN, "lr") if name in measured.evals]
+    setup = settings_of(measured.evals, settings)
+    one = {name: setup[name].iloc[0] for name in settings if setup[name].nunique(dropna=False) == 1}
+    if drawn["lr"].nunique() == 1:
+        one["lr"] = drawn["lr"].iloc[0]
+    for name in {*measured.where, *measured.roles.settings} - {"context"}:
+        one.pop(name, None)  # which the title and the panels say
+    shape = [] if one.get("model") == "lenet-300-100" else ["width", "depth"]
+    named = ["dataset", "stream", "context", "model"]
+    texts = [
+        *(text_of(one[name]) for name in named if name in one),
+        *(said(name, one[name]) for name in shape if name in one),
+        *([f"{one['steps_per_task']:,} steps a task"] if "steps_per_task" in one else []),
+        *([f"{one['batch_size']} images a step"] if "batch_size" in one else []),
+        *(text_of(one[name]) for name in ("optimiser",) if name in one),
+        *(said("lr", one["lr"]) for _ in range("lr" in one)),
+        *(
+            _noted(name, one[name])
+            for name in settings
+            if name in USUAL and name in one and _is_unusual(name, one[name])
+        ),
+    ]
+    return f"All: {', '.join(texts)}." if texts else ""
+
+
+def _noted(name: str, value: object) -> str:
+    if isinstance(value, bool | np.bool_):
+        return name_of(name) if value else f"not {name_of(name)}"
+    return said(name, value)
+
+
+def _is_unusual(name: str, value: object) -> bool:
+    return name in USUAL and name not in ELSEWHERE and text_of(value) != text_of(USUAL[name])

@@ -1,0 +1,116 @@
+"""How curves are told apart: a colour, a marker and dashes, the same for a context in every figure."""
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import matplotlib as mpl
+
+Colour = tuple[float, float, float]
+
+CONTEXTS: Final = [
+    "none",
+    *("binary", "complex", "one-power", "rotation"),  # the paper's
+    *("structured-rotation", "rotation-powers", "householder", "permutation", "signed-permutation"),
+    *("hadamard", "fourier", "plain-complex", "mask", "structured-rotation-1", "ternary", "gaussian"),
+]
+NUM_OF_PAPER: Final = 4
+VARIANTS: Final[dict[str, Colour]] = {  # the paper's other curves
+    "none, head per task": (0.1, 0.1, 0.1),
+    "complex, local-mix": (0.4, 0.07, 0.3),
+    "complex x100": (0.45, 0.35, 0.85),
+    "complex x100, local-mix": (0.5, 0.7, 0.1),
+}
+GREY: Final[Colour] = (0.5, 0.5, 0.5)
+# The hues of seaborn's palette for the colour-blind, without its grey.
+HUES: Final = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#ece133", "#56b4e9")
+MARKERS: Final = "os^DvPX*<>pdh"
+UNFILLED: Final = "|+x"
+DASHES: Final[tuple[tuple[float, ...], ...]] = (
+    (),
+    (5, 1.5),
+    (1.2, 1.2),
+    (6, 1.5, 1.2, 1.5),
+    (4, 1.2, 1.2, 1.2, 1.2, 1.2),
+    (8, 2),
+    (2.5, 1.2),
+)
+"""Markers and dashes repeat after 13 and 7, so that 91 curves differ in one of them though all were grey."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What tells a curve from the others."""
+
+    colour: Colour
+    marker: str
+    dashes: tuple[float, ...]
+    is_joined: bool = True
+    label: str = ""
+
+    def line(self) -> dict[str, Any]:
+        """For `Axes.plot`."""
+        style = "none" if not self.is_joined else (0, self.dashes) if self.dashes else "-"
+        return {"color": self.colour, "linestyle": style, "label": self.label}
+
+    def points(self) -> dict[str, Any]:
+        """For `Axes.plot`, beside `line`."""
+        edge = {"markeredgecolor": "white", "markeredgewidth": 0.3} if self.marker not in UNFILLED else {}
+        return {"marker": self.marker, **edge}
+
+
+def looks_of_contexts(labels: Collection[str]) -> dict[str, Look]:
+    """A look for each of these labels in the order of a legend, a context's the same in every figure."""
+    of_contexts = {name: _hue(index) for index, name in enumerate(CONTEXTS[1:])}
+    known = {"none": GREY, **of_contexts, **VARIANTS}
+    others = sorted(set(labels) - set(known))
+    taken = {index for index, name in enumerate(CONTEXTS[1:]) if name in labels}
+    free = (index for index in itertools.count(NUM_OF_PAPER) if index not in taken)
+    every = known | {name: _hue(index) for name, index in zip(others, free, strict=False)}
+    looks = {name: _look(index, colour) for index, (name, colour) in enumerate(every.items())}
+    return {label: look for label, look in looks.items() if label in labels}
+
+
+def looks_of_names(names: Sequence[str]) -> dict[str, Look]:
+    """A look for each value of another setting that is no number."""
+    return {name: _look(index, _hue(index)) for index, name in enumerate(names)}
+
+
+def looks_of_numbers(numbers: Sequence[float]) -> dict[float, Look]:
+    """A look for each number, from dark to light as it grows."""
+    colours = mpl.colormaps["viridis"]
+    share = 0.85 / max(len(numbers) - 1, 1)
+    return {
+        number: _look(index, mpl.colors.to_rgb(colours(share * index)), dashes=())
+        for index, number in enumerate(numbers)
+    }
+
+
+def dashed(looks: Mapping[Any, Look], style: int) -> dict[Any, Look]:
+    """The looks with the dashes of a further setting's value in place of their own."""
+    return {name: replace(look, dashes=DASHES[style]) for name, look in looks.items()}
+
+
+def unjoined(look: Look) -> Look:
+    """The look of points that no line joins."""
+    return replace(look, is_joined=False)
+
+
+def _look(index: int, colour: Colour, dashes: tuple[float, ...] | None = None) -> Look:
+    marker = MARKERS[index % len(MARKERS)]
+    return Look(colour=colour, marker=marker, dashes=DASHES[index % len(DASHES)] if dashes is None else dashes)
+
+
+def _hue(index: int) -> Colour:
+    """The hues, then the same darker, lighter, and darker again."""
+    hue = mpl.colors.to_rgb(HUES[index % len(HUES)])
+    round_ = index // len(HUES)
+    if round_ == 2:
+        return _mix(hue, 0.45, 0.55)
+    return _mix(hue, 0.55 ** (round_ if round_ < 2 else round_ - 1), 0)
+
+
+def _mix(hue: Colour, share: float, white: float) -> Colour:
+    red, green, blue = (share * part + white for part in hue)
+    return red, green, blue

@@ -1,0 +1,157 @@
+"""A store's figures folder: what a command drew there before, and would not draw now, goes."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+import matplotlib.pyplot as plt
+import pyarrow.fs as pafs
+from matplotlib.figure import Figure
+
+from analysis.figures.layout import apply_style
+from analysis.store import StoreError, open_folder
+
+FORMATS: Final = ("png", "svg", "pdf")
+MANIFEST: Final = "made-by-psp.json"
+
+
+def check_format(format: str) -> None:
+    """Refuse a format that figures are not drawn in.
+
+    Raises:
+        StoreError: names those that are.
+    """
+    if format not in FORMATS:
+        raise StoreError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
+
+
+class FigureFolder:
+    """The figures folder of a store, made if it is not there; a context in which one command draws into it.
+
+    A manifest lists what psp drew: by command and file a digest of its content and of the store and options that it
+    was drawn from. At the context's end, files of the same command from another state go, unless somebody changed
+    them; other formats of this state stay. What is not in the manifest is never touched.
+
+    Args:
+        out: a trial store.
+        format: of the figures.
+        command: whose figures these are.
+        options: what else they depend on.
+
+    Raises:
+        StoreError: no store at that place, or it cannot be written.
+    """
+
+    def __init__(self, out: str, format: str, command: str, options: Mapping[str, Any] | None = None) -> None:
+        """Make the folder, and choose how figures look."""
+        self.out, self.format, self.command = out, format, command
+        self._fs, root = open_folder(out)
+        self._path = f"{root}/figures"
+        self._state = self._digest_of_store(root, options or {})
+        self._drawn: dict[str, dict[str, str]] = {}
+        self.removed: list[str] = []
+        try:
+            if self._is_local():  # an object store has no folders, and may refuse to look for its bucket
+                self._fs.create_dir(self._path, recursive=True)
+        except OSError as error:
+            raise self._not_written(error) from None
+        apply_style()
+
+    def __enter__(self) -> Self:
+        """Begin to draw."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Note what was drawn; where all was, remove what an earlier state left."""
+        manifest = self._read_manifest()
+        before = manifest.get(self.command, {})
+        stale = {
+            name: made
+            for name, made in before.items()
+            if kind is None and name not in self._drawn and made.get("state") != self._state
+        }
+        for name, made in stale.items():
+            if self._digest_of(name) == made.get("digest"):
+                self._fs.delete_file(f"{self._path}/{name}")
+                self.removed.append(name)
+        manifest[self.command] = {name: made for name, made in before.items() if name not in stale} | self._drawn
+        try:
+            self._write(MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode())
+        except OSError as failure:
+            if kind is None:
+                raise self._not_written(failure) from None
+
+    def save(self, figure: Figure, name: str) -> str:
+        """Write a figure and close it; gives its place as the user would name it.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        content = io.BytesIO()
+        figure.savefig(content, format=self.format)
+        plt.close(figure)
+        file = f"{name}.{self.format}"
+        try:
+            self._write(file, content.getvalue())
+        except OSError as error:
+            raise self._not_written(error) from None
+        self._drawn[file] = {"digest": _digest(content.getvalue()), "state": self._state}
+        return f"{self.out.rstrip('/')}/figures/{file}"
+
+    def _write(self, name: str, content: bytes) -> None:
+        """Write a file whole or not at all: renamed into place, or one PUT on an object store."""
+        written = f".{name}.{os.getpid()}" if self._is_local() else name
+        try:
+            with self._fs.open_output_stream(f"{self._path}/{written}") as stream:
+                stream.write(content)
+            if written != name:
+                self._fs.move(f"{self._path}/{written}", f"{self._path}/{name}")
+        except OSError:
+            if written != name:
+                with contextlib.suppress(OSError):
+                    self._fs.delete_file(f"{self._path}/{written}")
+            raise
+
+    def _is_local(self) -> bool:
+        return isinstance(self._fs, pafs.LocalFileSystem)
+
+    def _read_manifest(self) -> dict[str, dict[str, dict[str, str]]]:
+        """By command and file what was drawn; nothing where it is not there or damaged."""
+        try:
+            with self._fs.open_input_file(f"{self._path}/{MANIFEST}") as file:
+                manifest = json.loads(file.read())
+        except (OSError, ValueError):
+            return {}
+        is_whole = isinstance(manifest, dict) and all(isinstance(files, dict) for files in manifest.values())
+        return manifest if is_whole else {}
+
+    def _digest_of(self, name: str) -> str | None:
+        try:
+            with self._fs.open_input_file(f"{self._path}/{name}") as file:
+                return _digest(file.read())
+        except OSError:
+            return None
+
+    def _digest_of_store(self, root: str, options: Mapping[str, Any]) -> str:
+        files = [
+            (folder, info.base_name, info.size)
+            for folder in ("trials", "evals", "crosstalk")
+            for info in self._fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True))
+        ]
+        return _digest(json.dumps([sorted(files), sorted(options.items())]).encode())
+
+    def _not_written(self, error: OSError) -> StoreError:
+        return StoreError(
+            f"out={self.out!r} cannot be written: {' '.join(str(error).split())}. Copy the store to a place that can."
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,122 @@
+"""The trials of one experiment as its figures need them: measurements, roles of settings, and who is missing."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Final
+
+import pandas as pd
+
+from analysis.labels import LABEL_SETTINGS
+from analysis.roles import Roles, said
+from analysis.store import relabelled
+from analysis.tables import best_lr, first_task, settings_of
+
+CLASSES: Final = {
+    "digits": 10,
+    "mnist": 10,
+    "fashion-mnist": 10,
+    "svhn": 10,
+    "cifar-10": 10,
+    "cifar-100": 100,
+    "imagenet": 1000,
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The evals of one experiment, and what several figures need of them, found once.
+
+    Attributes:
+        evals: as in `analysis.store.Store`, and every setting that has a role beside them.
+        trials: the same; what is not about accuracy is there, such as sizes in bytes.
+        curves: the same; of these trials or more.
+        roles: which setting is shown by what.
+        diverged: trials that diverged, with the same settings.
+        where: settings of which this experiment has one value and the store others.
+        unsaid: settings that curves' labels do not speak of, though they vary.
+    """
+
+    evals: pd.DataFrame
+    trials: pd.DataFrame = field(default_factory=pd.DataFrame)
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    roles: Roles = field(default_factory=Roles)
+    diverged: pd.DataFrame = field(default_factory=pd.DataFrame)
+    where: Mapping[str, Any] = field(default_factory=dict)
+    unsaid: tuple[str, ...] = ()
+
+    @cached_property
+    def settings(self) -> list[str]:
+        """What tells the curves of all figures apart."""
+        shown = (*self.roles.settings, *self.roles.x)
+        return list(dict.fromkeys(["context", "width", *(name for name in shown if name in self.evals)]))
+
+    @cached_property
+    def best_lr(self) -> pd.DataFrame:
+        """The evals of each curve's best learning rate; all of them where the learning rate is shown."""
+        if "lr" in self.settings:
+            return self.evals
+        return best_lr(self.evals, self.settings, with_chance(self.diverged))
+
+    def beside(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A table of trials with the settings that have a role beside it."""
+        missing = [name for name in self.settings if name not in frame]
+        if not missing:
+            return frame
+        return frame.merge(settings_of(self.evals, missing), on="trial_id", how="left")
+
+    def against(self, x: str) -> "Measured":
+        """The same for figures that run over x: what a curve's label says of x is no longer in it."""
+        roles = self.roles.against(x)
+        if x not in LABEL_SETTINGS or x == "context":
+            return replace(self, roles=replace(roles, x=(x,)))
+        return relabel(replace(self, roles=replace(roles, x=(x,))), [x])
+
+    def titled(self, title: str) -> str:
+        """A title, with what this experiment has of settings that the store has several values of."""
+        where = ", ".join(said(setting, value) for setting, value in self.where.items())
+        return f"{title}\n{where}" if where else title
+
+    @cached_property
+    def single_task(self) -> pd.DataFrame:
+        """Accuracy with one task stored, R[0, 0], of each trial: a table as of `first_task`."""
+        frame = first_task(self.best_lr)
+        return self.beside(frame[frame["tasks_seen"] == 1])
+
+    @property
+    def chance(self) -> float | None:
+        """What guessing would have, where it is known and the same for all trials."""
+        values = chance(settings_of(self.evals, ["dataset", "stream", "classes_per_task", "keep_labels"])).unique()
+        return float(values[0]) if len(values) == 1 and values[0] == values[0] else None
+
+
+def relabel(measured: Measured, unsaid: Collection[str]) -> Measured:
+    """The same with curves' labels that do not speak of these settings, which are columns now."""
+    unsaid = list(dict.fromkeys([*measured.unsaid, *unsaid]))
+    columns = [*unsaid, "context"]
+    there = [*measured.evals["trial_id"].unique(), *(measured.diverged["trial_id"] if len(measured.diverged) else [])]
+    trials = relabelled(measured.trials[measured.trials["trial_id"].isin(there)], unsaid).set_index("trial_id")[columns]
+    evals = measured.evals.drop(columns=[name for name in columns if name in measured.evals])
+    ids = evals["trial_id"].astype("category").cat
+    rows = trials.reindex(ids.categories)
+    for name in columns:
+        values = rows[name] if rows[name].dtype.kind in "biuf" else rows[name].astype("category")
+        evals[name] = values.array.take(ids.codes)
+    diverged = measured.diverged
+    if not diverged.empty:
+        diverged = diverged.drop(columns=[name for name in columns if name in diverged])
+        diverged = diverged.merge(trials, left_on="trial_id", right_index=True)
+    return replace(measured, evals=evals, diverged=diverged, unsaid=tuple(unsaid))
+
+
+def chance(trials: pd.DataFrame) -> "pd.Series[float]":
+    """The accuracy of guessing, by trial: one over the labels of a task; NaN for data sets of others."""
+    classes = trials["dataset"].astype(object).map(CLASSES)
+    classes = classes.where(trials["stream"] != "incremental", 10)
+    of_task = trials["classes_per_task"].where(~trials["keep_labels"].astype(bool))
+    return 1 / of_task.fillna(classes).astype(float)
+
+
+def with_chance(diverged: pd.DataFrame) -> pd.DataFrame:
+    """Trials that diverged, with what guessing would have; 0 where that is not known."""
+    return diverged if diverged.empty else diverged.assign(chance=chance(diverged).fillna(0))

@@ -1,0 +1,182 @@
+"""Which setting of a study is a figure's x, colour, dashes or panels; what is left over has files of its own."""
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import pandas as pd
+
+from analysis.figures.looks import CONTEXTS
+from analysis.labels import LABEL_SETTINGS
+from analysis.store import RECIPE, SHOWN, STRATUM, StoreError
+
+ROLES: Final = ("x", "hue", "style", "panel")
+MOST_DASHES: Final = 4
+MOST_CURVES: Final = 12
+NAMES: Final = {
+    "context": "",
+    "stream_tasks": "number of tasks",
+    "steps_per_task": "steps a task",
+    "num_cycles": "cycles",
+}
+ALIASES: Final = {"num_tasks": "stream_tasks", "curve": "context"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roles:
+    """The settings that figures show, and how.
+
+    Attributes:
+        x: settings that some figures run over, one after the other; each has another role in the other figures.
+        hue: colour and marker, and dashes where there is no style.
+        style: dashes.
+        panel: a panel for each value.
+        is_chosen: whether x was asked for.
+    """
+
+    x: tuple[str, ...] = ("width",)
+    hue: str = "context"
+    style: str | None = None
+    panel: str | None = "width"
+    is_chosen: bool = False
+
+    @property
+    def settings(self) -> list[str]:
+        """Those that tell the curves and panels of a figure apart."""
+        return [setting for setting in (self.panel, self.hue, self.style) if setting is not None]
+
+    def against(self, x: str) -> "Roles":
+        """The roles of the others in a figure that runs over x."""
+        if x == self.panel:
+            return replace(self, panel=self.style, style=None)
+        if x == self.style:
+            return replace(self, style=None)
+        if x == self.hue:
+            return replace(self, hue=self.style or "context", style=None)
+        return self
+
+
+def name_of(setting: str) -> str:
+    """What figures call a setting."""
+    return NAMES.get(setting, setting.replace("_", " "))
+
+
+def text_of(value: object) -> str:
+    """What figures call a value."""
+    if is_number(value):
+        return f"{value:g}" if abs(float(str(value))) < 1e6 else f"{value:,.0f}"
+    return "none" if value is None or value is pd.NaT or value != value else str(value)
+
+
+def said(setting: str, value: object) -> str:
+    """A setting with its value: `depth 3`; of contexts the value alone."""
+    return f"{name_of(setting)} {text_of(value)}".strip()
+
+
+def is_number(value: object) -> bool:
+    """Whether a setting's value is a number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value
+
+
+def in_order(values: Collection[Any]) -> list[Any]:
+    """Contexts as in a legend, numbers by size, other names by the alphabet."""
+    known = {name: index for index, name in enumerate(CONTEXTS)}
+    return sorted(values, key=lambda v: (0, v, "") if is_number(v) else (1, known.get(v, len(known)), str(v)))
+
+
+def values_of(trials: pd.DataFrame, setting: str) -> list[Any]:
+    """A setting's values in these trials, None in place of NaN."""
+    return in_order([None if pd.isna(value) else value for value in trials[setting].unique().tolist()])
+
+
+def varying(trials: pd.DataFrame) -> list[str]:
+    """The settings that differ between trials beside lr and seed: the curves' labels, then names, then numbers.
+
+    What a label says is not among them; a rival's own recipe counts as what its label says.
+    """
+    trials = without_recipes(trials)
+    found = [setting for setting in SHOWN if len(values_of(trials, setting)) > 1]
+    numbers = [setting for setting in found if all(map(is_number, values_of(trials, setting)))]
+    return [setting for setting in found if setting not in numbers] + numbers
+
+
+def runs_over(trials: pd.DataFrame, setting: str, others: Sequence[str]) -> bool:
+    """Whether some trials differ in this setting, a number, and are alike in the others."""
+    some = trials[trials[setting].map(is_number)]
+    return bool(some.groupby(list(others), dropna=False, observed=True)[setting].nunique().max() > 1)
+
+
+def choose(trials: pd.DataFrame, chosen: Mapping[str, str | None], labelled: Collection[str] = ()) -> Roles:
+    """The roles for these trials: those that were asked for, and the others as they suit what varies.
+
+    Args:
+        trials: a row each, with all settings; `context` says nothing of chosen settings.
+        chosen: a setting for some of ROLES.
+        labelled: settings that labels speak of and that could be an x.
+    """
+    asked = {role: setting for role, setting in chosen.items() if setting}
+    x = asked.get("x")
+    rest = [setting for setting in varying(trials) if setting not in (asked.get("style"), asked.get("panel"))]
+    hue = asked.get("hue") or next(iter([*(setting for setting in rest if setting != x), *rest]), "context")
+    rest = [setting for setting in rest if setting != hue]
+    numbers = [setting for setting in rest if all(map(is_number, values_of(trials, setting)))]
+    panel = asked.get("panel") or (x if x in rest else next(iter([*numbers, *rest]), None))
+    rest = [setting for setting in rest if setting != panel]
+    style = asked.get("style")
+    for setting in rest if style is None else ():
+        dashes, hues = (len(values_of(trials, name)) for name in (setting, hue))
+        if dashes <= MOST_DASHES and dashes * hues <= MOST_CURVES:
+            style = setting
+            break
+    roles = Roles(hue=hue, style=style, panel=panel)
+    if x:
+        return replace(roles, x=(x,), is_chosen=True)
+    return replace(roles, x=tuple(_candidates(trials, roles, labelled)))
+
+
+def _candidates(trials: pd.DataFrame, roles: Roles, labelled: Collection[str]) -> list[str]:
+    """The settings that some curve runs over."""
+    candidates = [s for s in roles.settings if runs_over(trials, s, [other for other in SHOWN if other != s])]
+    return list(dict.fromkeys([*candidates, *labelled]))
+
+
+def check_names(trials: pd.DataFrame, chosen: Mapping[str, str | None]) -> dict[str, str]:
+    """The roles that were asked for, by the settings' own names.
+
+    Raises:
+        StoreError: no such setting, or one that does not vary, or in two roles; names those that vary.
+    """
+    asked = {role: ALIASES.get(name, name) for role, name in chosen.items() if name and name != "none"}
+    known = [setting for setting in dict.fromkeys(["context", "width", "lr", *STRATUM, *LABEL_SETTINGS])]
+    vary = [setting for setting in known if setting in trials and len(values_of(trials, setting)) > 1]
+    listed = f"What varies here: {', '.join(vary) or 'nothing'}."
+    for role, name in asked.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise StoreError(f"--{role} {name} is no setting{f'; {near[0]} is' if near else ''}. {listed}")
+        if name not in vary:
+            value = text_of(trials[name].iloc[0]) if name in trials else "none"
+            raise StoreError(f"--{role} {name} has nothing to show: it is {value} in every trial. {listed}")
+    shown = [name for role, name in asked.items() if role != "x"]
+    for name in shown:
+        if shown.count(name) > 1:
+            raise StoreError(f"{name} cannot be two of hue, style and panel; leave one out. {listed}")
+    return asked
+
+
+def without_recipes(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials, with the others' optimiser and later lr where a rival's own are part of what its label means.
+
+    The others' must be one, and so must the rival's.
+    """
+    return trials.assign(**{column: _without_recipe(trials, column) for column in RECIPE})
+
+
+def _without_recipe(trials: pd.DataFrame, column: str) -> "pd.Series[Any]":
+    others = trials.loc[~trials["own_recipe"], column].unique()
+    if len(others) > 1:
+        return trials[column]
+    has_several = trials.groupby("context", observed=True)[column].transform("nunique", dropna=False) > 1
+    common = others[0] if len(others) else trials[column].iloc[0]
+    return trials[column].where(~trials["own_recipe"] | has_several, common)
