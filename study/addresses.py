@@ -11,9 +11,9 @@ SECONDS: Final = 10.0  # for an answer
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _SETTINGS: Final = 4  # the frame that an HTTP/2 server begins with
 
-WATCH_SECONDS: Final = 2.0
-REFUSALS: Final = 3  # of a process that is gone, before it counts as gone
-SILENCES: Final = 20  # of a machine that does not answer: Ray's own patience is a minute
+WATCH_SECONDS: Final = 0.5  # between two looks, and for an answer
+REFUSALS: Final = 2  # of a process that is gone, before it counts as gone: Ray may end ours within seconds
+SILENCES: Final = 50  # of a machine that does not answer: Ray's own patience is a minute
 
 
 def split(address: str) -> tuple[str, int]:
@@ -54,7 +54,7 @@ def reach(host: str, port: int) -> None:
 
 
 class Watch:
-    """Looks every two seconds whether all that a run needs still listens; a context manager.
+    """Looks twice a second whether all that a run needs still listens; a context manager.
 
     Args:
         places: host and port of each, by its name.

@@ -146,8 +146,7 @@ def run(
             raise typer.Exit(SIGNALLED + (stop.signal or signal.SIGINT)) from None
         except StorageError as error:
             raise StorageError(f"{error}. Finished trials are kept. When the storage takes more: {again}") from None
-        except ClusterLost as error:
-            screen.say(f"error: {error}. Finished trials are kept. {again}")
+        except ClusterLost:  # which has been said
             raise typer.Exit(1) from None
     if missing and stop.out_of_time:
         screen.say(f"Stopped after the time budget of {time_budget:g} s; {plural(missing, 'trial')} to do. {again}")

@@ -260,10 +260,13 @@ class Engine:
 
     def _lost(self, what: str) -> None:
         """From the watch's thread: end the run, and this process if Ray holds it fast."""
-        self.stop.lost = f"{what} died or cannot be reached any more"
+        lost = f"{what} died or cannot be reached any more"
+        if not self.stop.signal:  # said at once: Ray may end this process before anybody else can
+            text = f"error: {lost}. Finished trials are kept. Go on with the same command."
+            print(text, file=sys.stderr, flush=True)
+        self.stop.lost = lost
         if self._over.wait(SECONDS_TO_END):
             return
-        print(f"error: {self.stop.lost}. Go on with the same command.", file=sys.stderr, flush=True)
         end_processes(orderly=False)
         os._exit(1)
 

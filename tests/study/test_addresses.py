@@ -87,8 +87,8 @@ def test_a_watch_tells_once_what_is_gone(listener: socket.socket, monkeypatch: p
 
 
 def test_a_watch_forgives_what_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Refused twice, then there, again and again."""
-    faults = iter([1 / addresses.REFUSALS, 1 / addresses.REFUSALS, 0.0] * 5)
+    """Refused as often as it may be, then there, again and again."""
+    faults = iter([*[1 / addresses.REFUSALS] * (addresses.REFUSALS - 1), 0.0] * 5)
     enough = threading.Event()
 
     def fault(place: tuple[str, int]) -> float:
