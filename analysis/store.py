@@ -291,7 +291,7 @@ def _require(rows: pd.DataFrame, columns: list[str], place: str) -> None:
     if lacking and not rows.empty:
         raise StoreError(
             f"{place} has no column {', '.join(map(repr, lacking))}, so nothing can be drawn of it; psp run writes it "
-            "(study/store.py): name a store of its own making, or put the column back."
+            "(study/schema.py): name a store of its own making, or put the column back."
         )
 
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.plan import make_packs, merge, trial_id
+from study.schema import EVALS, TRIALS
 from study.spec import StudySpec
-from study.store import EVALS, TRIALS, TrialStore
+from study.store import TrialStore
 from study.worker import Job, _row
 
 AXES = {

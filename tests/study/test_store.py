@@ -16,8 +16,9 @@ from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 from study.files import Files
 from study.plan import make_packs, merge, trial_id
+from study.schema import CURVES, EVALS, TRIALS
 from study.spec import StudyError, StudySpec
-from study.store import CURVES, EVALS, TRIALS, TrialStore
+from study.store import TrialStore
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
 
