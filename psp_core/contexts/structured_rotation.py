@@ -66,7 +66,9 @@ class StructuredRotation(Context):
         """Random signs, shape (K, T + 1, I), float."""
         rows = [random_signs(self.shape(size), generator) for _ in range(num_tasks)]
         signs = torch.stack(rows).to(device, torch.get_default_dtype())
-        _constants(size, self.num_transforms, signs.device)  # now, rather than within torch.func or a CUDA graph
+        _constants(
+            size, self.num_transforms, signs.device, signs.dtype
+        )  # now, rather than within torch.func or a CUDA graph
         return signs
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
@@ -74,7 +76,7 @@ class StructuredRotation(Context):
 
         The inputs lie in the last dimension but one meanwhile: what is permuted then are rows.
         """
-        constants = _constants(x.shape[-1], self.num_transforms, x.device)
+        constants = _constants(x.shape[-1], self.num_transforms, x.device, context.dtype)
         first, *others = (context * constants.scales).unsqueeze(-1).unbind(-3)
         x = x.mT * first
         for signs, permutation in zip(others, constants.permutations, strict=True):
@@ -85,7 +87,7 @@ class StructuredRotation(Context):
 
     def unbind(self, x: Tensor, context: Tensor) -> Tensor:
         """C^T x for each row of x: the same factors, each of them transposed, from the last to the first."""
-        constants = _constants(x.shape[-1], self.num_transforms, x.device)
+        constants = _constants(x.shape[-1], self.num_transforms, x.device, context.dtype)
         first, *others = (context * constants.scales).unsqueeze(-1).unbind(-3)
         x = x.mT
         for signs, inverse in zip(reversed(others), reversed(constants.inverses), strict=True):
@@ -138,9 +140,9 @@ class _Constants(NamedTuple):
 
 
 @cache
-def _constants(size: int, num_transforms: int, device: torch.device) -> _Constants:
+def _constants(size: int, num_transforms: int, device: torch.device, dtype: torch.dtype) -> _Constants:
     sizes = blocks(size)
-    factors = [[_hadamard(factor).to(device) for factor in kronecker_factors(block)] for block in sizes]
+    factors = [[_hadamard(factor).to(device, dtype) for factor in kronecker_factors(block)] for block in sizes]
     scales = torch.cat([torch.full((num_transforms + 1, block), block**-0.5) for block in sizes], dim=1)
     scales[0] = 1
     permutations: list[Tensor | None] = [None] * num_transforms
@@ -149,7 +151,7 @@ def _constants(size: int, num_transforms: int, device: torch.device) -> _Constan
         drawn = [block_permutation(size, index) for index in range(1, num_transforms + 1)]
         permutations = [permutation.to(device) for permutation in drawn]
         inverses = [permutation.argsort().to(device) for permutation in drawn]
-    return _Constants(factors, scales.to(device), permutations, inverses)
+    return _Constants(factors, scales.to(device, dtype), permutations, inverses)
 
 
 def _hadamard(size: int) -> Tensor:
