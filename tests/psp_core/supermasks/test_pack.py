@@ -204,7 +204,6 @@ def test_convolutions_train_by_masks_alone_as_a_plain_loop_does() -> None:
         ({"task_inference": "entropy-oneshot"}, "did you mean 'entropy-one-shot'"),
         ({"method": "psp"}, "superfluous=20, .* context='none' has none that can be mixed"),
         ({"method": "supsub"}, "did you mean 'supsup'"),
-        ({"model": "small-conv", "task_inference": "entropy-one-shot"}, "fully connected networks so far"),
         ({"precision": "bfloat16"}, "'tf32' alone so far"),
         ({"method": "psp", "superfluous": 0, "transfer": "previous"}, "transfer='previous' does not apply"),
         ({"model": "lenet-300-100"}, "width=32 does not apply"),
