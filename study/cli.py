@@ -311,7 +311,8 @@ def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
 
 
 def _mebibytes(num_bytes: int) -> str:
-    return f"{num_bytes / 2**20:,.0f} MiB"
+    size = num_bytes / 2**20
+    return f"{size:,.{0 if size >= 10 else 1}f} MiB"
 
 
 def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str:

@@ -26,12 +26,12 @@ HEAD, SECOND = "127.0.0.1", "127.0.0.2"
 TWO = Workers(device="cpu", count=2, memory=2**33, cores=1)
 
 
-def study(num_seeds: int) -> StudySpec:
+def study(num_seeds: int, steps_per_task: int) -> StudySpec:
     """Ten shapes."""
     return small_study(
         axes={"context": ["none", "binary", "complex", "one-power", "rotation"], "width": [8, 16]},
         seeds=list(range(num_seeds)),
-        settings={"dataset": "digits", "num_tasks": 8, "steps_per_task": 3000, "lr": 0.01, "batch_size": 32},
+        settings={"dataset": "digits", "num_tasks": 8, "steps_per_task": steps_per_task, "lr": 0.01, "batch_size": 32},
     )
 
 
@@ -126,9 +126,9 @@ def compare(spec: StudySpec, out: Path, quiet: Path) -> None:
         pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
 
 
-def main(seed: int, kills: int, seconds: float, num_seeds: int) -> Counter[str]:
+def main(seed: int, kills: int, seconds: float, num_seeds: int, steps_per_task: int = 3000) -> Counter[str]:
     """The whole of it; what was killed how often."""
-    spec = study(num_seeds)
+    spec = study(num_seeds, steps_per_task)
     with tempfile.TemporaryDirectory(prefix="psp-chaos-") as folder:
         chaos = Chaos(spec, Path(folder), seed)
         chaos.run(kills, seconds)

@@ -20,7 +20,7 @@ from tests.clusters import Cluster, psp, two_nodes
 from tests.conftest import run_here, small_study
 from tests.s3_server import S3, s3_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 # 48 trials, in packs of at most three: what two nodes of one CPU plan, and what is run here without Ray.
 STUDY = small_study(
@@ -175,6 +175,6 @@ def test_a_folder_that_a_node_does_not_see_is_refused(study_file: Path, tmp_path
 
 def test_chaos_in_short(capsys: pytest.CaptureFixture[str]) -> None:
     """The long form is `python -m tests.chaos`."""
-    killed = chaos.main(seed=3, kills=4, seconds=500, num_seeds=2)
+    killed = chaos.main(seed=3, kills=3, seconds=500, num_seeds=2, steps_per_task=1500)
     assert sum(killed.values()) >= 2  # how many depends on how fast this machine is
     assert "20 trials, equal to a quiet run" in capsys.readouterr().out

@@ -330,9 +330,10 @@ def test_a_cluster_of_other_versions_is_bad_input(tmp_path: Path, monkeypatch: p
         raise RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 2.52.0\n    Python: 3.12.1\n")
 
     monkeypatch.setattr(connection, "reach", lambda host, port: None)
+    monkeypatch.setattr(connection, "_greet", lambda address: None)
     monkeypatch.setattr(connection.ray, "init", mismatch)
     with pytest.raises(StudyError, match="Version mismatch: The cluster was started with: Ray: 2") as error:
-        Engine("10.0.0.1:6379").__enter__()
+        Engine("127.0.0.1:6379").__enter__()
     assert "with the versions of Ray and Python that are here" in str(error.value)
 
 

@@ -58,11 +58,14 @@ def test_gradients_are_autograd_s_through_an_explicit_straight_through_function(
             torch.testing.assert_close(of_layer[e], score.grad, atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("order", ["together", "layer-by-layer"])
 def test_R_is_what_a_plain_loop_gives(order: str) -> None:
-    config, data = replace(SPLIT, recovery_order=order), load_dataset("digits")
+    """Of a seed without a unit whose weights to all outputs are equal: only rounding would decide on its mask."""
+    config, data = replace(SPLIT, recovery_order=order, seed=1), load_dataset("digits")
     sizes = [(64, 48), (48, 48), (48, 10)]
-    weights = [signed_kaiming_constant(*size, generator(0, "frozen weights", i)) for i, size in enumerate(sizes)]
+    weights = [signed_kaiming_constant(*size, generator(1, "frozen weights", i)) for i, size in enumerate(sizes)]
+    assert (weights[-1].std(dim=1) > 0).all()
     stores = [HopfieldStore(48, "storkey") for _ in range(2)]
     R = torch.full((3, 3), float("nan"), dtype=torch.float64)
     for task in range(3):
@@ -83,7 +86,7 @@ def test_R_is_what_a_plain_loop_gives(order: str) -> None:
             settings = RecoveryConfig(layer_by_layer=order == "layer-by-layer")
             masks = recover(stores, lambda masks, x: logits(weights, list(masks), x), batches, settings)
             R[task, j] = (logits(weights, masks, x).argmax(1) == labels).double().mean()
-    torch.testing.assert_close(train([config])[0].accuracy, R, atol=0.03, rtol=0, equal_nan=True)
+    torch.testing.assert_close(train([config])[0].accuracy, R, equal_nan=True)
 
 
 @pytest.mark.usefixtures("float64")
