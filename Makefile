@@ -20,16 +20,17 @@ quickstart: install
 	$(BIN)/psp run quickstart
 	$(BIN)/psp plot results/quickstart
 
-# One thread for each of up to four processes; tests that start Ray on this machine run one after another in one of
-# them, those that start clusters in another: they wait more than they work.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadgroup
+# One thread for each process.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup
 
 # What a change can break quickly. Clusters, S3, large stores and long training are in test-slow.
 test: install
-	$(PYTEST) -m 'not slow'
+	$(PYTEST) --numprocesses logical --maxprocesses 4 -m 'not slow'
 
+# Tests that start Ray on this machine run one after another in one process, those that start clusters in another:
+# they wait more than they work.
 test-slow: install
-	$(PYTEST) -m slow
+	$(PYTEST) --numprocesses 3 -m slow
 
 test-all: test test-slow
 

@@ -26,20 +26,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 STUDY = small_study(
     axes={"context": ["none", "binary", "complex", "one-power"], "width": [8, 16]},
     seeds=[0, 1, 2, 3, 4, 5],
-    settings={"dataset": "digits", "num_tasks": 6, "steps_per_task": 800, "lr": 0.01, "batch_size": 32},
+    settings={"dataset": "digits", "num_tasks": 6, "steps_per_task": 500, "lr": 0.01, "batch_size": 32},
 )
 OPTIONS = ("--max-members", "3", "--checkpoint-every", "0.2")
 TWO = Workers(device="cpu", count=2, memory=2**33, cores=1)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("studies") / "small.yaml"
     path.write_text(yaml.safe_dump(STUDY.to_mapping()))
     return path
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def quiet(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What the study measures where nothing goes wrong."""
     out = tmp_path_factory.mktemp("quiet")
