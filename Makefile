@@ -27,8 +27,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup
 test: install
 	$(PYTEST) --numprocesses logical --maxprocesses 4 -m 'not slow'
 
-# Tests that start Ray on this machine run one after another in one process, those that start clusters in another:
-# they wait more than they work.
+# Tests that start Ray wait more than they work: three at a time.
 test-slow: install
 	$(PYTEST) --numprocesses 3 -m slow
 

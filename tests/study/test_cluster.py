@@ -20,7 +20,7 @@ from tests.clusters import Cluster, psp, two_nodes
 from tests.conftest import run_here, small_study
 from tests.s3_server import S3, s3_server
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
+pytestmark = pytest.mark.slow
 
 # 48 trials, in packs of at most three: what two nodes of one CPU plan, and what is run here without Ray.
 STUDY = small_study(
@@ -69,6 +69,7 @@ def wait_until(ready: Callable[[], bool], run: subprocess.Popen[str], seconds: f
         time.sleep(0.1)
 
 
+@pytest.mark.xdist_group("quiet")
 def test_a_node_is_lost_in_the_middle_and_nothing_with_it(
     study_file: Path, quiet: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
 ) -> None:
@@ -97,6 +98,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
         yield server
 
 
+@pytest.mark.xdist_group("quiet")
 def test_a_store_on_s3_that_fails_at_times_ends_as_a_quiet_one(
     study_file: Path, quiet: tuple[pd.DataFrame, pd.DataFrame], s3: S3
 ) -> None:
@@ -175,6 +177,6 @@ def test_a_folder_that_a_node_does_not_see_is_refused(study_file: Path, tmp_path
 
 def test_chaos_in_short(capsys: pytest.CaptureFixture[str]) -> None:
     """The long form is `python -m tests.chaos`."""
-    killed = chaos.main(seed=3, kills=3, seconds=500, num_seeds=2, steps_per_task=1500)
+    killed = chaos.main(seed=3, kills=3, seconds=500, num_seeds=2, steps_per_task=1000)
     assert sum(killed.values()) >= 2  # how many depends on how fast this machine is
     assert "20 trials, equal to a quiet run" in capsys.readouterr().out

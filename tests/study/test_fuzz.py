@@ -25,7 +25,7 @@ damage = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     damage,
     st.sampled_from(["trials", "evals", "study.yaml", "driver.json", "checkpoints/x/progress.json"]),

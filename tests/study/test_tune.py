@@ -22,7 +22,7 @@ from study.tune import MAX_RESTARTS
 from tests.clusters import named, processes_under, psp
 from tests.conftest import small_study
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = pytest.mark.slow
 
 TIMES = ["seconds", "steps_per_second"]
 STUDY = small_study(
