@@ -22,6 +22,10 @@ _RESOLVED: Final = (  # the core schema (YAML 1.2.2, section 10.3.2), and the me
 )
 
 
+_BREAKS: Final = set("\x85\u2028\u2029")
+"""PyYAML writes them as they are, and reads them as the ends of lines."""
+
+
 def load_yaml(text: str) -> object:
     """What a YAML text holds, safely; keys that are given twice are refused instead of ignored.
 
@@ -40,7 +44,10 @@ def load_yaml(text: str) -> object:
 
 def dump_yaml(content: object) -> str:
     """The YAML text of plain values, in the order of their keys; versions 1.1 and 1.2 read it alike."""
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    if _BREAKS.isdisjoint(text):
+        return text
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False)  # which escapes all but ASCII
 
 
 class _Loader(yaml.SafeLoader):

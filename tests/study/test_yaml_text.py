@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from study.yaml_text import dump_yaml, load_yaml
@@ -62,6 +62,8 @@ odd = st.sampled_from(["0o17", "1e2", "on", "no", "0100", "1:30", "~", "=", "202
 
 
 @given(plain | odd)
+@example({"\x85": None})
+@example("a\u2028b")
 def test_what_is_written_is_read_alike_by_both_versions(value: object) -> None:
     text = dump_yaml({"a": value})
     assert load_yaml(text) == yaml.safe_load(text) == {"a": value}
