@@ -148,7 +148,7 @@ def check_names(trials: pd.DataFrame, chosen: Mapping[str, str | None]) -> dict[
         StoreError: no such setting, or one that does not vary, or in two roles; names those that vary.
     """
     asked = {role: ALIASES.get(name, name) for role, name in chosen.items() if name and name != "none"}
-    known = [setting for setting in dict.fromkeys(["context", "width", "lr", *STRATUM, *LABEL_SETTINGS])]
+    known = list(dict.fromkeys(["context", "width", "lr", *STRATUM, *LABEL_SETTINGS]))
     vary = [setting for setting in known if setting in trials and len(values_of(trials, setting)) > 1]
     listed = f"What varies here: {', '.join(vary) or 'nothing'}."
     for role, name in asked.items():

@@ -53,9 +53,10 @@ def list_studies() -> None:
     """Show the studies that ship with the package."""
     from study.shipped import overview, shipped_studies
 
-    column = 2 + max(map(len, shipped_studies()))
+    studies = shipped_studies()
+    column = 2 + max(map(len, studies))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    for name, file in shipped_studies().items():
+    for name, file in studies.items():
         text = f"{name:{column}}{overview(file)}"
         typer.echo(textwrap.fill(text, max(width, column + 20), subsequent_indent=column * " ", break_on_hyphens=False))
 
