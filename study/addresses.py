@@ -1,4 +1,4 @@
-"""Whether a Ray cluster answers at an address, known in seconds: Ray itself tries for minutes."""
+"""Finds out within seconds whether a Ray cluster answers at an address; Ray itself tries for minutes."""
 
 import contextlib
 import os
@@ -11,16 +11,16 @@ SECONDS: Final = 10.0  # for an answer
 _HTTP2_PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 _SETTINGS: Final = 4  # the frame that an HTTP/2 server begins with
 
-WATCH_SECONDS: Final = 0.5  # between two looks, and for an answer
-REFUSALS: Final = 2  # of a process that is gone, before it counts as gone: Ray may end ours within seconds
-SILENCES: Final = 50  # of a machine that does not answer: Ray's own patience is a minute
+WATCH_SECONDS: Final = 0.5  # between two checks, and for an answer
+REFUSALS: Final = 2  # until a process counts as gone: Ray may end this process within seconds
+SILENCES: Final = 50  # until a machine counts as gone: Ray itself waits a minute
 
 
 def split(address: str) -> tuple[str, int]:
     """The host and the port of HOST:PORT.
 
     Raises:
-        ValueError: it has another form; the message says what to write.
+        ValueError: the address has another form; the message says what to write.
     """
     if address.startswith("ray://"):
         raise ValueError("a Ray client's address; use the head's HOST:PORT (of `ray start`, port 6379)")
@@ -33,10 +33,10 @@ def split(address: str) -> tuple[str, int]:
 
 
 def reach(host: str, port: int) -> None:
-    """Make sure that a Ray head is there: something that speaks HTTP/2, as gRPC does.
+    """Check that a Ray head is there: a server that speaks HTTP/2, as gRPC does.
 
     Raises:
-        ConnectionError: nobody answers, or somebody else.
+        ConnectionError: no answer, or an answer of another server.
     """
     try:
         with socket.create_connection((host, port), timeout=SECONDS) as connection:
@@ -54,15 +54,15 @@ def reach(host: str, port: int) -> None:
 
 
 class Watch:
-    """Looks twice a second whether all that a run needs still listens; a context manager.
+    """Checks twice a second that the processes that a run needs still listen; a context manager.
 
     Args:
-        places: host and port of each, by its name.
-        lost: told the name of what is gone, once, from another thread.
+        places: host and port of each process, by its name.
+        lost: called once, from another thread, with the name of a process that is gone.
     """
 
     def __init__(self, places: Mapping[str, tuple[str, int]], lost: Callable[[str], None]) -> None:
-        """Look at nothing yet."""
+        """Check nothing yet."""
         self._places = places
         self._lost = lost
         self._patience = dict.fromkeys(places, 1.0)
@@ -89,7 +89,7 @@ class Watch:
 
     @staticmethod
     def _fault(place: tuple[str, int]) -> float:
-        """What it takes from the patience that nobody answered; 0 where somebody did."""
+        """The share of patience that a missing answer uses up; 0 for an answer."""
         try:
             with contextlib.closing(socket.create_connection(place, timeout=WATCH_SECONDS)):
                 return 0.0

@@ -1,4 +1,4 @@
-"""What a container lets its processes have: CPU time and memory, from Linux control groups of both versions."""
+"""The CPU time and memory that a container may use, from Linux control groups of versions 1 and 2."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +9,7 @@ OWN: Final = Path("/proc/self/cgroup")
 
 
 def cpu_quota(mount: Path = MOUNT, own: Path = OWN) -> float | None:
-    """CPU cores' worth of time that this process may use; None where nothing limits it.
+    """CPU time that this process may use, in cores; None for no limit.
 
     Args:
         mount: where control groups are mounted.
@@ -20,13 +20,13 @@ def cpu_quota(mount: Path = MOUNT, own: Path = OWN) -> float | None:
         quota, period = _numbers(group / "cpu.max", 2)  # version 2: "100000 100000", or "max 100000"
         if quota is None:
             (quota,), (period,) = _numbers(group / "cpu.cfs_quota_us", 1), _numbers(group / "cpu.cfs_period_us", 1)
-        if quota and period and quota > 0:  # version 1 says -1 where there is none
+        if quota and period and quota > 0:  # -1 in version 1 means no limit
             quotas.append(quota / period)
     return min(quotas, default=None)
 
 
 def memory_limit(mount: Path = MOUNT, own: Path = OWN) -> int | None:
-    """Bytes of memory that this process may use; None where nothing limits it.
+    """Bytes of memory that this process may use; None for no limit.
 
     Args:
         mount: where control groups are mounted.
@@ -39,10 +39,10 @@ def memory_limit(mount: Path = MOUNT, own: Path = OWN) -> int | None:
 
 
 def _groups(controller: str, mount: Path, own: Path) -> Iterator[Path]:
-    """The folders of this process's groups, each with those around it up to the mount: every limit counts.
+    """The folders of this process's groups and of all groups around them up to the mount: every limit counts.
 
-    A line of `own` is ID:CONTROLLERS:PATH; version 2 has one with no controllers. Seen from inside a container the
-    path may be the host's and not be there: then the mount itself is the container's group.
+    A line of `own` is ID:CONTROLLERS:PATH; in version 2 one line has no controllers. Inside a container the path may be
+    a path of the host that does not exist here. Then the mount itself is the container's group.
     """
     try:
         lines = own.read_text().splitlines()
@@ -62,7 +62,7 @@ def _groups(controller: str, mount: Path, own: Path) -> Iterator[Path]:
 
 
 def _numbers(file: Path, count: int) -> list[int | None]:
-    """So many numbers of a file; None for each that is a word such as `max`, or not there."""
+    """The first `count` numbers of a file; None for a word such as `max` and for a missing number."""
     try:
         words = file.read_text().split()
     except OSError:

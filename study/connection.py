@@ -1,6 +1,6 @@
-"""Ray, started on this machine or found at an address: in seconds, or refused in a line.
+"""Starts Ray on this machine, or connects to a cluster: within seconds, or with an error of one line.
 
-With tune.py the only file that imports Ray.
+This file and tune.py are the only ones that import Ray.
 """
 
 import contextlib
@@ -37,10 +37,10 @@ QUIET: Final[dict[str, Any]] = {"log_to_driver": False, "logging_level": logging
 
 @contextlib.contextmanager
 def own_folder() -> Iterator[Path]:
-    """A folder for what Ray keeps.
+    """A folder for Ray's own files.
 
     Raises:
-        StudyError: it cannot be made.
+        StudyError: the folder cannot be made.
     """
     with contextlib.ExitStack() as running:
         try:
@@ -55,7 +55,7 @@ def own_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def ray_here(folder: Path, workers: Workers, stop: Stop) -> Iterator[None]:
-    """Ray on this machine, with its files in a folder of its own: another user's /tmp/ray is in nobody's way.
+    """Ray on this machine, with its files in `folder`, so that another user's /tmp/ray does not matter.
 
     Raises:
         StudyError: Ray does not start.
@@ -77,10 +77,10 @@ def ray_here(folder: Path, workers: Workers, stop: Stop) -> Iterator[None]:
 
 @contextlib.contextmanager
 def ray_at(address: str, folder: Path, stop: Stop) -> Iterator[None]:
-    """A cluster that is there.
+    """A connection to a running cluster.
 
     Raises:
-        StudyError: none answers.
+        StudyError: no cluster answers.
     """
     known = os.environ.get("RAY_ADDRESS") if address == "auto" else None
     what = f"address={address!r}" + (f" (RAY_ADDRESS={known!r})" if known else "")
@@ -97,20 +97,20 @@ def ray_at(address: str, folder: Path, stop: Stop) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _starting(folder: Path, stop: Stop, trouble: str, remedy: str) -> Iterator[None]:
-    """Where Ray starts: in a folder where workers then look for modules first; one line where it does not."""
+    """Start Ray in the folder where workers look for modules first; a failure becomes an error of one line."""
     try:
         with contextlib.chdir(folder / PACKAGES):
             yield
-    except SystemExit:  # Ray's own answer to SIGTERM while it starts: another thread may have taken the signal
+    except SystemExit:  # Ray's answer to SIGTERM during its start, whichever thread took the signal
         stop.received(signal.SIGTERM)
     except Exception as error:
         raise StudyError(f"{trouble} ({one_line(error)[:500]}). {remedy}") from None
     finally:
-        stop.listen()  # Ray has put its own handlers there
+        stop.listen()  # Ray has installed its own handlers
 
 
 def needed() -> dict[str, tuple[str, int]]:
-    """The processes without which this driver can do nothing, by name, and where they listen."""
+    """Host and port of the processes of Ray that this driver needs, by name."""
     context = ray.get_runtime_context()
     (here,) = (node for node in ray.nodes() if node["NodeID"] == context.get_node_id())  # type: ignore[no-untyped-call]
     control = str(context.gcs_address)
@@ -124,7 +124,7 @@ def needed() -> dict[str, tuple[str, int]]:
 
 
 def _greet(address: str) -> None:
-    """Make sure that what answers is a head, not another process of Ray: `ray.init` itself would try for minutes."""
+    """Check that a head answers, not another process of Ray: `ray.init` itself would try for minutes."""
     try:
         GcsClient(address=address)
     except Exception as error:
@@ -132,16 +132,16 @@ def _greet(address: str) -> None:
 
 
 def end_processes(*, orderly: bool) -> None:
-    """End all that Ray has started here, if it has: none of it hears a request to end, see `_shielded`.
+    """Kill the processes that Ray has started here. They block the signals that ask them to end, see `_shielded`.
 
     Args:
-        orderly: whether this process is to leave Ray first, which takes for ever where parts of it are dead.
+        orderly: whether to leave Ray first; this never returns where parts of Ray are dead.
     """
     node = getattr(ray._private.worker, "_global_node", None)
     roots = [started.process for kind in getattr(node, "all_processes", {}).values() for started in kind]
     family = []
     for root in roots:
-        root.terminate = root.kill  # Ray would wait a second for each in turn
+        root.terminate = root.kill  # Ray would wait a second for each process in turn
         with contextlib.suppress(psutil.Error):
             family += [psutil.Process(root.pid), *psutil.Process(root.pid).children(recursive=True)]
     if orderly:
@@ -153,9 +153,10 @@ def end_processes(*, orderly: bool) -> None:
 
 @contextlib.contextmanager
 def _shielded() -> Iterator[None]:
-    """Processes that are started here do not hear what is sent to all of a run's.
+    """Start processes that block the signals sent to all processes of a run.
 
-    The driver hears it and stops them in order. What comes meanwhile waits; Ctrl-C does not, Ray sees to that.
+    The driver receives these signals and stops its processes in order. A signal that arrives meanwhile waits. Ctrl-C is
+    not blocked here: Ray shields its processes from it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, set(SIGNALS) - {signal.SIGINT})
     try:

@@ -1,4 +1,4 @@
-"""What opens a storage travels with the run: the variables by which AWS and Google's libraries know their user."""
+"""The environment variables by which the libraries of AWS and Google know their user; they travel to the workers."""
 
 import os
 from collections.abc import Mapping
@@ -10,14 +10,14 @@ FILES: Final = ("_FILE", "AWS_CA_BUNDLE", "GOOGLE_APPLICATION_CREDENTIALS")  # e
 
 
 def credentials() -> dict[str, str]:
-    """This process's variables; secrets."""
+    """The values of these variables in this process; secrets."""
     return {name: value for name, value in os.environ.items() if name.startswith(PREFIXES)}
 
 
 def accept(environment: Mapping[str, str]) -> None:
-    """Take another process's variables, but for those that name files which are not here."""
+    """Set another process's variables here, except those that name a file which is not here."""
     if "AWS_ACCESS_KEY_ID" in environment:
-        os.environ.pop("AWS_SESSION_TOKEN", None)  # it belongs to another key
+        os.environ.pop("AWS_SESSION_TOKEN", None)  # a session token belongs to its key
     for name, value in environment.items():
         if not name.endswith(FILES) or Path(value).is_file():
             os.environ[name] = value

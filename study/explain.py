@@ -1,4 +1,4 @@
-"""What `psp plan` says of trials that need no training, or less of it, or more than one might think."""
+"""What `psp plan` says of trials that need no training, less training or more than expected."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def explained(now: "Standing") -> Iterator[str]:
-    """A line for the number of trials, and one for each reason why they are not as many, or not as long, as named."""
+    """A line with the number of trials, and a line for each reason why there are fewer or shorter trials than named."""
     number = len(now.planned)
     left = [planned for planned in now.planned if not planned.is_done]
     yield f"  trials   {number:,} planned, {len(left):,} to do"
@@ -29,7 +29,7 @@ def explained(now: "Standing") -> Iterator[str]:
 
 
 def _starts(left: Iterable[Planned]) -> Iterator[str]:
-    """What those that are left go on from, or why they do not."""
+    """From where the trials left to do go on, or why they start from the beginning."""
     left = list(left)
     begun = [(planned, planned.start) for planned in left if planned.start]
     for (more, fewer), trials in _counted((p.trial.num_tasks, s.num_tasks) for p, s in begun if s.is_kept):

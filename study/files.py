@@ -14,8 +14,8 @@ from study.redact import without_secrets
 
 WAITS: Final = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new attempt at what a storage refused
 FIRST_WAITS: Final = (0.5,)  # before anything was ever answered: a mistyped place is known in seconds
-GOOGLE_SECONDS: Final = 10  # for each attempt; of itself it goes on for a quarter of an hour
-NO_USE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # asking again changes nothing
+GOOGLE_SECONDS: Final = 10  # for each attempt; Google's library alone would try for a quarter of an hour
+NO_USE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # a new attempt changes nothing
 T = TypeVar("T")
 
 
@@ -24,23 +24,22 @@ class StorageError(OSError):
 
 
 class FinalStorageError(StorageError):
-    """The storage has no room for us, or no rights: asking again is of no use."""
+    """The storage has no room, or denies the right to write: a new attempt changes nothing."""
 
 
 class Files:
     """Files below one place.
 
-    What the storage refuses is tried again, six times over some 15 seconds; then it is a
-    `StorageError`. A file that is not there is a `FileNotFoundError` at once, a full disk and missing rights are a
-    `FinalStorageError` at once.
+    An operation that the storage refuses is tried six times over some 15 seconds; then `StorageError` is raised.
+    A missing file raises `FileNotFoundError` at once. A full disk and missing rights raise `FinalStorageError` at once.
 
     Args:
         out: a folder, or a URI such as s3://bucket/path.
-        reached: whether another process has just reached the place; else it is given up after two attempts.
+        reached: whether another process has just reached the place. If not, the first operation has two attempts.
 
     Attributes:
-        uri: the place, the same from every process that can reach it; may hold secrets.
-        shown: the place as it may be printed and stored: without them.
+        uri: the place, valid in every process that can reach it; may hold secrets.
+        shown: the place without secrets, to be printed and stored.
 
     Raises:
         ValueError: the place cannot be opened, or is a file.
@@ -78,7 +77,7 @@ class Files:
         return bool(self._kind(name) == pafs.FileType.File)
 
     def names(self, folder: str, ending: str = "") -> list[str]:
-        """What lies in a folder, sorted; hidden files are left out, and a folder that is not there is empty."""
+        """Names in a folder, sorted, without hidden files; a missing folder is empty."""
         selector = pafs.FileSelector(self._path(folder), allow_not_found=True)
         found = self._patiently(f"list {folder or 'the folder'}", lambda: self._fs.get_file_info(selector))
         names = [info.base_name for info in found]
@@ -94,9 +93,9 @@ class Files:
         return self._patiently(f"read {name}", read)
 
     def parse(self, name: str, read: Callable[[pa.NativeFile], T]) -> T:
-        """What `read` makes of a file, of which it may need parts only.
+        """What `read` makes of a file; `read` may load parts of the file only.
 
-        From a folder it is read once, for what a damaged file raises may look like what a storage does.
+        A file of a local folder is read once: a damaged file may raise the same error as a storage that refuses.
         """
 
         def attempt() -> T:
@@ -113,11 +112,11 @@ class Files:
             self._write(name, content)
 
     def delete(self, name: str) -> None:
-        """Remove a file; one that is not there is fine."""
+        """Remove a file, if it is there."""
         self._patiently(f"delete {name}", lambda: self._gone(lambda: self._fs.delete_file(self._path(name))))
 
     def delete_folder(self, name: str) -> None:
-        """Remove a folder with all that is in it; one that is not there is fine."""
+        """Remove a folder and everything in it, if it is there."""
         self._patiently(f"delete {name}", lambda: self._gone(lambda: self._fs.delete_dir(self._path(name))))
 
     def _write(self, name: str, content: bytes | pa.Buffer) -> None:
@@ -130,7 +129,7 @@ class Files:
         hidden = f"{folder}/.{base}.{time.time_ns()}"
         try:
             self._fs.create_dir(folder, recursive=True)
-        except FileNotFoundError as error:  # of a place that takes no folders, such as /proc
+        except FileNotFoundError as error:  # a place without folders to write, such as /proc
             raise StorageError(f"{self.shown} refuses to make {folder}: {self._clean(error)}") from None
         try:
             with self._fs.open_output_stream(hidden) as stream:
@@ -181,7 +180,7 @@ class Files:
 
 
 def _with_an_end(uri: str) -> str:
-    """The URI, with an end to Google's own attempts where it says none."""
+    """The URI, with a limit to the attempts of Google's library unless it has one."""
     if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds={GOOGLE_SECONDS}"

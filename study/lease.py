@@ -14,20 +14,19 @@ from study.spec import StudyError
 
 FILE: Final = "driver.json"
 RENEW_SECONDS: Final = 10
-STALE_SECONDS: Final = 60  # without a sign of life, a driver on another machine counts as dead after that
+STALE_SECONDS: Final = 60  # a driver on another machine counts as dead after that long without a renewal
 
 
 class Lease:
     """The right to write into a store; a context manager.
 
-    A driver says in `driver.json` every ten seconds that it is alive. One that was killed is followed at
-    once by another on the same machine, and after a minute by one elsewhere. Object stores have no
-    locks: of two drivers that begin in the same moment the last to write wins, and `confirm` tells
-    the other.
+    A driver renews `driver.json` every ten seconds. The lease of a killed driver is void at once on the same machine,
+    and after a minute on another. Object stores have no locks: of two drivers that begin in the same moment, the last
+    to write has the lease, and `confirm` fails in the other.
     """
 
     def __init__(self, files: Files) -> None:
-        """Nothing is claimed yet."""
+        """Claim nothing yet."""
         self._files = files
         self.id = secrets.token_hex(8)
         self._over = threading.Event()
@@ -50,17 +49,17 @@ class Lease:
         """Make sure, a moment later, that no other driver claimed the store at the same time.
 
         Raises:
-            StudyError: one did.
+            StudyError: another driver did.
         """
         found = self._read()
         if found and found["id"] != self.id:
             raise _refusal(self._files, found)
 
     def __exit__(self, *error: object) -> None:
-        """Give the store free."""
+        """Release the store."""
         self._over.set()
         self._renewer.join()
-        with contextlib.suppress(StorageError):  # it is free for others on this machine at once, elsewhere in a minute
+        with contextlib.suppress(StorageError):  # other drivers here may start at once, elsewhere in a minute
             found = self._read()
             if found and found["id"] == self.id:
                 self._files.delete(FILE)
@@ -70,7 +69,7 @@ class Lease:
             try:
                 self._write()
             except OSError:
-                continue  # the storage refuses for now; workers will say so where it matters
+                continue  # the storage refuses for now; workers report it where it matters
 
     def _write(self) -> None:
         content = {"id": self.id, "host": socket.gethostname(), "pid": os.getpid(), "updated": time.time()}

@@ -1,4 +1,4 @@
-"""What the user sees while a study runs: a line for each pack that ends, and on a terminal how far the study is."""
+"""What a running study prints: a line for each pack that ends, and on a terminal the progress of the study."""
 
 import math
 import time
@@ -18,22 +18,22 @@ from study.spec import Trial
 
 
 class Tally:
-    """Counts of a running study, its throughput and the time it still needs.
+    """Counts of a running study, its throughput and the remaining time.
 
-    The estimate weighs packs by their planned cost, task by task, so it does not jump when wide
-    and narrow networks take turns.
+    The estimate of the remaining time weighs each task by its planned cost, so that it does not jump when wide and
+    narrow networks take turns.
 
     Args:
         packs: all packs of this run.
-        axes: the settings that tell its trials apart.
-        device: where they run, `cpu` or `cuda`.
+        axes: the settings that differ between its trials.
+        device: `cpu` or `cuda`.
         start: when the run began, by `time.monotonic`; now by default.
     """
 
     def __init__(
         self, packs: Sequence[Pack], axes: Sequence[str], device: str = "cpu", start: float | None = None
     ) -> None:
-        """Nothing has happened yet."""
+        """Count nothing yet."""
         self.axes = axes
         self.total = sum(len(pack.trials) for pack in packs)
         self.cost = {pack.id: pack.seconds(device) for pack in packs}
@@ -70,7 +70,7 @@ class Tally:
         self.progressed(pack, {"done": True, "failed": True})
 
     def label(self, pack: Pack) -> str:
-        """What tells this pack from the others, such as `context=binary width=64`."""
+        """The settings that distinguish this pack, such as `context=binary width=64`."""
         return describe(pack.trials, self.axes)
 
     def eta(self) -> float | None:
@@ -92,23 +92,23 @@ class Tally:
         return clock(eta) if eta is not None else "--:--"
 
     def rate(self) -> str:
-        """Trials a minute, parts of trials counted as such; dashes before anything is done."""
+        """Trials per minute, with fractions of unfinished trials; dashes before anything is done."""
         trained = sum(self.trials[pack] * done / self.cost[pack] for pack, done in self.cost_done.items())
         return f"{60 * trained / self.since_first_pack():.1f}" if trained and self.since_first_pack() else "--"
 
     def best_text(self) -> str:
-        """The best trial's accuracy, and what it is."""
+        """The best trial's accuracy, and the settings of its pack."""
         assert self.best
         return f"{self.best[0]:.3f} ({self.best[1]})"
 
     def headline(self) -> str:
-        """How far, since when, for how long yet: what stands beside the bar, in 48 columns."""
+        """Share done, elapsed and remaining time, in at most 48 columns beside the bar."""
         share = sum(self.cost_done.values()) / self.total_cost if self.total_cost else 0.0
         begun = f"ETA {self.eta_clock()}" if self.first_pack else "starting workers"
         return f"{share:4.0%} · {clock(self.elapsed())} · {begun}"
 
     def counts(self) -> str:
-        """How many trials are what, and how many a minute."""
+        """Numbers of trials done, running, failed and diverged, and trials per minute."""
         parts = [
             f"{self.done + self.failed} of {plural(self.total, 'trial')}",
             f"{sum(self.running.values())} running",
@@ -123,7 +123,7 @@ class Display:
     """Shows a tally: a line for each pack that ends, and on a terminal three live lines below; a context manager.
 
     Args:
-        screen: where to.
+        screen: where to print.
         tally: what to show.
     """
 
@@ -140,7 +140,7 @@ class Display:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End; the live lines go, what is above them stays, and the best."""
+        """Remove the live lines, and print the best accuracy."""
         if self.live:
             self.live.stop()
         if self.tally.best:
@@ -163,7 +163,7 @@ class Display:
         self._event(pack, "failed: Ray gave up on it")
 
     def _lines(self) -> Group:
-        """The live lines, each cut to the terminal's width: how far, the counts, the best so far."""
+        """The live lines, each cut to the terminal's width: progress, counts, the best accuracy so far."""
         tally = self.tally
         bar = ProgressBar(total=tally.total_cost, completed=sum(tally.cost_done.values()), width=30)
         head = Table.grid(padding=(0, 1))
@@ -174,7 +174,7 @@ class Display:
     def _event(self, pack: Pack, outcome: str) -> None:
         tally = self.tally
         of_trials = plural(len(pack.trials), "trial")
-        eta = "" if self.live else f"; ETA {tally.eta_clock()}"  # which the live lines show
+        eta = "" if self.live else f"; ETA {tally.eta_clock()}"  # the live lines show the ETA
         self.screen.say(
             f"[{tally.done + tally.failed}/{tally.total}] {clock(tally.elapsed())} {tally.label(pack)}: "
             f"{of_trials}, {outcome}{eta}"
@@ -182,7 +182,7 @@ class Display:
 
 
 def describe(trials: Sequence[Trial], axes: Sequence[str]) -> str:
-    """The settings that vary over a study, with these trials' values."""
+    """The settings that vary in a study, with the values of these trials."""
     values = {axis: list(dict.fromkeys(getattr(trial, axis) for trial in trials)) for axis in axes}
     named = [f"{axis}={','.join(map(str, chosen))}" for axis, chosen in values.items()]
     return " ".join(named) or f"context={trials[0].context}"

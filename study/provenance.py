@@ -1,4 +1,4 @@
-"""What runs here: versions of the program and of what it rests on, and its git commit."""
+"""Versions of the program and its dependencies, and its git commit."""
 
 import importlib.metadata
 import platform
@@ -9,13 +9,13 @@ from study import __version__
 
 
 def provenance() -> dict[str, str]:
-    """What runs the study: versions and the git commit where there is one."""
+    """Versions by name, and the git commit."""
     versions = {name: importlib.metadata.version(name) for name in ("torch", "ray")}
     return {"psp": __version__, "python": platform.python_version(), **versions, "commit": _commit()}
 
 
 def _commit() -> str:
-    """This project's git commit, `-dirty` where files differ from it; `unknown` outside a clone."""
+    """The git commit, with `-dirty` where files differ from it; `unknown` outside a clone."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return "unknown"

@@ -1,9 +1,9 @@
-"""What Ray reads in the environment when it is imported."""
+"""Environment variables that Ray reads when it is imported."""
 
 from typing import Final
 
-# No output, files or signal handlers of its own; tensors that are put into its store lie there once for each machine,
-# and are read in place.
+# Ray prints nothing, writes no files and installs no signal handlers. Tensors lie in its object store once for each
+# machine, and are read in place.
 ENVIRONMENT: Final = {
     "RAY_ENABLE_ZERO_COPY_TORCH_TENSORS": "1",
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -1,9 +1,9 @@
-"""Secrets are for the storage only: nothing that is printed or stored shows them."""
+"""Hides secrets in everything that is printed or stored."""
 
 import re
 from typing import Final
 
-# Half of AWS's keys hold a "/", and any password may hold an "@": the last "@" before the query ends them.
+# Many AWS keys contain "/", and a password may contain "@". So the last "@" before the query ends the credentials.
 _USER: Final = re.compile(r"://[^?\s]*@")
 _PARAMETER: Final = re.compile(r"(?<=[?&])([^=&?\s]+)=[^&\s]*")
 _HARMLESS: Final = {
@@ -16,11 +16,11 @@ _HARMLESS: Final = {
     "scheme",
     "tls_ca_file_path",
 }
-"""Parameters of pyarrow's URIs that hold no credential; the value of any other is hidden."""
+"""Parameters of pyarrow's URIs that hold no credential; the value of every other parameter is hidden."""
 
 
 def without_secrets(text: str) -> str:
-    """The text with user names and passwords in URIs, and the values of their queries' parameters, replaced by ***."""
+    """The text with *** for user names, passwords and values of query parameters in URIs."""
     return _PARAMETER.sub(_hidden, _USER.sub("://***@", text))
 
 

@@ -1,4 +1,4 @@
-"""A folder of a run's own for what Ray keeps while it runs; gone when the run is."""
+"""A folder for the files that Ray needs during a run; removed when the run ends."""
 
 import contextlib
 import os
@@ -15,13 +15,13 @@ PACKAGES: Final = "packages"
 
 @contextlib.contextmanager
 def scratch() -> Iterator[Path]:
-    """The folder, in RAY_TMPDIR, TMPDIR or /tmp: the first that is short enough.
+    """The folder, in RAY_TMPDIR, TMPDIR or /tmp: the first whose path is short enough.
 
-    Its `packages` has these packages and nothing else. Workers look for modules first in the folder where Ray is
-    started: that one, not the user's, whose `study.py` would be taken for ours.
+    Its subfolder `packages` has links to our packages and nothing else. Workers look for modules first in the folder
+    where Ray was started. So Ray is started in `packages`: in the user's folder a file `study.py` would hide ours.
 
     Raises:
-        OSError: no folder can be made there.
+        OSError: no folder can be made in that place.
     """
     places = (os.environ.get("RAY_TMPDIR"), tempfile.gettempdir(), "/tmp")
     place = next((place for place in places if place and len(os.path.abspath(place)) <= LONGEST), None)

@@ -1,4 +1,4 @@
-"""Where a run's words go: a terminal, a pipe or a file, and a reader that may go away."""
+"""Where a run prints: a terminal, a pipe or a file, whose reader may go away."""
 
 import os
 import sys
@@ -11,37 +11,37 @@ from rich.console import Console
 class Screen(Console):
     """Standard output of a run.
 
-    Colours and a live display are for terminals alone, whatever FORCE_COLOR says: in a file they are litter.
-    A reader that goes away, as `head` does, loses the words and not the study.
+    Only terminals get colours and a live display, whatever FORCE_COLOR says. When the reader goes away, as `head` does,
+    the output ends and the study goes on.
 
     Args:
-        file: where to; standard output by default.
-        width: columns; a terminal's own by default.
+        file: the output; standard output by default.
+        width: columns; the terminal's width by default.
     """
 
     def __init__(self, file: TextIO | None = None, width: int | None = None) -> None:
-        """Look at what is there now."""
+        """Find out whether the output is a terminal."""
         isatty = (file or sys.stdout).isatty()
         super().__init__(file=file, width=width, force_terminal=isatty, highlight=False, markup=False)
 
     @property
     def is_live(self) -> bool:
-        """Whether lines can be drawn anew: on a terminal, unless TERM says that the terminal cannot."""
+        """Whether lines can be drawn again: on a terminal, unless TERM says that it cannot."""
         return self.is_terminal and not self.is_dumb_terminal
 
     def say(self, text: str) -> None:
-        """One plain line, however long."""
+        """Print one plain line, however long."""
         self.print(text, soft_wrap=True)
 
     def waiting(self, text: str) -> AbstractContextManager[object]:
-        """What is waited for: a live line, or one plain line where there is none."""
+        """Say what is waited for: in a live line, or in a plain line where lines cannot be drawn again."""
         if self.is_live:
             return self.status(text)
         self.say(f"{text} ...")
         return nullcontext()
 
     def on_broken_pipe(self) -> None:
-        """Say nothing more, where the one who read is gone; the study goes on."""
+        """Print nothing more, because the reader is gone; the study goes on."""
         self.quiet = True
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print("Nobody reads the output any more; the study goes on.", file=sys.stderr)

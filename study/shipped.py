@@ -19,7 +19,7 @@ def shipped_studies() -> dict[str, Traversable]:
 def overview(file: Traversable) -> str:
     """What a shipped study is about, and how many trials it and its reduced form declare.
 
-    These are all combinations; `psp plan` says how many are left once those that differ in num_tasks are merged.
+    The counts are of all combinations. `psp plan` merges those that differ in num_tasks alone.
     """
     content = cast(Mapping[str, Any], load_yaml(file.read_text(encoding="utf-8")))
     small: Mapping[str, Any] = content.get("small", {})

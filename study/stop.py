@@ -1,4 +1,4 @@
-"""Why a run is to end before all is done: a signal, its time, its storage, its cluster."""
+"""Why a run ends before everything is trained: a signal, its time, its storage or its cluster."""
 
 import contextlib
 import signal
@@ -16,22 +16,22 @@ SIGNALS: Final = tuple(
 
 
 class ClusterLost(Exception):
-    """Ray, or the part of it that this run needs, is gone; the message says which."""
+    """A process of Ray that this run needs is gone; the message says which."""
 
 
 class Stop:
-    """Says whether a run is to end, and why; a context manager, in which signals are heard.
+    """Says whether a run must end, and why; a context manager that handles signals.
 
-    Where a loop asks (`polled`, then `due`), the first signal ends it in order, so that workers keep the state
-    of what they train. Elsewhere, and at the second signal, KeyboardInterrupt is raised; what comes after that
-    disturbs nothing. A signal that was ignored before, as under nohup, stays ignored.
+    In a loop that asks `due` (see `polled`), the first signal ends the loop in order, so that workers keep the state of
+    their training. Elsewhere, and at the second signal, KeyboardInterrupt is raised. Later signals do nothing. A signal
+    that was ignored before, as under nohup, stays ignored.
 
     Attributes:
-        deadline: when the run's time is up, as `time.monotonic` counts; None for no end.
-        signal: the first signal that came.
+        deadline: when the run's time is up, by `time.monotonic`; None for no limit.
+        signal: the first signal that arrived.
         out_of_time: whether the run ended at its deadline.
-        refused: what the storage said when it became of no use to go on.
-        lost: what of Ray is gone.
+        refused: the storage's error, once no further attempt can succeed.
+        lost: the process of Ray that is gone.
     """
 
     def __init__(self, deadline: float | None = None) -> None:
@@ -45,7 +45,7 @@ class Stop:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Stop":
-        """Hear signals from here on."""
+        """Handle signals from here on."""
         if threading.current_thread() is threading.main_thread():
             handlers = {number: signal.getsignal(number) for number in SIGNALS}
             self._before = {number: handler for number, handler in handlers.items() if handler != signal.SIG_IGN}
@@ -53,21 +53,21 @@ class Stop:
         return self
 
     def listen(self) -> None:
-        """Hear signals again, after a library took them."""
+        """Handle signals again, after a library installed its own handlers."""
         for number in self._before:
             signal.signal(number, self._received)
 
     def __exit__(self, *error: object) -> None:
-        """As it was before."""
+        """Restore the handlers of before."""
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
 
     @contextlib.contextmanager
     def polled(self) -> Iterator[None]:
-        """Within, somebody asks `due` all the time.
+        """Inside, a loop calls `due` again and again.
 
         Raises:
-            KeyboardInterrupt: at the end, if a signal came.
+            KeyboardInterrupt: at the end, if a signal arrived.
         """
         self._polled = True
         try:
@@ -81,7 +81,7 @@ class Stop:
         """Whether to end in order now.
 
         Raises:
-            ClusterLost: there is nobody left who could end in order.
+            ClusterLost: the cluster is gone, so nothing can end in order.
         """
         if self.lost:
             raise ClusterLost(self.lost)
@@ -93,7 +93,7 @@ class Stop:
         """Take a signal.
 
         Raises:
-            KeyboardInterrupt: nobody asks, or it is the second.
+            KeyboardInterrupt: no loop asks `due`, or this is the second signal.
         """
         first, self.signal = self.signal is None, self.signal or number
         if not (self._raised or (first and self._polled)):

@@ -1,4 +1,4 @@
-"""Where packs run: how many at once, on what, with how much memory, and within which bounds."""
+"""Where packs run: the number of workers, their devices and memory, and the bounds of a run."""
 
 import os
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ class Workers:
     Attributes:
         device: `cpu` or `cuda`.
         count: how many packs run at once, at most.
-        memory: bytes that each may use: its share of a GPU's, or of its machine's.
-        cores: CPU cores of the smallest machine: what one worker could have at most.
+        memory: bytes for each worker: its share of a GPU's memory, or of its machine's.
+        cores: CPU cores of the smallest machine, so the most that one worker could have.
         packs_per_gpu: n, where n packs share a GPU; a worker then takes 1/n of one.
     """
 
@@ -28,7 +28,7 @@ class Workers:
     packs_per_gpu: int = 1
 
     def threads(self, num_packs: int) -> int:
-        """CPU threads for each of so many packs: one, and more where there are more cores than packs."""
+        """CPU threads for each of `num_packs` packs: one, or more where there are more cores than packs."""
         return 1 if self.device == "cuda" else max(1, min(self.cores, self.count // max(1, num_packs)))
 
     def __str__(self) -> str:
@@ -44,9 +44,9 @@ class Limits:
     """Bounds of a run.
 
     Attributes:
-        threads: CPU cores for each pack; two workers with two threads each on two cores run ten times
-            slower, not the same.
-        max_concurrent: packs that train at the same time, at most; None for as many as there is room for.
+        threads: CPU cores for each pack. Two workers with two threads each on two cores run ten times slower than
+            with one thread each.
+        max_concurrent: packs that train at the same time, at most; None for as many as fit.
     """
 
     threads: int = 1
@@ -54,7 +54,7 @@ class Limits:
 
 
 def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int) -> Workers:
-    """Workers on so many GPUs of so much memory."""
+    """Workers on `count` GPUs of `memory` bytes each."""
     return Workers(
         device="cuda",
         count=int(count) * packs_per_gpu,
@@ -65,14 +65,14 @@ def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int) -> Wo
 
 
 def this_machine(packs_per_gpu: int = 1, gpus: int | None = None) -> Workers:
-    """The workers of this machine, or of the container that this is: its GPUs, else its CPU cores.
+    """The workers of this machine or container: its GPUs, else its CPU cores.
 
     Args:
         packs_per_gpu: how many packs share a GPU.
-        gpus: how many GPUs to use; 0 for CPU cores only, None for what is there.
+        gpus: how many GPUs to use; 0 for CPU cores only, None for all GPUs that are there.
 
     Raises:
-        StudyError: it has fewer GPUs than that, or none for packs to share.
+        StudyError: the machine has fewer GPUs, or none for packs to share.
     """
     there = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if gpus and gpus > there:
@@ -89,17 +89,17 @@ def this_machine(packs_per_gpu: int = 1, gpus: int | None = None) -> Workers:
 
 
 def refuse_shares_of_nothing(packs_per_gpu: int, num_gpus: float, where: str) -> None:
-    """Refuse that packs share a GPU where there is none.
+    """Refuse that packs share a GPU where there is no GPU.
 
     Raises:
-        StudyError: says `where` that is.
+        StudyError: there is no GPU; the message has `where`.
     """
     if packs_per_gpu > 1 and not num_gpus:
         raise StudyError(f"packs_per_gpu={packs_per_gpu}: {where}, so there is no GPU to share. Leave it out.")
 
 
 def _cores() -> int:
-    """CPU cores that this process may use: those it is bound to, or fewer where a container's time is limited."""
+    """CPU cores that this process may use: those it is bound to, or fewer where a container limits its CPU time."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(cores, int(cpu_quota() or cores)))
 
@@ -111,5 +111,5 @@ def _memory() -> int:
 
 
 def gpu_memory() -> int:
-    """Bytes of the smallest of this process's GPUs."""
+    """Bytes of memory of this process's smallest GPU."""
     return min(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))

@@ -1,6 +1,6 @@
-"""YAML as its version 1.2 has it, where `0100` is no 64, `1:30` no 90 and `on` no truth value; and back to text.
+"""Reads and writes YAML 1.2, in which `0100` is not 64, `1:30` is not 90 and `on` is not true.
 
-PyYAML reads version 1.1. What the two read differently is text here, or refused.
+PyYAML reads version 1.1. A scalar that the two versions read differently is text here, or refused.
 """
 
 import re
@@ -23,14 +23,14 @@ _RESOLVED: Final = (  # the core schema (YAML 1.2.2, section 10.3.2), and the me
 
 
 _BREAKS: Final = set("\x85\u2028\u2029")
-"""PyYAML writes them as they are, and reads them as the ends of lines."""
+"""PyYAML writes these characters unescaped, but reads them as line breaks."""
 
 
 def load_yaml(text: str) -> object:
-    """What a YAML text holds, safely; keys that are given twice are refused instead of ignored.
+    """The plain values of a YAML text. A key that is given twice is refused, not ignored.
 
     Raises:
-        ValueError: it is no YAML, or holds a number that can be read in two ways; says where.
+        ValueError: the text is no YAML, or has a number that can be read in two ways; the message says where.
     """
     try:
         return yaml.load(text, Loader=_Loader)
@@ -47,7 +47,7 @@ def dump_yaml(content: object) -> str:
     text = yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     if _BREAKS.isdisjoint(text):
         return text
-    return yaml.dump(content, Dumper=_Dumper, sort_keys=False)  # which escapes all but ASCII
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False)  # escapes all but ASCII
 
 
 class _Loader(yaml.SafeLoader):
