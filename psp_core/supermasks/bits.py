@@ -1,4 +1,4 @@
-"""Masks as bits, and what masks weigh."""
+"""Masks as bits, and their sizes in bytes."""
 
 from math import prod
 
@@ -11,10 +11,10 @@ MAX_CSC_ROWS = 2**16
 
 
 def packed(mask: Tensor) -> Tensor:
-    """A flat mask's bits, eight to a byte: (..., N) to uint8 (..., C); where N is no multiple of 8 zeros follow.
+    """A flat mask's bits, eight to a byte: (..., N) to uint8 (..., C); zeros pad N to a multiple of 8.
 
-    Weight j is bit j // C of byte j % C. Neighbouring weights are neighbouring bytes' same bits, so that a run
-    of weights is had by one masking of a run of bytes, which processors do many at a time.
+    Weight j is bit j // C of byte j % C. So neighbouring weights are the same bit of neighbouring bytes, and one
+    vectorised AND over a run of bytes unpacks a run of weights.
 
     Args:
         mask: zeros and ones of any type; a layer's mask is flattened first.
@@ -29,10 +29,10 @@ def packed(mask: Tensor) -> Tensor:
 
 
 def unpacked(bits: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """The mask again, as float zeros and ones: uint8 (..., C) to (..., *shape), where `shape` has N weights.
+    """The inverse of `packed`, as float zeros and ones: uint8 (..., C) to (..., *shape), where `shape` has N weights.
 
     Raises:
-        ValueError: so many bytes do not hold such a mask.
+        ValueError: C is not the number of bytes of N bits.
     """
     num_weights = prod(shape)
     if bits.shape[-1] != bit_bytes(num_weights):
@@ -53,12 +53,11 @@ def bit_bytes(num_weights: int) -> int:
 def csc_bytes(mask: Tensor) -> int:
     """Bytes of a layer's mask (I, O) as compressed sparse columns of 16-bit integers: 2 (nonzeros + O + 1).
 
-    Counted are scipy.sparse.csc_matrix's `indices`, an input's number for each one, and its `indptr`, where each
-    output's begin and end. Its `data` are not: they would all be 1, and with a byte each the count would exceed
-    what the paper prints. From sparsity 8 to 16 its ResNet-50 gains 8 * 49,091 ones in the convolutions of each of
-    100 tasks, and 94.2 MB: 2.4 bytes a one.
-    Places beyond 65,535 do not fit the 16 bits of `indptr`; the count overlooks that.
-    Below one weight in sixteen this is less than the bits.
+    In terms of scipy.sparse.csc_matrix, we count `indices` (a 16-bit row number per one) and `indptr` (a 16-bit
+    offset per column, plus one), and leave out `data`, which is all ones. With a byte per one for `data` the count
+    would exceed the paper's: from sparsity 8 to 16 its ResNet-50 gains 8 * 49,091 ones in the convolutions of each of
+    100 tasks, and 94.2 MB, so 2.4 bytes per one. Offsets beyond 65,535 do not fit 16 bits; the count overlooks that.
+    Below a density of 1/16 this is less than the bits.
 
     Raises:
         ValueError: the mask has more inputs than 16 bits can number.
@@ -69,7 +68,7 @@ def csc_bytes(mask: Tensor) -> int:
 
 
 def csc_size(num_ones: int, shape: tuple[int, int], num_masks: int = 1) -> int:
-    """The same for masks of shape (I, O) that have so many ones together."""
+    """`csc_bytes` of `num_masks` masks of shape (I, O) that have `num_ones` ones in total."""
     num_inputs, num_outputs = shape
     if num_inputs > MAX_CSC_ROWS:
         raise ValueError(

@@ -11,10 +11,10 @@ from psp_core.messages import lookup
 
 
 class Rule(Protocol):
-    """What storing z adds to Psi, before the division by D."""
+    """The change of Psi when z is stored, before the division by D."""
 
     def __call__(self, z_D: Tensor, field_D: Tensor) -> Tensor:
-        """The (D, D) addition, given z and h = Psi z."""
+        """The change, (D, D), given z and h = Psi z."""
 
 
 def hebb(z_D: Tensor, field_D: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def hebb(z_D: Tensor, field_D: Tensor) -> Tensor:
 
 
 def storkey(z_D: Tensor, field_D: Tensor) -> Tensor:
-    """Adds z z^T - I - z h^T - h z^T: what Psi says of z already is not said again.
+    """Adds z z^T - I - z h^T - h z^T: the last two terms remove what Psi already predicts of z.
 
     Holds about 0.25 D random patterns. The pattern just stored is an eigenvector: Psi z = (1 - (1 + h.z) / D) z.
     """
@@ -37,18 +37,18 @@ RULES: Final[dict[str, Rule]] = {"hebb": hebb, "storkey": storkey}
 class HopfieldStore:
     """Masks of D entries in one (D, D) matrix: Psi <- Psi + rule(z, Psi z) / D, z = 2 M - 1.
 
-    Stored masks should be minima of E(z) = - z^T Psi z / 2, of which `recover` finds the one that fits.
+    Stored masks should be minima of E(z) = - z^T Psi z / 2. `recover` finds the minimum that fits some images.
 
     Args:
         size: D.
         rule: of `RULES`; the paper's text has Hebb's, its code Storkey's.
-        device: where everything is kept.
+        device: where Psi is kept.
 
     Raises:
         ValueError: no rule has that name.
 
-    Source: HopSupSup (papers.md, B4). Storkey's rule as in the code, which does not leave out the terms of
-    the units themselves from h.
+    Source: HopSupSup (papers.md, B4). As in its code, h includes a unit's own term; Storkey's original leaves that
+    term out.
     """
 
     def __init__(self, size: int, rule: str = "storkey", device: torch.device | str | None = None) -> None:
@@ -59,12 +59,12 @@ class HopfieldStore:
         self._num_stored = 0
 
     def __len__(self) -> int:
-        """How many masks are stored."""
+        """The number of stored masks."""
         return self._num_stored
 
     @property
     def num_bytes(self) -> int:
-        """4 (D^2 + D), however many masks are stored: Psi, and the sum of the patterns."""
+        """4 (D^2 + D) bytes for Psi and the sum of the patterns, for any number of masks."""
         return self.psi.element_size() * (self.psi.numel() + self._sum.numel())
 
     @property
@@ -84,19 +84,19 @@ class HopfieldStore:
         return -0.5 * ((z @ self.psi) * z).sum(-1)
 
     def energy_gradient(self, z: Tensor) -> Tensor:
-        """dE/dz = - Psi z, for Psi is symmetric; (..., D) to (..., D)."""
+        """dE/dz = - Psi z, because Psi is symmetric; (..., D) to (..., D)."""
         return -(z @ self.psi)
 
     def update(self, z: Tensor) -> Tensor:
-        """One step of all units, sign(Psi z), with sign(0) = 1; attractors stay as they are. (..., D) to (..., D)."""
+        """One step of all units, sign(Psi z), with sign(0) = 1; attractors do not change. (..., D) to (..., D)."""
         return torch.where(z @ self.psi >= 0, 1.0, -1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """What storing has changed."""
+        """Psi, the sum of the patterns and their number."""
         return {"psi": self.psi, "sum": self._sum, "num_stored": self._num_stored}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore a `state_dict`."""
         self.psi.copy_(state["psi"])
         self._sum.copy_(state["sum"])
         self._num_stored = state["num_stored"]

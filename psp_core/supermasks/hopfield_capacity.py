@@ -1,4 +1,4 @@
-"""How many random masks a Hopfield network holds, measured."""
+"""Measures how many random masks a Hopfield network holds."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,22 +12,22 @@ from psp_core.supermasks.hopfield import HopfieldStore
 # K masks stored, D units
 
 NEAR: Final = 0.95
-"""Overlap with a mask from which on it counts as recalled: of Hebb's rule at its capacity theory has 0.967."""
+"""Overlap from which a mask counts as recalled; in theory Hebb's rule has 0.967 at its capacity."""
 
 MOST_UPDATES: Final = 20
 
 THEORY: Final = {"hebb": 0.138, "storkey": 0.25}
-"""Masks a unit that are recalled as D grows (Amit, Gutfreund and Sompolinsky 1985; Storkey and Valabregue 1999)."""
+"""Recalled masks per unit as D grows (Amit, Gutfreund and Sompolinsky 1985; Storkey and Valabregue 1999)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What a network of D units still knows of the masks stored in it.
+    """How many of its stored masks a network of D units recalls.
 
     Attributes:
         num_masks: K.
-        fixed: the share of them that are fixed points: no unit changes.
-        recalled: the share that come back from a probe: after `recall` the overlap z.z' / D is `NEAR` 1.
+        fixed: the share of masks that are fixed points: no unit changes.
+        recalled: the share of masks that come back from a probe: after `recall` z.z' / D is at least `NEAR`.
     """
 
     num_masks: int
@@ -38,13 +38,13 @@ class Load:
 def recall(store: HopfieldStore, probes_KD: Tensor, most_updates: int = MOST_UPDATES) -> Tensor:
     """Where probes lead: z <- sign(Psi z - diag(Psi) z), all units at once, until nothing changes.
 
-    A unit's own value has no say: Psi's diagonal grows with K and only holds units where they are, which
-    makes anything a fixed point and recalls nothing.
+    Psi's diagonal is left out. The diagonal grows with K and only holds units where they are, so every state would
+    become a fixed point and no mask would be recalled.
 
     Args:
         store: the network.
         probes_KD: ones and minus ones, (..., D).
-        most_updates: where it ends that does not settle.
+        most_updates: the number of updates after which a probe that does not settle is left.
     """
     z_KD = probes_KD
     for _ in range(most_updates):
@@ -57,17 +57,17 @@ def recall(store: HopfieldStore, probes_KD: Tensor, most_updates: int = MOST_UPD
 def measure_loads(
     rule: str, size: int, numbers: Sequence[int], *, flipped: float, rng: torch.Generator
 ) -> Iterator[Load]:
-    """Store random masks one by one, and look at all of them whenever their number is one of these.
+    """Store random masks one by one, and probe all stored masks whenever their number is in `numbers`.
 
     Args:
         rule: of `psp_core.supermasks.RULES`.
         size: D.
         numbers: of masks, in any order.
-        flipped: the share of a mask's entries that are turned round in its probe; drawn entry by entry.
+        flipped: the probability with which each entry of a mask is flipped in its probe.
         rng: draws masks and probes, on the CPU.
 
     Raises:
-        ValueError: no rule has that name, or the share is not one below one half.
+        ValueError: no rule has that name, or `flipped` is not in [0, 0.5).
     """
     if not 0 <= flipped < 0.5:
         raise ValueError(f"flipped={flipped} must lie in [0, 0.5): from one half on a probe says nothing of its mask.")
@@ -88,7 +88,7 @@ def measure_loads(
 
 
 def capacity(loads: Iterable[Load], share: float = 0.5) -> int:
-    """The largest number of masks of which at least this share is recalled; 0 if none is."""
+    """The largest number of masks of which at least this share is recalled; 0 if there is none."""
     return max((load.num_masks for load in loads if load.recalled >= share), default=0)
 
 

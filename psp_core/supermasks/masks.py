@@ -1,7 +1,7 @@
-"""Supermasks from scores, and back: which weights of a layer a task uses.
+"""Supermasks from scores, and gradients back: which weights of a layer a task uses.
 
-A task's weights are V = W * M, with W frozen and M of zeros and ones found by training scores S. The step
-from S to M has no gradient of use, so the gradient passes straight through it.
+A task's weights are V = W * M. W is frozen; M of zeros and ones follows from trained scores S. The step from S to M
+has no useful gradient, so the gradient passes straight through.
 """
 
 import torch
@@ -15,12 +15,12 @@ MAX_DENSITY = 0.5
 def top_k_mask(scores: Tensor, density: float) -> Tensor:
     """Ones at the largest |S| of each layer: of N weights the lowest int((1 - density) N) are left out.
 
-    Of equal |S| the first are left out. The paper's code sorts, in which order equals come is open there;
-    here the boundary is selected, which takes a sixth of the time.
+    Of equal |S| the first are left out. The paper's code sorts, and leaves the order of equals open. Selecting the
+    boundary instead takes a sixth of the time.
 
     Args:
         scores: (I, O), or (E, I, O), where each member is a layer of its own.
-        density: the share that is kept, in (0, 1].
+        density: the share of weights that the mask keeps, in (0, 1].
 
     Returns:
         Zeros and ones, float, of the scores' shape.
@@ -44,9 +44,9 @@ def top_k_mask(scores: Tensor, density: float) -> Tensor:
 
 
 def threshold_mask(scores: Tensor) -> Tensor:
-    """M = 1 where S >= 0, else 0; float, of the scores' shape, which is any.
+    """M = 1 where S >= 0, else 0; float, of the scores' shape (any).
 
-    Source: papers.md, B4, for tasks that are inferred.
+    Source: papers.md, B4, where tasks are inferred.
     """
     return (scores >= 0).to(scores.dtype)
 
@@ -62,7 +62,7 @@ def threshold_score_gradient(mask_gradient: Tensor) -> Tensor:
 
 
 def top_k_score_gradient(mask_gradient: Tensor, scores: Tensor) -> Tensor:
-    """dL/dS = dL/dM * sign(S): straight through the selection, and then through |S|."""
+    """dL/dS = dL/dM * sign(S): straight through the selection, then through |S|."""
     return mask_gradient * scores.sign()
 
 
@@ -72,9 +72,9 @@ def erdos_renyi_density(sparsity: float, c_in: int, c_out: int, kernel: int = 1)
     So a layer keeps s (c_out + c_in) weights, and half of them at most.
 
     Args:
-        sparsity: s, more of which is denser, whatever the code calls it.
-        c_in: inputs, or channels of a convolution's input.
-        c_out: outputs, or channels.
+        sparsity: s; larger is denser, despite its name in the paper's code.
+        c_in: inputs, or input channels of a convolution.
+        c_out: outputs, or output channels.
         kernel: positions of a convolution's kernel, its height times its width.
 
     Raises:

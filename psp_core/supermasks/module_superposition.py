@@ -1,4 +1,4 @@
-"""All masks at once of a network that is any module: convolutions, shortcuts, norms."""
+"""A mix of all masks in any module: convolutions, shortcuts, norms."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from psp_core.supermasks.objectives import Objective
 from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
 
-# A questions, each about one batch, B images, I inputs, O outputs, m tasks asked about
+# A questions, each about one batch, B images, I inputs, O outputs, m tasks in the mix
 
 MixedNetwork = Callable[[Sequence[Tensor], Tensor], Tensor]
 """Logits (B, O) of inputs (B, I), given each layer's weights (I, O)."""
@@ -18,14 +18,14 @@ OwnNetwork = Callable[[int, Tensor], Tensor]
 
 
 class ModuleSuperposition(Superposition):
-    """p(alpha) = f(x, W * sum_i alpha_i M^i), where f is whatever a module computes with its layers' weights.
+    """p(alpha) = f(x, W * sum_i alpha_i M^i), where f is what a module computes with its layers' weights.
 
-    As `Superposition`, but dF/dV comes from autograd, a question at a time. A mix has the statistics of no task: where
-    layers are normalised, the question's images are their own batch, as for contexts (`ContextSuperposition`).
+    As `Superposition`, but dF/dV comes from autograd, one question at a time. A mix of tasks has the batch norm
+    statistics of no task. So a question's images give the statistics, as for contexts (`ContextSuperposition`).
 
     Args:
         mixed: the network with any weights.
-        own: the network of one task, with all that is its own.
+        own: the network of one task, with the task's own statistics.
         weights: W of each layer, (I, O), on the store's device.
         store: the masks M.
         objective: F, of `OBJECTIVES`.
@@ -34,7 +34,7 @@ class ModuleSuperposition(Superposition):
     Raises:
         ValueError: weights and masks differ in shape.
 
-    Source: papers.md, B4, which has fully connected networks alone; convolutions are ours.
+    Source: papers.md, B4, for fully connected networks; convolutions are ours.
     """
 
     def __init__(
@@ -46,20 +46,20 @@ class ModuleSuperposition(Superposition):
         objective: Objective,
         num_real: int,
     ) -> None:
-        """Remember all of them."""
+        """Check the shapes."""
         super().__init__(weights, store, objective, num_real)
         self.mixed = mixed
         self.own = own
 
     @torch.no_grad()
     def value(self, x: Tensor, task: int) -> Tensor:
-        """F of one task's own network, for batches (..., B, I): shape (...)."""
+        """F of the network of `task` alone, for batches (..., B, I): shape (...)."""
         logits = [self.own(task, x_BI) for x_BI in x.reshape(-1, *x.shape[-2:])]
         return self.objective(torch.stack(logits), self.num_real).view(x.shape[:-2])
 
     @torch.no_grad()
     def logits(self, x: Tensor, alpha: Tensor | None = None, tasks: Tensor | None = None) -> Tensor:
-        """p(alpha) for batches (..., B, I), shape (..., B, O); as in `gradient`, with one `alpha` for all of them."""
+        """p(alpha) for batches (..., B, I), shape (..., B, O); as in `gradient`, with one `alpha` for all questions."""
         superposed = self._superposed(alpha, tasks)
         logits = [self.mixed(superposed, x_BI) for x_BI in x.reshape(-1, *x.shape[-2:])]
         return torch.stack(logits).view(*x.shape[:-1], -1)

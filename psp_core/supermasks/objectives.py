@@ -1,4 +1,4 @@
-"""What falls when the right mask gets more weight: the objectives of task inference."""
+"""The objectives of task inference: each falls when the right task's mask gets more weight."""
 
 from collections.abc import Callable
 from typing import Final
@@ -14,7 +14,7 @@ Objective = Callable[[Tensor, int], Tensor]
 def entropy(logits: Tensor, num_real: int) -> Tensor:
     """H = mean over images of - sum_s p_s log p_s, p = softmax(logits): nats, (..., B, S) to (...).
 
-    Over all S outputs, the superfluous ones too. `num_real` is not needed.
+    The sum is over all S outputs, superfluous ones included. `num_real` is not used.
 
     Source: papers.md, B4.
     """
@@ -25,8 +25,8 @@ def entropy(logits: Tensor, num_real: int) -> Tensor:
 def superfluous(logits: Tensor, num_real: int) -> Tensor:
     """G = mean over images of log sum_s exp(logit_s), whose gradient stops at the real outputs.
 
-    Training pushes down the outputs that no class has ("superfluous neurons"), and only those of the
-    trained mask; so the right mask is the one that lowers them.
+    Training pushes down the outputs without a class ("superfluous neurons") under the trained mask alone. So the right
+    mask lowers them.
 
     Args:
         logits: (..., B, S), the real outputs first.
@@ -38,7 +38,7 @@ def superfluous(logits: Tensor, num_real: int) -> Tensor:
     Raises:
         ValueError: there are no superfluous outputs.
 
-    Source: papers.md, B4. The code has 10 real outputs fixed; here it is an argument.
+    Source: papers.md, B4. The paper's code has 10 real outputs; here their number is an argument.
     """
     if not 0 <= num_real < logits.shape[-1]:
         raise ValueError(

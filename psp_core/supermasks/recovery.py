@@ -1,4 +1,4 @@
-"""Finding the mask that fits a task's images among those that a Hopfield network holds."""
+"""Finds, among the masks of a Hopfield network, the mask that fits a task's images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,10 +23,10 @@ class RecoveryConfig:
     Args:
         lr: of gradient descent on the mask's scores.
         momentum: in [0, 1).
-        weight_decay: what each gradient has added of the scores.
-        gamma: the energy's weight at the end; the entropy's is 1 at the beginning.
-        layer_by_layer: descend in one layer's scores after the other's, the first layer's first, each with all
-            batches; the paper descends in all together.
+        weight_decay: the share of the scores that is added to each gradient.
+        gamma: the energy's weight in the last step; the entropy's weight begins at 1.
+        layer_by_layer: descend in the scores of one layer after another, beginning with the first, with all batches
+            for each layer. The paper descends in all layers together.
 
     Raises:
         ValueError: a value breaks its rule.
@@ -55,15 +55,15 @@ def recover(
     batches: Sequence[Tensor],
     config: RecoveryConfig | None = None,
 ) -> list[Tensor]:
-    """Descend from the mean of the stored masks to the one with confident outputs that is an attractor.
+    """Descend from the mean of the stored masks to an attractor under which the network's outputs are confident.
 
-    Step t of T, a batch each: (1 - t / T) H + gamma (t / T) sum over layers of E, with H the mean entropy
-    of the network's outputs and E the energy of z = 2 M - 1. M = 1 where a score is at least 0, and the
-    gradient passes straight through that: g = dL/dM + weight_decay s; v = momentum v + g; s -= lr v.
+    Step t of T takes one batch and descends in L = (1 - t / T) H + gamma (t / T) sum over layers of E. H is the mean
+    entropy of the network's outputs, E the energy of z = 2 M - 1, and M = 1 where a score s is at least 0. The gradient
+    passes straight through the threshold: g = dL/dM + weight_decay s; v = momentum v + g; s -= lr v.
 
     Args:
-        stores: one for each layer that is masked, each with at least one mask.
-        network: from masks and images to logits, differentiable with respect to the masks.
+        stores: a store for each masked layer, with at least one mask each.
+        network: maps masks and images to logits; differentiable with respect to the masks.
         batches: the task's images, on the stores' device.
         config: the settings; None for the paper's.
 

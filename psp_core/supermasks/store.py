@@ -1,4 +1,4 @@
-"""The masks of many tasks, as bits; sums over them without ever having them all as floats."""
+"""The masks of many tasks, as bits, and sums over masks without unpacking all of them at once."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -9,14 +9,14 @@ from torch import Tensor
 
 from psp_core.supermasks.bits import bit_bytes, csc_size, packed, unpacked
 
-# K tasks stored, m of them asked about, I inputs, O outputs, N = I * O weights, C = ceil(N / 8) bytes of a layer
+# K tasks stored, m of them in a query, I inputs, O outputs, N = I * O weights, C = ceil(N / 8) bytes of a layer
 
 CHUNK: Final = {"cpu": 2**19, "cuda": 2**24}
-"""How many weights are unpacked at once, at 5 bytes each: what caches hold, or what keeps a device busy."""
+"""Weights unpacked at once, at 5 bytes each: as many as caches hold, or as keep a GPU busy."""
 
 
 class Piece(NamedTuple):
-    """Some weights of some masks: `place` * M as floats (m, ...), and where they belong."""
+    """Some weights of some masks: `place` * M as floats (m, ...), with their tasks and weights."""
 
     tasks: slice
     weights: slice
@@ -27,13 +27,13 @@ class Piece(NamedTuple):
 class MaskStore:
     """The masks of up to `capacity` tasks of one network, a bit for each weight, appended task by task.
 
-    Memory: C bytes a layer and task, and 4 bytes a weight for the sum of all masks, which gives the uniform
-    combination without a pass over them. Passes over masks unpack `CHUNK` weights at a time: 3 MB on a CPU.
+    Memory: C bytes per layer and task, and 4 bytes per weight for the sum of all masks. The sum gives the uniform
+    combination without a pass over the masks. Passes over masks unpack `CHUNK` weights at a time: 3 MB on a CPU.
 
     Args:
         shapes: each layer's (I, O).
-        capacity: K, at most; memory is taken for so many, on CPUs as it is written.
-        device: where everything is kept.
+        capacity: the largest K. Memory is reserved for K masks; a CPU takes it only as it is written.
+        device: where masks and sums are kept.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class MaskStore:
 
     @property
     def csc_bytes(self) -> int:
-        """What the masks stored would weigh as the paper counts: `bits.csc_bytes` of each layer and task.
+        """Bytes of the stored masks as the paper counts them: `bits.csc_bytes` of each layer and task.
 
         Raises:
             ValueError: a layer has more inputs than 16 bits can number.
@@ -69,14 +69,14 @@ class MaskStore:
 
     @property
     def device(self) -> torch.device:
-        """Where everything is kept."""
+        """Where masks and sums are kept."""
         return self._bits.device
 
     def append(self, masks: Sequence[Tensor]) -> int:
-        """Store the next task's masks, one (I, O) for each layer; gives the task's number.
+        """Store the next task's masks, one (I, O) for each layer, and return the task's number.
 
         Raises:
-            ValueError: the store is full, or a mask has another shape than its layer.
+            ValueError: the store is full, or a mask's shape differs from its layer's.
         """
         if len(self) == self.capacity:
             raise ValueError(f"capacity={self.capacity} masks are stored already: make the store larger.")
@@ -89,7 +89,7 @@ class MaskStore:
         return len(self) - 1
 
     def replace(self, task: int, masks: Sequence[Tensor]) -> None:
-        """Store other masks in place of a task's.
+        """Replace a task's masks.
 
         Raises:
             IndexError: no task of that number is stored.
@@ -118,7 +118,7 @@ class MaskStore:
 
         Args:
             alpha: (..., m), a coefficient for each task.
-            tasks: which they are, int64 (m,); None for all K in order.
+            tasks: the tasks of alpha, int64 (m,); None for all K in order.
 
         Returns:
             A tensor (..., I, O) for each layer.
@@ -138,8 +138,8 @@ class MaskStore:
         """<T, M^i> summed over layers, for each task i.
 
         Args:
-            tensors: T, (..., I, O) for each layer; of many at once each costs much less than one alone.
-            tasks: which masks, int64 (m,); None for all K in order.
+            tensors: T, (..., I, O) for each layer. Many T in one call cost much less than one call each.
+            tasks: the tasks i, int64 (m,); None for all K in order.
 
         Returns:
             Shape (..., m).
@@ -155,14 +155,14 @@ class MaskStore:
         return products_Am.view(*leading, num_tasks)
 
     def state_dict(self) -> dict[str, Any]:
-        """The masks that are stored."""
+        """The stored masks, as bits."""
         return {"bits": self._bits[: len(self)]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Have the masks that `state_dict` gave, in place of one's own.
+        """Replace all masks by those of a `state_dict`.
 
         Raises:
-            ValueError: they are of another network, or more than the capacity.
+            ValueError: the masks are of another network, or more than the capacity.
         """
         bits = state["bits"]
         if bits.shape[1] != self.bytes_per_task or len(bits) > self.capacity:
@@ -181,7 +181,7 @@ class MaskStore:
             raise ValueError(f"alpha has {num_given} coefficients for {expected} tasks: give one for each.")
 
     def _pieces(self, layer: int, tasks: Tensor | None) -> Iterator[Piece]:
-        """All weights of a layer's masks, some at a time; each piece lives until the next is asked for."""
+        """All weights of a layer's masks, piece by piece; a piece is overwritten when the next one is taken."""
         first_byte = sum(map(bit_bytes, self.sizes[:layer]))
         size, num_bytes = self.sizes[layer], bit_bytes(self.sizes[layer])
         num_tasks = len(self) if tasks is None else len(tasks)
@@ -197,7 +197,7 @@ class MaskStore:
                 some = slice(row, min(row + rows, num_tasks))
                 bits = self._bits[some, column] if tasks is None else self._bits[tasks[some], column]
                 for place in range(8):
-                    # A bit is not shifted down: as it stands it is 0 or 2^place, and the product is scaled.
+                    # Bits are not shifted down: the values are 0 or 2^place, and users scale their product instead.
                     torch.bitwise_and(bits, 1 << place, out=masked[: bits.numel()].view(bits.shape))
                     floats = values[: bits.numel()].copy_(masked[: bits.numel()]).view(bits.shape)
                     first = place * num_bytes + start

@@ -1,4 +1,4 @@
-"""All of a network's masks at once, and which of them an objective would have more of."""
+"""A network with a mix of all its masks, and the gradient of an objective with respect to the mix."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,17 +9,17 @@ from torch import Tensor
 from psp_core.supermasks.objectives import Objective
 from psp_core.supermasks.store import MaskStore
 
-# A questions, each about one batch, B images, I inputs, O outputs, K tasks stored, m of them asked about
+# A questions, each about one batch, B images, I inputs, O outputs, K tasks stored, m of them in the mix
 
 CHUNK_BYTES: Final = {"cpu": 2**25, "cuda": 2**29}
-"""How large the weights' gradients of the questions that are answered together may be; superposed weights too."""
+"""Bytes, at most, of the weight gradients (or superposed weights) of the questions that are answered together."""
 
 
 class Superposition:
     """p(alpha) = f(x, W * sum_i alpha_i M^i), a ReLU network with frozen weights W and no biases.
 
-    One forward and one backward pass give dF/dalpha_i of an objective F for every task: they depend on
-    alpha through V = W * sum_i alpha_i M^i alone, and dF/dalpha_i = sum over layers of <dF/dV * W, M^i>.
+    One forward and one backward pass give dF/dalpha_i of an objective F for every task i. F depends on alpha through
+    V = W * sum_i alpha_i M^i alone, so dF/dalpha_i = sum over layers of <dF/dV * W, M^i>.
 
     Args:
         weights: W of each layer, (I, O), on the store's device.
@@ -34,7 +34,7 @@ class Superposition:
     """
 
     def __init__(self, weights: Sequence[Tensor], store: MaskStore, objective: Objective, num_real: int) -> None:
-        """Remember all four."""
+        """Check the shapes."""
         shapes = [tuple(weight.shape) for weight in weights]
         if shapes != [tuple(shape) for shape in store.shapes]:
             raise ValueError(f"weights of shapes {shapes} and masks of shapes {store.shapes} must be the same layers'.")
@@ -51,7 +51,7 @@ class Superposition:
 
     @torch.no_grad()
     def value(self, x: Tensor, task: int) -> Tensor:
-        """F of one task's own network, for batches (..., B, I): shape (...)."""
+        """F of the network of `task` alone, for batches (..., B, I): shape (...)."""
         logits = self.logits(x, x.new_ones(1), torch.tensor([task], device=x.device))
         return self.objective(logits, self.num_real)
 
@@ -65,9 +65,9 @@ class Superposition:
         """dF/dalpha at alpha.
 
         Args:
-            x: (..., B, I); each batch is a question of its own. Many at once cost less than one by one.
-            alpha: (m,), the same for all questions, or (..., m); None for 1 / K each of all K tasks.
-            tasks: the numbers of the m tasks that alpha is about, (m,), all others having 0; None for all K.
+            x: (..., B, I); each batch is one question. Many questions in one call cost less than one call each.
+            alpha: (m,), the same for all questions, or (..., m); None for 1 / K of each of all K tasks.
+            tasks: the numbers of alpha's m tasks, (m,); every other task has 0. None for all K.
 
         Returns:
             Shape (..., m).
@@ -82,7 +82,7 @@ class Superposition:
         return torch.cat(parts).view(*x.shape[:-2], -1)
 
     def _superposed(self, alpha: Tensor | None, tasks: Tensor | None) -> list[Tensor]:
-        """V = W * sum_i alpha_i M^i of each layer: (I, O), or (A, I, O) where each question has an alpha."""
+        """V = W * sum_i alpha_i M^i of each layer: (I, O), or (A, I, O) where each question has its own alpha."""
         masks = self.store.mean() if alpha is None else self.store.combination(alpha, tasks)
         return [mask.mul_(weight) for mask, weight in zip(masks, self.weights, strict=True)]
 
@@ -94,7 +94,7 @@ class Superposition:
         for weight, v, z in zip(reversed(self.weights), reversed(superposed), reversed(inputs), strict=True):
             mask_gradients.insert(0, (z.mT @ g).mul_(weight))
             if len(mask_gradients) < len(inputs):
-                # An input is a relu's output: where that gave zero, nothing goes back.
+                # The input z is a relu's output: where z is 0, the gradient is 0.
                 g = torch.ops.aten.threshold_backward(g @ v.mT, z, 0)
         return self.store.inner_products(mask_gradients, tasks)
 
