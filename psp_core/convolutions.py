@@ -1,4 +1,4 @@
-"""The superposed convolution: many tasks' kernels in one tensor."""
+"""The superposed convolution: the kernels of many tasks in one tensor."""
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +13,15 @@ from psp_core.randomness import generator
 
 
 class SuperposedConv2d(nn.Module):
-    """y_n = (w_n * c(k)) conv x for each output channel n, with a context c(k) of its own for each of K tasks.
+    """y_n = (w_n * c(k)) conv x for each output channel n, with a separate context c(k) for each of K tasks.
 
-    The context has the shape of one filter, is shared by all output channels and multiplies the
-    kernel, not the feature map. That is a superposed linear layer on every patch of the image: the
-    weight lies as (I, O), and task k's kernel is what `Context.retrieve` gives of it. Output contexts, as of
-    `SuperposedLinear`, multiply the kernel too: w_n * c(k) s_n(k).
+    The context has the shape of one filter, is shared by all output channels and multiplies the kernel, not the feature
+    map. So the convolution is a superposed linear layer on every patch of the image: the weight has shape (I, O), and
+    `Context.retrieve` makes task k's kernel of the weight. Output contexts, as in `SuperposedLinear`, multiply the
+    kernel too: w_n * c(k) s_n(k).
 
-    With channel contexts, c(k) has one number for each input channel (binds the C channels of every pixel alike,
-    whatever the context's kind): y = w conv (c(k) x). With output contexts, that is BatchE's convolution.
+    With channel contexts, c(k) has the size C instead of I, and binds the C channels of every pixel alike:
+    y = w conv (c(k) x). With output contexts, this is BatchE's convolution.
 
     Shapes: (B, C, H, W) to (B, O, H', W'). Zeros pad kernel_size // 2 at each side, so with an odd
     kernel H' = ceil(H / stride). There is no bias: batch norm, which follows, would remove it.
@@ -32,21 +32,22 @@ class SuperposedConv2d(nn.Module):
         in_channels: C, at least 1.
         out_channels: O, at least 1.
         kernel_size: kh = kw.
-        context: how the tasks are kept apart, of real numbers. Rotations have I x I numbers for each task.
-        num_tasks: K, how many contexts to draw.
+        context: the kind of the contexts, of real numbers. Rotations have I x I numbers for each task.
+        num_tasks: K, the number of contexts to draw.
         stride: of the convolution.
         seed: of the weights and the contexts, which are drawn independently of each other.
-        index: the layer's place in its network; layers of one seed differ by it.
+        index: the layer's place in its network; layers of one seed differ by their index.
         device: where the contexts are made and kept; the weights are on the CPU until moved.
         output_contexts: whether each task also has a number for each output channel.
-        channel_contexts: whether contexts have the size C of the input's channels instead of the filter's I.
-        initial: what weights begin with, of `INITIAL_WEIGHTS`.
+        channel_contexts: whether contexts have the size C (input channels) instead of I (a filter).
+        initial: the distribution of the first weights, of `INITIAL_WEIGHTS`.
 
     Raises:
-        ValueError: the context is complex, or not one number for each input beside output contexts.
+        ValueError: the context is complex; or output contexts are asked for, and the context is not one number for
+            each input.
 
-    Source: paper A's formula for convolutions (papers.md, A2), which has it for elementwise contexts; other real ones
-    follow from the linear layer. Initialisation as in the authors' code (A7). Channel contexts: BatchE of paper B,
+    Source: paper A's formula for convolutions with elementwise contexts (papers.md, A2); other real contexts follow
+    from the linear layer. Initialisation as in the authors' code (A7). Channel contexts: BatchE of paper B,
     which scales the layer's input and its output (B4).
     """
 
@@ -89,16 +90,16 @@ class SuperposedConv2d(nn.Module):
         self.register_buffer("output_contexts", signs)
 
     def forward(self, x: Tensor, task: int) -> Tensor:
-        """The layer's output for a batch of task `task`.
+        """The layer's output for a batch of `task`.
 
         Raises:
             IndexError: `task` is not in 0..K-1.
         """
-        kernel = self.kernel(task)  # under autocast a product's, in half of the bits; vmap does not cast x likewise
+        kernel = self.kernel(task)  # under autocast the kernel is bfloat16, and vmap does not cast x alike
         return F.conv2d(x.to(kernel.dtype), kernel, stride=self.stride, padding=self.filter_shape[-1] // 2)
 
     def kernel(self, task: int) -> Tensor:
-        """Task `task`'s kernel, shape (O, C, kh, kw).
+        """The kernel of `task`, shape (O, C, kh, kw).
 
         Raises:
             IndexError: `task` is not in 0..K-1.

@@ -1,4 +1,4 @@
-"""Output layers of their own for each task: the multihead baseline."""
+"""A separate output layer for each task: the multihead baseline."""
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +12,21 @@ from psp_core.randomness import generator
 class TaskHeads(nn.Module):
     """y = W(k) x + b(k): a plain linear layer for each of K tasks, without a context.
 
-    Shapes: (B, I) to (B, O). Weights are Xavier normal, N(0, 2 / (I + O)), and biases zero at first, unless
-    `initial` says otherwise; task k's do not depend on K.
+    Shapes: (B, I) to (B, O). Weights are Xavier normal, N(0, 2 / (I + O)), and biases zero at first, unless `initial`
+    says otherwise. The head of task k does not depend on K.
 
-    They are buffers with the tasks first, `weight` (K, I, O) and `bias` (K, O), as contexts are:
-    training copies the current task's row to where the step reads it, and puts it back at the end of
-    the task. As parameters, all K heads would pass through the optimiser at every step, and its
-    memory would move those of tasks that are over.
+    Heads are buffers with the tasks first, `weight` (K, I, O) and `bias` (K, O), as contexts are. Training copies the
+    current task's row to where the step reads it, and puts the row back at the end of the task. As parameters, all K
+    heads would pass through the optimiser at every step, and its state would move the heads of earlier tasks.
 
     Args:
         in_features: I, at least 1.
         out_features: O, at least 1.
-        num_tasks: K, how many heads to draw.
+        num_tasks: K, the number of heads to draw.
         seed: of the weights.
         index: the layer's place in its network.
         device: where the heads are kept.
-        initial: what weights and biases begin with, of `INITIAL_WEIGHTS`.
+        initial: the distribution of the first weights and biases, of `INITIAL_WEIGHTS`.
 
     Source: "multihead" of paper A's iCIFAR experiment (papers.md, A5); initialisation as in its code (A7).
     """
@@ -57,7 +56,7 @@ class TaskHeads(nn.Module):
         self.register_buffer("bias", biases.to(device))
 
     def forward(self, x: Tensor, task: int) -> Tensor:
-        """Logits of a batch of task `task`.
+        """Logits of a batch of `task`.
 
         Raises:
             IndexError: `task` is not in 0..K-1.

@@ -1,4 +1,4 @@
-"""The superposed linear layer: many tasks' weights in one matrix."""
+"""The superposed linear layer: the weights of many tasks in one matrix."""
 
 import math
 
@@ -14,39 +14,39 @@ from psp_core.randomness import generator
 
 
 class SuperposedLinear(nn.Module):
-    """y = W (c(k) * x) + b, with a context c(k) of its own for each of K tasks.
+    """y = W (c(k) * x) + b, with a separate context c(k) for each of K tasks.
 
-    Shapes: real contexts take (B, I) and give (B, O); complex ones take (B, 2, I) and give
-    (B, 2, O), real part first. A complex product runs as one real product: the two parts of
-    the batch are stacked as rows, the two parts of the weights as columns.
+    Shapes: (B, I) to (B, O) for real contexts; (B, 2, I) to (B, 2, O) for complex ones, real part first. A complex
+    product runs as one real product: the two parts of the batch are stacked as rows, the two parts of the weights as
+    columns.
 
     Initial weights are Xavier normal, N(0, 2 / (I + O)), unless `initial` says otherwise. A complex weight has that
     modulus (signed) and a phase uniform in [-pi, pi), so that E|w|^2 is the same for every context.
 
-    Bias, one rule for every context: O real numbers, zero at first (but see `initial`), shared by all tasks and not
-    bound to a context; a complex layer adds them to the real part. The authors' code uses biases
-    in rotation layers and the baseline, ignores them in binary layers, and adds them to the real
-    part of complex ones, so its comparison mixes two effects (papers.md, A7 and A8).
+    Every context has the same bias: O real numbers, zero at first (but see `initial`), shared by all tasks and not
+    bound to a context. A complex layer adds the bias to the real part. The authors' code uses biases in rotation layers
+    and in the baseline, ignores them in binary layers, and adds them to the real part of complex layers. So its
+    comparison mixes two effects (papers.md, A7 and A8).
 
-    With output contexts, y = s(k) * (W (c(k) * x)) + b: task k's weights are W * (c s^T), which is a
-    mask of rank one. The s(k) are random signs at first.
+    With output contexts, y = s(k) * (W (c(k) * x)) + b. Task k's weights are W * (c s^T), W times a matrix of rank one.
+    The s(k) are random signs at first.
 
     Args:
         in_features: I, at least 1.
         out_features: O, at least 1.
-        context: how the tasks are kept apart.
-        num_tasks: K, how many contexts to draw.
+        context: the kind of the contexts.
+        num_tasks: K, the number of contexts to draw.
         seed: of the weights and the contexts, which are drawn independently of each other.
-        index: the layer's place in its network; layers of one seed differ by it.
+        index: the layer's place in its network; layers of one seed differ by their index.
         device: where the contexts are made and kept; the weights are on the CPU until moved.
         output_contexts: whether each task also has a number for each output.
-        initial: what weights and biases begin with, of `INITIAL_WEIGHTS`.
+        initial: the distribution of the first weights and biases, of `INITIAL_WEIGHTS`.
 
     Raises:
-        ValueError: output contexts beside a context that is not one real number for each input.
+        ValueError: output contexts are asked for, and a context is not one real number for each input.
 
-    Source: paper A, sections 2 and 4.1; initialisation as in the authors' code. Output contexts: BatchE, as
-    paper B compares it (papers.md, B4).
+    Source: paper A, sections 2 and 4.1; initialisation as in the authors' code. Output contexts: BatchE, a
+    rival of paper B (papers.md, B4).
     """
 
     contexts: Tensor
@@ -84,7 +84,7 @@ class SuperposedLinear(nn.Module):
         self.register_buffer("output_contexts", signs)
 
     def forward(self, x: Tensor, task: int) -> Tensor:
-        """The layer's output for a batch of task `task`.
+        """The layer's output for a batch of `task`.
 
         Raises:
             IndexError: `task` is not in 0..K-1.
@@ -112,7 +112,7 @@ class SuperposedLinear(nn.Module):
 def draw_output_contexts(
     context: Context, num_tasks: int, out_features: int, seed: int, index: int, device: torch.device | None
 ) -> Tensor:
-    """A random sign for each task and output of layer `index`, shape (K, O); task k's do not depend on K.
+    """A random sign for each task and output of layer `index`, shape (K, O); the signs of a task do not depend on K.
 
     Raises:
         ValueError: `context` is not one real number for each input.
@@ -122,10 +122,10 @@ def draw_output_contexts(
 
 
 def check_output_contexts(context: Context) -> None:
-    """Refuse a context that output contexts do not complete to a matrix of rank one.
+    """Refuse a context that does not make a matrix of rank one with output contexts.
 
     Raises:
-        ValueError: names it.
+        ValueError: `context` is not one real number for each input.
     """
     if not isinstance(context, Diagonal):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""What messages to users are made of: the nearest known name, an error on one line."""
+"""Parts of messages to users: the nearest known name, an error on one line, counts."""
 
 import difflib
 from collections.abc import Iterable, Mapping
@@ -8,12 +8,12 @@ T = TypeVar("T")
 
 
 def did_you_mean(name: object, known: Iterable[str], listed_in: str = "") -> str:
-    """The nearest of the known names where one is near, and the known names.
+    """The nearest known name, if any is near, and the known names.
 
     Args:
-        name: what was given.
-        known: what could have been given.
-        listed_in: where a reader finds the known names, for a list too long for a message.
+        name: the name that was given.
+        known: the names that may be given.
+        listed_in: where a reader finds the known names, if they are too many for a message.
     """
     names = list(known)
     near = difflib.get_close_matches(str(name), names, n=3 if listed_in else 1)
@@ -25,7 +25,7 @@ def lookup(kind: str, name: str, registry: Mapping[str, T]) -> T:
     """The registry's entry of that name.
 
     Raises:
-        ValueError: there is none; the message lists all names and the nearest.
+        ValueError: there is no entry; the message lists the nearest name and all names.
     """
     if name not in registry:
         raise ValueError(f"{kind}={name!r} is not known; {did_you_mean(name, registry)}")
@@ -38,5 +38,5 @@ def one_line(error: object) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A count and what is counted, such as `1 trial` or `1,200 trials`."""
+    """A count with its noun, such as `1 trial` or `1,200 trials`."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

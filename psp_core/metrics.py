@@ -1,7 +1,7 @@
-"""What a matrix of accuracies says: mean accuracy, forgetting, transfer, interference, capacity.
+"""Mean accuracy, forgetting, transfer, interference and capacity, from a matrix of accuracies.
 
-R[i, j] is the accuracy (a fraction) on task j after training through task i; NaN means not
-measured, and never counts as 0. All functions take any (K, K) array.
+R[i, j] is the accuracy (a fraction) on task j after training through task i. NaN means not measured, and never counts
+as 0. All functions take any (K, K) array.
 """
 
 import numpy as np
@@ -15,14 +15,14 @@ Array = NDArray[np.float64]
 def mean_accuracy(R: ArrayLike) -> Array:
     """Mean accuracy over the tasks seen, after each task: mean of R[i, 0..i], shape (K,).
 
-    NaN where any of them was not measured: a mean over some of the tasks is another quantity.
+    NaN where one of these tasks was not measured: a mean over fewer tasks is another quantity.
     """
     R = _square(R)
     return np.array([row[: i + 1].mean() for i, row in enumerate(R)])
 
 
 def forgetting(R: ArrayLike) -> Array:
-    """Best minus last accuracy of each task but the last: max over i of R[i, j], less R[K-1, j].
+    """Best minus last accuracy of each task but the last: max over i of R[i, j], minus R[K-1, j].
 
     Shape (K-1,), never negative; NaN where R[K-1, j] was not measured.
     Source: Chaudhry et al. 2018, "Riemannian walk", with the maximum taken over all rows.
@@ -34,7 +34,7 @@ def forgetting(R: ArrayLike) -> Array:
 def backward_transfer(R: ArrayLike) -> Array:
     """Last minus first accuracy of each task but the last: R[K-1, j] - R[j, j], shape (K-1,).
 
-    Negative where later tasks harmed it. Source: Lopez-Paz and Ranzato 2017, "GEM".
+    Negative where later tasks harmed the task. Source: Lopez-Paz and Ranzato 2017, "GEM".
     """
     R = _square(R)
     change: Array = R[-1] - R.diagonal()
@@ -44,7 +44,7 @@ def backward_transfer(R: ArrayLike) -> Array:
 def interference(R: ArrayLike) -> Array:
     """Accuracy lost after `lag` more tasks, mean over the tasks: R[j, j] - R[j + lag, j], shape (K,).
 
-    Entry 0 is 0. A mean over the tasks measured at that lag; NaN where there is none.
+    Entry 0 is 0. The mean is over the tasks measured at that lag; NaN where no task was.
     """
     R = _square(R)
     first = R.diagonal()
@@ -57,11 +57,11 @@ def capacity(R: ArrayLike, threshold: float, *, relative: bool = False) -> int:
 
     Args:
         R: accuracies, (K, K).
-        threshold: a fraction; with `relative`, of a single task's accuracy R[0, 0].
+        threshold: a fraction; with `relative`, a fraction of a single task's accuracy R[0, 0].
         relative: see `threshold`.
 
     Returns:
-        0 where no K reaches the threshold. Rows that were not measured in full are passed over.
+        0 where no K reaches the threshold. Rows that were not measured in full do not count.
 
     Raises:
         ValueError: the threshold is not in (0, 1], or it is relative and R[0, 0] was not measured.

@@ -1,9 +1,8 @@
 """E superposed networks, forward and backward, as batched matrix products written out by hand.
 
-The same mathematics as `SuperposedMLP` under autograd, at a fraction of the overhead: gradients go
-straight into their place, nothing is kept that is not needed, and a complex network's first layer,
-whose input is real, takes half the products because its weights are bound instead of its input.
-Tests hold the two equal.
+The mathematics of `SuperposedMLP` under autograd, at a fraction of the overhead. Gradients are written straight to
+their place, and only needed activations are kept. The first layer of a complex network has a real input: binding its
+weights instead of its input saves half of the products. Tests hold this and autograd equal.
 """
 
 from collections.abc import Sequence
@@ -19,27 +18,27 @@ Layer = tuple[Tensor, Tensor]  # weight (E, I, O), or (E, I, 2, O) where complex
 
 
 class PackedMLP:
-    """Losses and gradients of E networks of one shape, and the logits of retrieved ones.
+    """Losses and gradients of E networks of one shape, and logits of retrieved networks.
 
     Args:
-        context: the contexts' kind.
-        dtype: in what precision matrix products take their operands; sums are float32.
+        context: the kind of all contexts.
+        dtype: the precision of the operands of matrix products; sums are float32.
     """
 
     def __init__(self, context: Context, dtype: torch.dtype = torch.float32) -> None:
-        """Remember both."""
+        """Keep both arguments."""
         self.context = context
         self.dtype = dtype
 
     def loss_and_gradients(
         self, layers: Sequence[Layer], contexts: Sequence[Tensor], gradients: Sequence[Layer], x: Tensor, labels: Tensor
     ) -> Tensor:
-        """Each member's mean cross-entropy on its own batch; its gradients go into `gradients`.
+        """Each member's mean cross-entropy on its own batch; writes the gradients into `gradients`.
 
         Args:
             layers: the shared weights and biases.
             contexts: each layer's contexts of the current task, (E, ...).
-            gradients: tensors of the layers' shapes, which are overwritten.
+            gradients: tensors of the layers' shapes, to be overwritten.
             x: inputs (E, B, I), real.
             labels: (E, B), int64.
 
@@ -47,7 +46,7 @@ class PackedMLP:
             The loss in nats, shape (E,).
         """
         *hidden, (weight, bias) = layers
-        inputs = []  # of each layer's product: its bound inputs
+        inputs = []  # the bound inputs of each layer
         outputs = []  # of each hidden layer, after relu
         h = x
         for (w, b), context in zip(hidden, contexts[:-1], strict=True):
@@ -67,7 +66,7 @@ class PackedMLP:
         g = self._last_backward(weight_gradient, z, weight, g_EOB)
         for index in reversed(range(len(hidden))):
             g = self.context.unbind(g, contexts[index + 1])
-            g = torch.ops.aten.threshold_backward(g, outputs[index], 0)  # where relu gave zero, nothing goes back
+            g = torch.ops.aten.threshold_backward(g, outputs[index], 0)  # the gradient is 0 where relu gave 0
             weight_gradient, bias_gradient = gradients[index]
             torch.sum(g[:, :, 0] if self.context.is_complex else g, 1, out=bias_gradient)
             if index:
@@ -77,7 +76,7 @@ class PackedMLP:
         return loss
 
     def logits(self, layers: Sequence[Layer], x: Tensor) -> Tensor:
-        """Logits of retrieved networks, whose weights are one task's already.
+        """Logits of retrieved networks: each has the weights of one task.
 
         Args:
             layers: weights and biases of M networks.
@@ -91,10 +90,10 @@ class PackedMLP:
             x = self._affine(x, w, b).relu_()
         return self._logits(x, weight, bias)
 
-    # A complex layer's input has a dimension 2 before the last; a first layer's input has not: it is real.
+    # A complex layer's input has a dimension 2 before the last. A first layer's input is real and has none.
 
     def _bound(self, weight: Tensor, h: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The weight and the input of a layer's product: one of them bound, whichever is cheaper."""
+        """The weight and the input of a layer's product, of which the cheaper one is bound."""
         if self.context.is_complex and h.dim() == 3:
             return self.context.retrieve(weight, context), h
         return weight, self.context.bind(h, context)
@@ -114,7 +113,7 @@ class PackedMLP:
         return y
 
     def _logits(self, z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """The real part, (E, O, B): in this order softmax over few classes is an order faster on CPUs."""
+        """The real part, (E, O, B): softmax over few classes is ten times faster in this order on CPUs."""
         if not self.context.is_complex:
             return self._bmm(weight.mT, z.mT).add_(bias[:, :, None])
         if z.dim() == 3:
@@ -123,7 +122,7 @@ class PackedMLP:
         return real.sub_(imaginary).add_(bias[:, :, None])
 
     def _last_backward(self, into: Tensor, z: Tensor, weight: Tensor, g_EOB: Tensor) -> Tensor:
-        """The last layer's weight gradient into its place; its inputs' gradient."""
+        """Write the last layer's weight gradient into `into`; return the gradient of its inputs."""
         g = g_EOB.mT
         if not self.context.is_complex:
             return self._backward(into, z, weight, g)
@@ -134,13 +133,13 @@ class PackedMLP:
         return dz
 
     def _backward(self, into: Tensor, z: Tensor, weight: Tensor, g: Tensor) -> Tensor:
-        """A hidden layer's weight gradient into its place; its inputs' gradient."""
+        """Write a hidden layer's weight gradient into `into`; return the gradient of its inputs."""
         if not self.context.is_complex:
             self._bmm(z.mT, g, out=into)
             return self._bmm(g, weight.mT)
         rows = torch.empty(
             *g.shape[:2], 2, *g.shape[2:], device=g.device
-        )  # g, and i conj(g) as the imaginary z meets it
+        )  # g, and i conj(g), by which the imaginary z is multiplied
         rows[:, :, 0] = g
         rows[:, :, 1, 0] = g[:, :, 1]
         torch.neg(g[:, :, 0], out=rows[:, :, 1, 1])
@@ -149,7 +148,7 @@ class PackedMLP:
         return self._bmm(rows, weight.flatten(2).mT).view_as(z)
 
     def _first_gradient(self, into: Tensor, z: Tensor, g: Tensor, context: Tensor) -> None:
-        """The first layer's weight gradient into its place: no gradient goes further back."""
+        """Write the first layer's weight gradient into `into`; its inputs need no gradient."""
         if not self.context.is_complex:
             self._bmm(z.mT, g, out=into)
             return
@@ -157,7 +156,7 @@ class PackedMLP:
         into.copy_(self.context.store(of_retrieved, context))
 
     def _complex_rows(self, g_EOB: Tensor) -> Tensor:
-        """The logits' gradient as a first layer's: without an imaginary part where it is complex."""
+        """The logits' gradient as the output gradient of a first layer; of a complex layer with imaginary part 0."""
         g = g_EOB.mT
         return torch.stack([g, torch.zeros_like(g)], dim=2) if self.context.is_complex else g
 

@@ -1,4 +1,4 @@
-"""Random generators that have names, so that one thing's randomness never depends on another's."""
+"""Named random generators: what one of them draws never depends on another."""
 
 import hashlib
 
@@ -6,10 +6,10 @@ import torch
 
 
 def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
-    """A CPU generator of its own for each (seed, purpose, index).
+    """A separate CPU generator for each (seed, purpose, index).
 
-    The 63-bit seed is a hash of all three, so that neighbouring seeds or indices share nothing.
-    Always on the CPU: what is drawn does not depend on the device that trains.
+    The generator's 63-bit seed is a hash of all three, so neighbouring seeds or indices share nothing. The generator is
+    always on the CPU, so its numbers do not depend on the device that trains.
     """
     name = "/".join(map(str, (seed, purpose, *index)))
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
