@@ -1,4 +1,4 @@
-"""Running a study: what is planned, less what the store already holds, and a word at the end."""
+"""Runs a study: trains the planned trials that the store does not have, and prints a summary."""
 
 import contextlib
 import time
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
     from study.tune import Engine
 
 
-MANY_FILES: Final = 1000  # a store of more is put together when a run ends
+MANY_FILES: Final = 1000  # a store with more files is compacted when a run ends
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A study beside a store: every planned trial and what the store says of it.
+    """A study beside a store: every planned trial with its stored result.
 
     Attributes:
         combinations: trials that the study names, before those that differ in num_tasks alone are merged.
-        planned: those that are left, beside what is stored.
-        stored: what the store says, by trial id.
+        planned: the merged trials, each with its stored result.
+        stored: what the store has of each trial, by trial id.
         damaged: a sentence for each file of the store that cannot be read.
     """
 
@@ -45,7 +45,7 @@ class Standing:
     damaged: list[str]
 
     def count(self, *statuses: str | None) -> int:
-        """Planned trials that ended with one of these statuses; None: of which nothing is stored."""
+        """The number of planned trials with one of these statuses; None stands for trials without a stored result."""
         return sum(planned.status in statuses for planned in self.planned)
 
     @property
@@ -54,11 +54,11 @@ class Standing:
         return [planned.trained for planned in self.planned]
 
     def done(self) -> set[str]:
-        """Ids of what needs no training."""
+        """Ids of the planned trials that need no training."""
         return {trial_id(planned.trained) for planned in self.planned if planned.is_done}
 
     def packs(self, workers: Workers, max_members: int | None) -> list[Pack]:
-        """The packs of all that is planned, whether done or not."""
+        """The packs of all planned trials, done or not."""
         starts = {
             trial_id(planned.trained): planned.start
             for planned in self.planned
@@ -68,17 +68,17 @@ class Standing:
 
 
 def standing(spec: StudySpec, store: TrialStore) -> Standing:
-    """Compare what a study plans with what a store holds."""
+    """Compare a study with a store."""
     return _compare([spec], store)
 
 
 def whole_standing(spec: StudySpec, store: TrialStore) -> Standing:
-    """Compare a store's whole study with what it holds, and all that was run beside by `--set`."""
+    """Compare a store with its whole study and with everything that was run by `--set`."""
     return _compare([spec, *store.read_parts(spec)], store)
 
 
 def _compare(specs: Sequence[StudySpec], store: TrialStore) -> Standing:
-    """What any of these plan, each trial once: one that is the beginning of another is planned with that."""
+    """The planned trials of all specs, each once; a trial that is the beginning of a longer one is part of it."""
     stored, damaged = store.finished()
     kept = store.kept()
     combinations, planned = dict[Trial, None](), list[Trial]()
@@ -91,19 +91,19 @@ def _compare(specs: Sequence[StudySpec], store: TrialStore) -> Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
-    """How a study is run; nothing here changes what it measures.
+    """How a study is run; no option changes a result.
 
     Attributes:
         data: the data sets' folder on this machine; workers get the data through Ray.
         address: a running Ray cluster, or None for this machine only.
-        max_members: a bound on the size of packs, below what the device allows.
+        max_members: a bound on the size of packs, beside the device's own.
         packs_per_gpu: how many packs share a GPU.
-        gpus: how many GPUs to plan for; a cluster that starts machines on demand is asked for them.
-            0 trains on CPU cores; None takes what is there.
+        gpus: how many GPUs to plan for, and to ask an autoscaler for; 0 for CPU cores only, None for all GPUs that
+            are there.
         max_concurrent: a bound on the number of packs that train at the same time.
         time_limit: seconds that a pack may train before its trials fail.
-        checkpoint_seconds: how long a pack trains, at least, between two checkpoints.
-        keep_state: whether each trial's state at its end is kept, for one of more tasks to go on from.
+        checkpoint_seconds: seconds that a pack trains between two checkpoints, at least.
+        keep_state: whether each trial's last state is kept, so that a trial of more tasks can go on from there.
     """
 
     data: Path | None = None
@@ -121,25 +121,25 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     """Train what is planned and not yet in the store.
 
     Args:
-        spec: what is planned.
+        spec: the study.
         store: where results go.
-        screen: where to say how it goes.
-        options: how it is run.
-        stop: says when to end before all is done.
+        screen: where progress is printed.
+        options: how the study is run.
+        stop: says when to end before everything is trained.
 
     Returns:
-        How many planned trials have no result.
+        The number of planned trials without a result.
 
     Raises:
         StudyError: the store belongs to another study, is damaged, or is being written by another run;
             data or GPUs are missing; Ray does not start; or a machine of the cluster does not see the store.
         StorageError: the store cannot be written any more.
-        ClusterLost: Ray, or what of it is needed here, died.
-        KeyboardInterrupt: the user stopped it.
+        ClusterLost: a process of Ray that is needed here died.
+        KeyboardInterrupt: the user stopped the run.
     """
     stop = stop or Stop()
     if options.address is None:
-        this_machine(options.packs_per_gpu, options.gpus)  # before anything is made
+        this_machine(options.packs_per_gpu, options.gpus)  # refuses wrong options before anything is made
     store.check(spec)
     before = standing(spec, store)
     if before.damaged:
@@ -154,7 +154,7 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
         store.claim(spec, provenance())
         packs = _train(spec, store, screen, options, datasets, lease, start, stop)
         after = standing(spec, store)
-        # Again, now that nobody writes: what a storage took its time for may have come after its pack's end.
+        # Again, now that no worker writes: a slow storage may have carried out a write after its pack had ended.
         store.tidy({pack.id for pack in without(packs, after.done())})
         forget_beginnings(packs, after, store)
         if len(store.files.names("trials")) > MANY_FILES:
@@ -180,15 +180,15 @@ def _train(
     start: float,
     stop: Stop,
 ) -> list[Pack]:
-    """Train what is left to do; the packs that this was."""
-    from study.tune import Engine  # imports Ray, which takes seconds: only where there is work for it
+    """Train the packs that are left to do, and return them."""
+    from study.tune import Engine  # imports Ray, which takes seconds: only where there is work
 
     with contextlib.ExitStack() as running:
         with screen.waiting("starting Ray"):
             engine = running.enter_context(Engine(options.address, options.packs_per_gpu, options.gpus, stop))
             lease.confirm()
             _check_shared(store, engine, lease)
-        now = standing(spec, store)  # with the lease in hand: what another run stored meanwhile is seen
+        now = standing(spec, store)  # under the lease, so that all results of an earlier run are seen
         planned = now.packs(engine.workers, options.max_members)
         packs = without(planned, now.done())
         store.tidy({pack.id for pack in packs})
@@ -212,9 +212,9 @@ def _train(
 
 
 def forget_beginnings(packs: Iterable[Pack], after: Standing, store: TrialStore) -> None:
-    """Remove the states that trials went on from and whose place their own have taken.
+    """Remove states from which longer trials went on and whose own later states are stored.
 
-    Only at the end of all: until then they say which trials train together (`make_packs`).
+    This waits until all trials are done: until then the states decide which trials train together (`make_packs`).
     """
     if not all(planned.is_done for planned in after.planned):
         return
@@ -251,10 +251,10 @@ def _datasets(spec: StudySpec, data: Path | None) -> dict[str, Dataset]:
 
 
 def find_data(spec: StudySpec, data: Path | None) -> list[str]:
-    """A line for each data set of the study: where it is, or from where a run fetches it.
+    """A line for each data set of the study: where the data set is, or from where a run fetches it.
 
     Raises:
-        StudyError: one is not there and cannot be fetched.
+        StudyError: a data set is missing and cannot be fetched.
     """
     try:
         return [where_is(name, data) for name in _names(spec)]

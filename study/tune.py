@@ -1,8 +1,7 @@
 """Ray Tune: runs packs on this machine or on a cluster.
 
-A Tune trial is a pack. Its worker process is reused for the next pack, so that importing torch is
-paid for once, and it puts the pack's results straight into the trial store: nothing of Tune's own
-files is kept.
+A Tune trial is a pack. A worker process is reused for the next pack, so torch is imported once. The worker writes the
+pack's results straight into the trial store; Tune's own files are not kept.
 """
 
 import contextlib
@@ -37,9 +36,9 @@ from ray.tune.experiment import Trial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 SECONDS_FOR_A_GPU: Final = 900  # an autoscaler may have to start a machine first
-SECONDS_TO_LOOK: Final = 90  # at the store, from every machine of a cluster
-SECONDS_TO_END: Final = 15  # when Ray died; after that this process goes too
-MAX_RESTARTS: Final = 2  # of a pack whose worker process died, since it was last seen to get on
+SECONDS_TO_LOOK: Final = 90  # for every machine of a cluster to look at the store
+SECONDS_TO_END: Final = 15  # after Ray died; then this process ends too
+MAX_RESTARTS: Final = 2  # of a pack whose worker process died, since its last progress
 LONGEST_CAUSE: Final = 300  # characters
 
 
@@ -56,9 +55,9 @@ class PackTrainable(tune.Trainable):
         """Take the first pack.
 
         Args:
-            config: which pack.
-            jobs: all packs of the run by id.
-            datasets: what they need, by name.
+            config: the pack's id.
+            jobs: all jobs of the run by their pack's id.
+            datasets: all data sets of the run by name.
             environment: variables that open the store.
         """
         accept(environment)
@@ -68,7 +67,7 @@ class PackTrainable(tune.Trainable):
         self.on_device: dict[str, Dataset] = {}
         assigned = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
         torch.set_num_threads(int(assigned["CPU"]))
-        if self.device.type == "cuda":  # neighbours on the same GPU keep to their shares
+        if self.device.type == "cuda":  # workers on the same GPU keep to their shares
             torch.cuda.set_per_process_memory_fraction(float(assigned["GPU"]))
         self.reset_config(config)
 
@@ -86,12 +85,12 @@ class PackTrainable(tune.Trainable):
         return self.run.step()
 
     def cleanup(self) -> None:
-        """Stopped, before or after the end of its pack."""
+        """Keep the state of an unfinished pack."""
         self.run.pause()
 
 
 class _Reporter(tune.Callback):
-    """Passes Tune's events on to the display and to what ends a run; stores failures where workers could not."""
+    """Passes Tune's events on to the display and to `Stop`; stores failures that a dead worker could not store."""
 
     def __init__(self, jobs: Mapping[str, Job], display: Display, stop: Stop) -> None:
         self.jobs = jobs
@@ -120,9 +119,9 @@ class _Reporter(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
         job = self._job(trial)
         if (trial.last_result or {}).get("done"):
-            return  # it died after its work was stored
+            return  # the worker died after its results were stored
         text = f"{_cause(trial.get_pickled_error())} (Ray gave up on it after {trial.num_failures} attempts)"
-        with contextlib.suppress(OSError):  # the storage is gone: the trial is left without a result
+        with contextlib.suppress(OSError):  # the storage is gone: the trial stays without a result
             record_failure(job, f"{text}\n{trial.get_error()}")
         self.display.lost(job.pack)
 
@@ -131,13 +130,13 @@ class _Reporter(tune.Callback):
 
 
 class _Ending(tune.Stopper):
-    """Asks, ten times a second, whether the run is to end."""
+    """Asks `Stop` ten times a second whether the run must end."""
 
     def __init__(self, stop: Stop) -> None:
         self.stop = stop
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing, as above."""
+        """Nothing, as for `_Reporter`."""
         return {}
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
@@ -152,17 +151,16 @@ class Engine:
 
     Args:
         address: a running Ray cluster, or None to start Ray on this machine only.
-        packs_per_gpu: how many packs share a GPU; each takes 1/n of it, the only fractions that
-            fill a GPU.
-        gpus: how many GPUs to plan for: an autoscaler is asked for them; 0 for CPU cores only, None
-            for what is there.
-        stop: says when a run is to end.
+        packs_per_gpu: n, where n packs share a GPU. Each takes 1/n of the GPU, the only fractions that fill a GPU.
+        gpus: how many GPUs to plan for, and to ask an autoscaler for; 0 for CPU cores only, None for all GPUs that
+            are there.
+        stop: says when a run must end.
 
     Attributes:
-        workers: what it runs packs on, known once it is entered.
+        workers: the workers that run packs, known once the engine is entered.
 
     Raises:
-        StudyError: Ray does not start, no cluster answers at `address`, or GPUs are asked for that are not there.
+        StudyError: Ray does not start, no cluster answers at `address`, or there are fewer GPUs than asked for.
     """
 
     workers: Workers
@@ -178,7 +176,7 @@ class Engine:
         self._over = threading.Event()
 
     def __enter__(self) -> "Engine":
-        """Start Ray, or connect to it."""
+        """Start Ray, or connect to the cluster."""
         with contextlib.ExitStack() as running:
             self._scratch = running.enter_context(own_folder())
             if self.address is None:
@@ -192,12 +190,12 @@ class Engine:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Stop it, or disconnect."""
+        """Stop Ray, or disconnect from the cluster."""
         self._running.close()
         self._over.set()
 
     def unreachable(self, store: str, lease: str) -> dict[str, str]:
-        """Why a store cannot be read, by the address of each machine that does not see this lease in it."""
+        """Why the store cannot be read, by the address of each machine that does not see `lease` in the store."""
         look = ray.remote(num_cpus=0)(_looks)
         asked = {}
         for node in ray.nodes():  # type: ignore[no-untyped-call]
@@ -210,25 +208,25 @@ class Engine:
         return {address: why for address, why in answers.items() if why}
 
     def run(self, jobs: Sequence[Job], datasets: Mapping[str, Dataset], display: Display, limits: Limits) -> None:
-        """Run every job; returns when all are in the store, as done or as failed, or when time is up.
+        """Run every job; return when all results or failures are in the store, or when time is up.
 
         Args:
             jobs: in the order in which they should start.
-            datasets: by name, whatever they need; put once on each machine.
-            display: told of every event.
+            datasets: all data sets of the jobs by name; put once on each machine.
+            display: shows every event.
             limits: of cores and packs.
 
         Raises:
-            KeyboardInterrupt: a signal stopped it; workers are stopped, the store is whole.
-            StorageError: the storage will not take results any more.
-            ClusterLost: Ray, or what of it is needed here, died.
+            KeyboardInterrupt: a signal stopped the run; workers are stopped, the store is whole.
+            StorageError: the storage takes no more results.
+            ClusterLost: a process of Ray that is needed here died.
         """
         by_id = {job.pack.id: job for job in jobs}
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # Ray's: read in place, so never write
             trainable = tune.with_parameters(
                 PackTrainable, jobs=by_id, datasets=datasets, environment=credentials() if self.address else {}
             )
-        # Ray counts in ten-thousandths and rounds: six times 0.1667 would be more than a GPU
+        # Ray rounds to ten-thousandths: six times 0.1667 would be more than a GPU
         gpus = (10_000 // self.workers.packs_per_gpu) / 10_000 if self.workers.device == "cuda" else 0
         tuner = tune.Tuner(
             tune.with_resources(trainable, {"cpu": limits.threads, "gpu": gpus}),
@@ -252,16 +250,16 @@ class Engine:
             with self.stop.polled():
                 tuner.fit()
         except ClusterLost:
-            if self.stop.signal:  # sent to all processes of the run
+            if self.stop.signal:  # the signal reached all processes of the run
                 raise KeyboardInterrupt from None
             raise
         if self.stop.refused:
             raise StorageError(self.stop.refused)
 
     def _lost(self, what: str) -> None:
-        """From the watch's thread: end the run, and this process if Ray holds it fast."""
+        """End the run, and this process if Ray blocks it; called from the watch's thread."""
         lost = f"{what} died or cannot be reached any more"
-        if not self.stop.signal:  # said at once: Ray may end this process before anybody else can
+        if not self.stop.signal:  # printed at once: Ray may end this process within seconds
             text = f"error: {lost}. Finished trials are kept. Go on with the same command."
             print(text, file=sys.stderr, flush=True)
         self.stop.lost = lost
@@ -272,7 +270,7 @@ class Engine:
 
 
 def _looks(store: str, lease: str, environment: Mapping[str, str]) -> str:
-    """On a machine of the cluster: why the store's lease cannot be read there; empty where it can."""
+    """Why the lease cannot be read in the store from this machine of the cluster; empty if it can."""
     accept(environment)
     try:
         return "" if lease in Files(store).read(LEASE_FILE).decode() else "another store lies there"
@@ -294,7 +292,7 @@ def _answer(answer: "ray.ObjectRef[str]") -> str:
 def _cluster(packs_per_gpu: int, gpus: int | None) -> Workers:
     """The workers of the cluster that Ray is connected to: its GPUs, else its CPU cores."""
     if gpus:
-        request_resources(bundles=[{"GPU": 1.0}] * gpus)  # machines start while the first is waited for
+        request_resources(bundles=[{"GPU": 1.0}] * gpus)  # all machines start while the run waits for the first
     num_gpus = sum(node.get("GPU", 0) for node in _nodes()) if gpus is None else gpus
     memory = _gpu_memory(num_gpus) if num_gpus else 0
     refuse_shares_of_nothing(packs_per_gpu, num_gpus, "the cluster has no GPU (if it starts some on demand: --gpus N)")
@@ -324,7 +322,7 @@ def _gpu_memory(num_gpus: float) -> int:
 
 
 def _cause(error: Exception | None) -> str:
-    """The first cause of what a worker raised or died of, on one line."""
+    """The first cause of a worker's error or death, on one line."""
     cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
     text = one_line(cause)
     return f"{type(cause).__name__}: {text[:LONGEST_CAUSE]}{'...' * (len(text) > LONGEST_CAUSE)}"
