@@ -11,7 +11,7 @@ from psp_core.randomness import generator
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
-    """Microseconds of binding 128 inputs, beside the product with 256 columns that follows; they take turns."""
+    """Microseconds of binding 128 inputs, beside the product with 256 columns that follows; both take turns."""
     for size in (256, 784, 2048)[: 1 if quick else None]:
         weights = torch.randn(size, 256, generator=generator(0, "bench")).to(device)
         x = torch.randn(128, size, generator=generator(1, "bench")).to(device)

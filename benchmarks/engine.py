@@ -39,7 +39,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
         tally = Tally(packs, [], engine.workers.device)
         jobs = [Job(study="bench", pack=pack, store=store.uri) for pack in packs]
         engine.run(jobs, {"digits": load_dataset("digits")}, Display(Screen(io.StringIO()), tally), Limits())
-        wall = tally.since_first_pack()  # when its worker is up
+        wall = tally.since_first_pack()  # the first pack begins when its worker is up
         training = pd.read_parquet(Path(folder) / "store" / "trials")["seconds"].sum()
     even = training / engine.workers.count
     yield {

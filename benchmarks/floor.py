@@ -13,10 +13,10 @@ Shape = tuple[int, int, int]  # rows, inner size, columns of one product
 
 
 def step_shapes(trial: TrialConfig) -> list[Shape]:
-    """Every product of one member's step: forwards, to weights, to inputs; and those that bind contexts.
+    """Every product of one member's step: forward, weight gradients, input gradients and binding of contexts.
 
-    Complex layers as real products: hidden ones of both parts of the batch with both parts of the
-    weights, the first and last with one real side.
+    A complex layer counts as real products. A hidden layer multiplies both parts of the batch by both parts of the
+    weights; in the first and the last layer one side is real.
     """
     context, batch = CONTEXTS[trial.context], trial.batch_size
     pairs = [(layer.inputs, layer.outputs) for layer in trial.layers]
@@ -35,7 +35,7 @@ def step_shapes(trial: TrialConfig) -> list[Shape]:
 
 
 def floor(trial: TrialConfig, num_members: int, device: torch.device) -> Callable[[], None]:
-    """A function that computes the bare products of a pack's step, into memory that is there already."""
+    """A function that computes the bare products of a pack's step, into memory that is already allocated."""
     products = [
         (torch.randn(num_members, rows, inner, device=device), torch.randn(num_members, inner, columns, device=device))
         for rows, inner, columns in step_shapes(trial)

@@ -18,7 +18,7 @@ Packed = Sequence[TrialConfig]
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
-    """Seconds of whole trials, evaluation included, as one thing grows; sizes of one thing take turns."""
+    """Seconds of whole trials, evaluation included, as one size grows; the values of one size take turns."""
     for what, sizes, data, packs_of in _sweeps():
         chosen = {size: packs_of(size) for size in sizes[: 2 if quick else None]}
         functions = {str(size): partial(_run, packs, data, device) for size, packs in chosen.items()}
@@ -29,7 +29,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
 
 
 def _sweeps() -> Iterator[tuple[str, list[int], Dataset, Callable[[int], list[Packed]]]]:
-    """What grows, through which sizes, on which data, and the packs of one size."""
+    """The size that grows, its values, the data, and the packs for a value."""
     digits, mnist = made_up("digits"), made_up("mnist")
     small = TrialConfig(dataset="digits", width=32, num_tasks=2, steps_per_task=50)
     wide = TrialConfig(num_tasks=1, steps_per_task=20)

@@ -11,7 +11,7 @@ from psp_core.supermasks.hopfield_capacity import THEORY, capacity, measure_load
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
-    """Masks for each unit of which 95% and 50% are recalled, by probes with so many entries turned round."""
+    """Masks per unit of which 95% and 50% are recalled, by probes with a share of their entries flipped."""
     for rule in RULES:
         for size in (128, 512, 2048)[: 2 if quick else None]:
             numbers = [size * percent // 100 for percent in range(5, 51, 5 if quick else 1)]

@@ -37,7 +37,7 @@ class PlainMLP(nn.Module):
 
 
 def plain_trial(trial: TrialConfig, device: torch.device) -> float:
-    """Train and measure R as a straightforward program does; mean accuracy after the last task."""
+    """Train and measure R as a straightforward program does; return the mean accuracy after the last task."""
     from torchvision import transforms
     from torchvision.datasets import MNIST
 
@@ -79,7 +79,7 @@ def plain_trial(trial: TrialConfig, device: torch.device) -> float:
 
 
 def in_memory_trial(trial: TrialConfig, device: torch.device) -> None:
-    """A straightforward loop over tensors that lie in memory: the module, autograd and torch.optim, no data loader."""
+    """A straightforward loop over tensors in memory: the module, autograd and torch.optim, no data loader."""
     from psp_core.models import mlp
 
     data = load_dataset(trial.dataset).to(device)

@@ -16,12 +16,12 @@ from study.plan import MAX_PRODUCTS
 
 STEPS: Final = 20  # in one call
 LARGEST: Final = {"cpu": (6e7, 2**33), "cuda": (1e12, 2**36)}
-"""Multiplications for a sample, and bytes, beyond which a pack is left out: on a CPU a step of such a pack
-takes seconds, and the planner never makes one."""
+"""Multiplications per sample, and bytes, beyond which a pack is left out: on a CPU its step takes seconds, and the
+planner never makes such a pack."""
 
 
 def made_up(name: str) -> Dataset:
-    """A data set of some real one's shape, with random images: good for timing, needs no files."""
+    """Random images in the shape of a real data set: good for timing, needs no files."""
     sizes = DATASETS[name]
     rng = torch.Generator().manual_seed(0)
     parts = {"train": sizes.num_train, "test": sizes.num_test}

@@ -12,7 +12,7 @@ SHAPES = ((784, 300), (300, 100), (100, 110))
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
-    """Milliseconds of a question of one image alone, and of each of 32 that are asked together."""
+    """Milliseconds of one question of one image, and of each of 32 questions that are asked together."""
     weights = [signed_kaiming_constant(*shape, generator(0, "bench", *shape)).to(device) for shape in SHAPES]
     x = torch.randn(32, 1, 784, generator=generator(1, "bench")).to(device)
     for num_tasks in (10, 100, 1000, 2500)[: 2 if quick else None]:

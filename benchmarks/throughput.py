@@ -18,7 +18,7 @@ from study.workers import this_machine
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
-    """Trials per hour of one worker, and of all of this machine's with Ray, where it is installed."""
+    """Trials per hour of one worker, and of all workers of this machine where Ray is installed."""
     cases = [("digits", 32, 100), ("digits", 64, 100), ("mnist", 64, 50)]
     if device.type == "cuda":
         cases.append(("mnist", 256, 200))
@@ -59,7 +59,7 @@ def _rates(trials: Sequence[TrialConfig], device: torch.device, *, repeats: int)
 
 
 def _with_ray(*, quick: bool) -> Row | None:
-    """The same trials through the whole engine, on all workers of this machine, Ray's start left out."""
+    """Trials per hour through the whole engine, on all workers of this machine, without the start of Ray."""
     if find_spec("ray") is None:
         return None
 

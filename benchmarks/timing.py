@@ -1,4 +1,4 @@
-"""Timing things against each other on a noisy machine."""
+"""Times functions against each other on a noisy machine."""
 
 import statistics
 import time
@@ -14,12 +14,12 @@ def interleaved(
 ) -> dict[str, float]:
     """Median seconds of one call of each function.
 
-    The functions take turns, so that what slows the machine for a while slows all of them. In each
-    turn a function is called often enough to fill `seconds`.
+    The functions take turns, so that a slow while of the machine slows all of them. In each turn a function is called
+    often enough to fill `seconds`.
     """
     calls = {}
     for name, function in functions.items():
-        function()  # whatever is done once is done now
+        function()  # one-time work is done here
         calls[name] = max(1, round(seconds / max(_timed(function, 1), 1e-9)))
     times: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(repeats):
