@@ -6,14 +6,13 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from analysis.experiments import of_curves, settings_apart, settings_shown
 from analysis.measured import Measured
 from analysis.roles import in_order, name_of, said, text_of, values_of
-from analysis.store import ADDED_LATER, SHOWN
 from analysis.tables import settings_of
 
 MOST_LISTED: Final = 6
-USUAL: Final = {**ADDED_LATER, "momentum": 0.0, "permute_first": False, "eval_tasks": "all"}  # not worth a word
-ELSEWHERE: Final = ("stream_tasks", "precision", "eval_tasks", "eval_samples", "steps_per_decision")
+NAMED: Final = ("dataset", "stream", "context", "model", "width", "depth", "steps_per_task", "batch_size", "optimiser")
 
 
 def caption(
@@ -39,7 +38,7 @@ def caption(
     by = list(dict.fromkeys([*measured.roles.settings, *(s for s in measured.roles.x if x == "place" or s == x)]))
     by = [setting for setting in by if setting in drawn and setting != "lr"]
     parts = [note, _seeds(drawn, by, shown_as, of_means), _rates(measured, drawn, by)]
-    parts += [_missing(measured, drawn, by), fixed(measured, drawn)]
+    parts += [_missing(measured, drawn, by), _by_curve(measured, drawn), fixed(measured, drawn)]
     return "\n".join(filter(None, [" ".join(filter(None, parts[:-1])), parts[-1]]))
 
 
@@ -55,7 +54,7 @@ def _seeds(drawn: pd.DataFrame, by: list[str], shown_as: str | None, of_means: b
         return f"{what}{sizes.max()} seeds{band}."
     numbers = sizes.rename("n").reset_index()
     curve = "context" if "context" in by else by[0]
-    curves = numbers.fillna({curve: "none"}).groupby(curve)["n"].agg(["min", "max"])
+    curves = numbers.fillna({curve: text_of(None)}).groupby(curve)["n"].agg(["min", "max"])
     each = ", ".join(f"{text_of(value)} {_span(*curves.loc[value])}" for value in in_order(curves.index.tolist()))
     if len(curves) > 1 and len(curves) <= 2 * MOST_LISTED:
         return f"{what}{sizes.min()} to {sizes.max()} seeds: {each}{band}."
@@ -123,9 +122,30 @@ def _missing(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
     return f"{how}: {'; '.join(texts[:MOST_LISTED])}{more}."
 
 
+def _by_curve(measured: Measured, drawn: pd.DataFrame) -> str:
+    """What belongs to the curves: `By curve: optimiser adam (batche); else rmsprop`."""
+    settings = settings_shown(measured.evals)
+    trials = settings_of(measured.evals, settings)
+    trials = trials[trials["trial_id"].isin(drawn["trial_id"])]
+    unsaid = [name for name in of_curves(trials, settings) if name not in {*measured.roles.settings, *measured.roles.x}]
+    texts = ["; ".join(_values_of_curves(trials, name)) for name in unsaid]
+    return f"By curve: {'. '.join(texts)}." if texts else ""
+
+
+def _values_of_curves(trials: pd.DataFrame, setting: str) -> Iterator[str]:
+    """`optimiser adam (batche; none, net per task)`, then `else rmsprop`."""
+    curves = trials.drop_duplicates("context").set_index("context")[setting]
+    common = curves.value_counts(dropna=False).index[0]
+    for value in values_of(curves.reset_index(), setting):
+        of = curves[curves.isna() if value is None else curves == value].index.tolist()
+        if text_of(value) != text_of(common):
+            yield f"{said(setting, value)} ({'; '.join(in_order(of))})"
+    yield f"else {text_of(common)}"
+
+
 def fixed(measured: Measured, drawn: pd.DataFrame) -> str:
-    """What all trials share: `Fixed: mnist, permuting, mlp, width 256, depth 2, ...`."""
-    settings = [name for name in (*SHOWN, "lr") if name in measured.evals]
+    """What all trials share: `All: mnist, permuting, mlp, width 256, depth 2, ...`, and whatever is unusual."""
+    settings = [*settings_shown(measured.evals), "lr"]
     setup = settings_of(measured.evals, settings)
     one = {name: setup[name].iloc[0] for name in settings if setup[name].nunique(dropna=False) == 1}
     if drawn["lr"].nunique() == 1:
@@ -133,19 +153,14 @@ def fixed(measured: Measured, drawn: pd.DataFrame) -> str:
     for name in {*measured.where, *measured.roles.settings} - {"context"}:
         one.pop(name, None)  # which the title and the panels say
     shape = [] if one.get("model") == "lenet-300-100" else ["width", "depth"]
-    named = ["dataset", "stream", "context", "model"]
     texts = [
-        *(text_of(one[name]) for name in named if name in one),
+        *(text_of(one[name]) for name in ("dataset", "stream", "context", "model") if name in one),
         *(said(name, one[name]) for name in shape if name in one),
         *([f"{one['steps_per_task']:,} steps a task"] if "steps_per_task" in one else []),
         *([f"{one['batch_size']} images a step"] if "batch_size" in one else []),
         *(text_of(one[name]) for name in ("optimiser",) if name in one),
         *(said("lr", one["lr"]) for _ in range("lr" in one)),
-        *(
-            _noted(name, one[name])
-            for name in settings
-            if name in USUAL and name in one and _is_unusual(name, one[name])
-        ),
+        *(_noted(name, one[name]) for name in settings_apart(measured.trials) if name in one and name not in NAMED),
     ]
     return f"All: {', '.join(texts)}." if texts else ""
 
@@ -154,7 +169,3 @@ def _noted(name: str, value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return name_of(name) if value else f"not {name_of(name)}"
     return said(name, value)
-
-
-def _is_unusual(name: str, value: object) -> bool:
-    return name in USUAL and name not in ELSEWHERE and text_of(value) != text_of(USUAL[name])

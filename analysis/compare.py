@@ -1,13 +1,16 @@
 """The stored trials beside the papers' published values: what to compare, and as Markdown tables."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from analysis.experiments import of_curves, settings_shown, unusual
 from analysis.published import QUANTITIES, SOURCES, Source, published
+from analysis.roles import exact_text_of, said
 from analysis.store import EVALS, Store, StoreError, read_store
 from analysis.tables import over_seeds, settings_of
 
@@ -22,6 +25,7 @@ class Comparison:
             contexts and widths, and measured at one of its steps at least.
         depth: hidden layers of ours.
         learned: whether the contexts of ours were trained.
+        where: settings of which ours have one value and other trials that could be compared have others.
         diverged: trials like ours that diverged: columns context, width.
     """
 
@@ -29,6 +33,7 @@ class Comparison:
     ours: pd.DataFrame
     depth: int
     learned: bool
+    where: Mapping[str, Any] = field(default_factory=dict)
     diverged: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
@@ -62,7 +67,9 @@ class Comparison:
         """A name for files."""
         depth = "" if self.is_as_deep else f"-depth-{self.depth}"
         trained = "-trained-contexts" if self.learned else ""
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower().replace("'", "")).strip("-") + trained + depth
+        name = re.sub(r"[^a-z0-9]+", "-", self.name.lower().replace("'", "")).strip("-")
+        where = "".join(f"-{setting}={exact_text_of(value)}" for setting, value in self.where.items())
+        return name + trained + depth + re.sub(r"[^\w.=+-]+", "-", where)
 
     @property
     def steps(self) -> list[int]:
@@ -113,6 +120,7 @@ class Comparison:
             f"{setup['stream']} {setup['dataset']}, {self._setup_layers()}; the paper's values: "
             f"{'; '.join(self.paper['certainty'].unique())}; ours: {self.seeds}"
             + (", contexts trained during their task" if self.learned else "")
+            + "".join(f", {said(setting, value)}" for setting, value in self.where.items())
             + (", mean ± half of the 95% interval." if self.seeds != "1 seed" else ".")
         )
         if self.source.note:
@@ -183,7 +191,7 @@ def compare_store(out: str) -> list[Comparison]:
         StoreError: no store at that place, or none of its trials has a published counterpart.
     """
     store = read_store(out)
-    found = [] if store.evals.empty else list(_comparisons(store.evals, _as_theirs(store), store.diverged))
+    found = [] if store.evals.empty else list(_comparisons(store))
     if not found:
         raise StoreError(f"out={out!r} holds no trial with settings that a published value is known for.")
     return found
@@ -201,12 +209,16 @@ def _as_theirs(store: Store) -> pd.DataFrame:
     return curves.assign(step=curves["step"] - 1)
 
 
-def _comparisons(evals: pd.DataFrame, curves: pd.DataFrame, diverged: pd.DataFrame) -> Iterator[Comparison]:
-    trials = settings_of(evals, [str(column) for column in evals if column not in EVALS])
+def _comparisons(store: Store) -> Iterator[Comparison]:
+    evals, curves = store.evals, _as_theirs(store)
+    beside = [str(column) for column in evals if column not in EVALS]
+    others = [column for column in store.trials if column not in beside]
+    trials = settings_of(evals, beside).merge(store.trials[others], on="trial_id")
     trials = trials[trials["precision"] != "bfloat16"]
     for (source, quantity), paper in published().groupby(["source", "quantity"], sort=False):
         comparable = _like_the_papers(trials, paper)
-        for _, group in comparable.groupby(["learned_contexts", "is_other_depth", "depth"]):
+        apart = _told_apart(comparable, settings_shown(evals))
+        for values, group in comparable.groupby(["learned", "is_other_depth", "depth", *apart], dropna=False):
             ours = QUANTITIES[str(quantity)](evals[evals["trial_id"].isin(group["trial_id"])], curves)
             if "step" not in ours:
                 ours = ours.assign(step=ours["tasks_seen"] * SOURCES[str(source)].steps_per_task)
@@ -216,27 +228,39 @@ def _comparisons(evals: pd.DataFrame, curves: pd.DataFrame, diverged: pd.DataFra
             compared = ours[ours["step"].isin(paper["step"])][["context", "width"]].drop_duplicates()
             ours = ours.merge(compared, on=["context", "width"])
             if not ours.empty:
-                depth, learned = int(group["depth"].iloc[0]), bool(group["learned_contexts"].iloc[0])
+                learned, _, depth, *others = values
+                alike: dict[str, Any] = {"learned": learned, "depth": depth, **dict(zip(apart, others, strict=True))}
                 yield Comparison(
                     paper=paper,
                     ours=ours,
-                    depth=depth,
-                    learned=learned,
-                    diverged=_like_ours(diverged, paper, depth, learned),
+                    depth=int(alike["depth"]),
+                    learned=bool(learned),
+                    where={setting: alike[setting] for setting in apart},
+                    diverged=_like_ours(store.diverged, paper, alike),
                 )
 
 
-def _like_ours(diverged: pd.DataFrame, paper: pd.DataFrame, depth: int, learned: bool) -> pd.DataFrame:
+def _told_apart(trials: pd.DataFrame, settings: list[str]) -> list[str]:
+    """The settings that differ between trials that could be compared: each value is compared apart."""
+    others = [name for name in settings if name not in ("context", "width", "depth", "learned_contexts")]
+    known = of_curves(trials, others)
+    return [name for name in others if name not in known and trials[name].nunique(dropna=False) > 1]
+
+
+def _like_ours(diverged: pd.DataFrame, paper: pd.DataFrame, alike: Mapping[str, Any]) -> pd.DataFrame:
     if diverged.empty:
         return diverged
-    alike = _like_the_papers(diverged[diverged["precision"] != "bfloat16"], paper)
-    return alike[(alike["depth"] == depth) & (alike["learned_contexts"] == learned)]
+    trials = _like_the_papers(diverged[diverged["precision"] != "bfloat16"], paper)
+    for setting, value in alike.items():
+        trials = trials[trials[setting].isna() if pd.isna(value) else trials[setting] == value]
+    return trials
 
 
 def _like_the_papers(trials: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    """The trials with the settings of a published figure, and whether they have another depth."""
+    """The trials with the settings of a published figure, whether contexts were trained, and whether depth differs."""
     for setting, value in SOURCES[str(paper["source"].iloc[0])].settings.items():
         trials = trials[trials[setting] == value]
     setup = ["dataset", "stream", "model", "context", *(["width"] if paper["width"].notna().all() else [])]
     trials = trials.merge(paper[setup].drop_duplicates(), on=setup)
-    return trials.assign(is_other_depth=trials["depth"] != paper["depth"].iloc[0])
+    learned = [bool(unusual(text).get("learned_contexts")) for text in trials["experiment"]]
+    return trials.assign(learned=learned, is_other_depth=trials["depth"] != paper["depth"].iloc[0])

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.labels import LABEL_SETTINGS
+from analysis.labels import labelled_settings
 from analysis.roles import Roles, said
 from analysis.store import relabelled
 from analysis.tables import best_lr, first_task, settings_of
@@ -68,9 +68,8 @@ class Measured:
     def against(self, x: str) -> "Measured":
         """The same for figures that run over x: what a curve's label says of x is no longer in it."""
         roles = self.roles.against(x)
-        if x not in LABEL_SETTINGS or x == "context":
-            return replace(self, roles=replace(roles, x=(x,)))
-        return relabel(replace(self, roles=replace(roles, x=(x,))), [x])
+        measured = replace(self, roles=replace(roles, x=(x,)))
+        return relabel(measured, [x]) if x in labelled_settings(self.trials) else measured
 
     def titled(self, title: str) -> str:
         """A title, with what this experiment has of settings that the store has several values of."""
@@ -95,7 +94,8 @@ def relabel(measured: Measured, unsaid: Collection[str]) -> Measured:
     unsaid = list(dict.fromkeys([*measured.unsaid, *unsaid]))
     columns = [*unsaid, "context"]
     there = [*measured.evals["trial_id"].unique(), *(measured.diverged["trial_id"] if len(measured.diverged) else [])]
-    trials = relabelled(measured.trials[measured.trials["trial_id"].isin(there)], unsaid).set_index("trial_id")[columns]
+    trials = measured.trials[measured.trials["trial_id"].isin(there)]
+    trials = trials.assign(context=relabelled(trials, unsaid)["context"]).set_index("trial_id")[columns]
     evals = measured.evals.drop(columns=[name for name in columns if name in measured.evals])
     ids = evals["trial_id"].astype("category").cat
     rows = trials.reindex(ids.categories)

@@ -1,22 +1,21 @@
 """Every figure that a store's trials support, into its figures folder."""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.experiments import settings_apart, settings_shown
 from analysis.figures import BY_SETTING, FIGURES, OtherStudyError, UnsupportedError, crosstalk
 from analysis.folder import FigureFolder, check_format
-from analysis.labels import LABEL_SETTINGS
+from analysis.labels import labelled_settings
 from analysis.measured import Measured, relabel
-from analysis.roles import ROLES, check_names, choose, is_number, runs_over, values_of, varying, without_recipes
-from analysis.store import RECIPE, SHOWN, Store, StoreError, read_store, relabelled
+from analysis.roles import ROLES, check_names, choose, exact_text_of, is_number, runs_over, values_of, varying
+from analysis.store import Store, StoreError, read_store, relabelled
 from analysis.tables import settings_of
-
-SPOKEN_OF: Final = [setting for setting in LABEL_SETTINGS if setting != "context"]  # by curves' labels
 
 
 def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[str]:
@@ -68,9 +67,9 @@ Job = tuple[str, Callable[[], Figure]]  # a file's name, and what draws it
 def _of_crosstalk(store: Store) -> Iterator[Job]:
     if store.crosstalk.empty:
         return
-    for (alignment, support), rows in store.crosstalk.groupby(["alignment", "support"]):
-        name = f"crosstalk-support={support:g}" + (f"-alignment={alignment:g}" if alignment else "")
-        yield name, lambda rows=rows: crosstalk.draw(rows)  # type: ignore[misc]
+    varied = [name for name in settings_apart(store.trials) if store.crosstalk[name].nunique(dropna=False) > 1]
+    for where, rows in _split(store.crosstalk, varied):
+        yield f"crosstalk{suffix_of(where)}", lambda where=where, rows=rows: crosstalk.draw(rows, where)  # type: ignore[misc]
 
 
 def _of_accuracy(store: Store, chosen: Mapping[str, str | None]) -> Iterator[Job]:
@@ -93,67 +92,78 @@ def with_roles(store: Store, chosen: Mapping[str, str | None] | None = None) -> 
     Raises:
         StoreError: a chosen setting is not known, or does not vary.
     """
-    trials = _settings(store.evals, store.trials)
-    asked = check_names(trials, chosen or {})
+    shown, labelled = settings_shown(store.evals), labelled_settings(store.trials)
+    trials = _settings(store.evals, store.trials, shown)
+    asked = check_names(trials, chosen or {}, store.trials)
     measured = Measured(store.evals, store.trials, store.curves, diverged=store.diverged)
-    unsaid = [setting for role, setting in asked.items() if role != "x" and setting in SPOKEN_OF]
+    unsaid = [setting for role, setting in asked.items() if role != "x" and setting in labelled]
     if unsaid:
         measured = relabel(measured, unsaid)
-        trials = _settings(measured.evals, store.trials)
-    roles = choose(trials, asked, [setting for setting in SPOKEN_OF if _is_axis(trials, store.trials, setting)])
-    return replace(measured, roles=roles)
+        trials = _settings(measured.evals, store.trials, shown)
+    axes = [setting for setting in labelled if _is_axis(trials, store.trials, setting, shown)]
+    return replace(measured, roles=choose(trials, shown, asked, axes))
 
 
-def _settings(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+def _settings(evals: pd.DataFrame, trials: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
     """A row for each trial that is drawn: what tells trials apart, and what curves' labels speak of."""
-    known = settings_of(evals, [*SHOWN, "own_recipe", "lr"])
-    spoken = [setting for setting in SPOKEN_OF if setting not in known]
-    return known.merge(trials[["trial_id", *spoken]], on="trial_id")
+    known = settings_of(evals, [*shown, "lr"])
+    labelled = [setting for setting in labelled_settings(trials) if setting not in known]
+    return known.merge(trials[["trial_id", *labelled]], on="trial_id")
 
 
-def _is_axis(known: pd.DataFrame, trials: pd.DataFrame, setting: str) -> bool:
+def _is_axis(known: pd.DataFrame, trials: pd.DataFrame, setting: str, shown: Sequence[str]) -> bool:
     """Whether some curve runs over three or more values of a setting that labels speak of, once they do not."""
     numbers = [value for value in values_of(known, setting) if value is not None]
     if len(numbers) < 3 or not all(map(is_number, numbers)):
         return False
     quiet = relabelled(trials[trials["trial_id"].isin(known["trial_id"])], [setting])
-    return runs_over(quiet, setting, [name for name in SHOWN if name != setting])
+    return runs_over(quiet, setting, [name for name in shown if name != setting])
 
 
 def experiments(whole: Measured, besides: Collection[str] = ()) -> Iterator[tuple[str, Measured]]:
     """The trials by what figures do not show, each with a suffix for its files' names."""
     shown = [*whole.roles.settings, *besides]
-    hidden = [setting for setting in varying(settings_of(whole.evals, [*SHOWN, "own_recipe"])) if setting not in shown]
-    for suffix, evals in strata(whole.evals, shown):
-        trials = without_recipes(settings_of(evals, [*SHOWN, "own_recipe"]))
-        where = {setting: trials[setting].iloc[0] for setting in hidden}
-        lost = _with(whole.diverged, where)
-        yield suffix, replace(whole, evals=evals, diverged=lost, where=where)
+    for where, evals in strata(whole.evals, shown):
+        yield suffix_of(where), replace(whole, evals=evals, diverged=_with(whole.diverged, where), where=where)
 
 
 def _with(trials: pd.DataFrame, where: Mapping[str, Any]) -> pd.DataFrame:
-    """Those of the trials that have these settings; a rival's own recipe is as good as any."""
+    """Those of the trials that have these settings."""
     for setting, value in where.items() if not trials.empty else ():
-        alike = trials[setting].isna() if value is None or value != value else trials[setting] == value
-        own = trials["own_recipe"] if setting in RECIPE else False
-        trials = trials[alike | own]
+        trials = trials[trials[setting].isna() if value is None else trials[setting] == value]
     return trials
 
 
-def strata(evals: pd.DataFrame, shown: Collection[str] = ("context", "width")) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The experiments in one store, each with a suffix for its file names.
+def strata(
+    evals: pd.DataFrame, shown: Collection[str] = ("context", "width")
+) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The experiments in one store, each with its values of the settings that tell them apart.
 
-    Usually one, with an empty suffix. Trials that differ in a setting that no figure shows are never averaged
-    together: each value gets figures of its own. What belongs to how a rival is trained (RECIPE) is what its
-    label means, as long as that label has it alone, so it stands in the others' figures.
+    Usually one. Trials that differ in a setting that no figure shows are never averaged together: each value has
+    figures of its own. What belongs to the curves tells no experiments apart (`analysis.experiments.of_curves`).
+
+    Args:
+        evals: rows of trials with their settings beside them.
+        shown: settings that figures show.
     """
-    if evals.empty:
+    settings = settings_shown(evals)
+    trials = settings_of(evals, settings)
+    hidden = sorted(set(varying(trials, settings)).difference(shown), key=settings.index)
+    for where, group in _split(trials, hidden):
+        yield where, evals[evals["trial_id"].isin(group["trial_id"])] if where else evals
+
+
+def _split(rows: pd.DataFrame, settings: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
+    """The rows by their values of these settings; all of them where there are none."""
+    if not settings:
+        yield {}, rows
         return
-    trials = without_recipes(settings_of(evals, [*SHOWN, "own_recipe"]))
-    hidden = [setting for setting in SHOWN if setting in varying(trials) and setting not in shown]
-    if not hidden:
-        yield "", evals
-        return
-    for values, group in trials.groupby(hidden, dropna=False):
-        suffix = "".join(f"-{setting}={value}" for setting, value in zip(hidden, values, strict=True))
-        yield re.sub(r"[^\w.=+-]+", "-", suffix), evals[evals["trial_id"].isin(group["trial_id"])]
+    for values, group in rows.groupby(settings, dropna=False):
+        found: list[Any] = list(values)
+        yield {name: None if pd.isna(value) else value for name, value in zip(settings, found, strict=True)}, group
+
+
+def suffix_of(where: Mapping[str, Any]) -> str:
+    """What the files' names of one of several experiments end in: `-depth=3-optimiser=adam`."""
+    texts = (f"-{setting}={exact_text_of(value)}" for setting, value in where.items())
+    return re.sub(r"[^\w.=+-]+", "-", "".join(texts))

@@ -7,7 +7,6 @@ from typing import Final
 
 import pandas as pd
 
-from analysis.labels import curve_labels
 from analysis.tables import first_task_by_step, lately, mean_accuracy, newest_tasks
 
 
@@ -124,10 +123,9 @@ QUANTITIES: Final[dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 def published() -> pd.DataFrame:
     """Every published value we know of, in the order of the papers.
 
-    Columns source, quantity, dataset, stream, model, depth (NaN where it does not apply), width (NaN
-    where no width is named), context (a curve's label) and the settings in it, step (optimiser steps),
-    value, low and high (fractions; NaN where not known), certainty (~: less certain than the others).
+    Columns source, quantity, dataset, stream, model, depth (NaN where it does not apply), width (NaN where no width is
+    named), context (a curve's label), step (optimiser steps), value, low and high (fractions; NaN where not known),
+    certainty (~: less certain than the others).
     """
     with resources.files("analysis").joinpath("published.csv").open() as file:
-        rows = pd.read_csv(file)
-    return rows.assign(context=curve_labels(rows))
+        return pd.read_csv(file)

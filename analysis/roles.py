@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from analysis.figures.looks import CONTEXTS
-from analysis.labels import LABEL_SETTINGS
-from analysis.store import RECIPE, SHOWN, STRATUM, StoreError
+from analysis.experiments import of_curves
+from analysis.labels import CONTEXTS
+from analysis.store import StoreError
 
 ROLES: Final = ("x", "hue", "style", "panel")
 MOST_DASHES: Final = 4
@@ -63,10 +63,16 @@ def name_of(setting: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """What figures call a value."""
+    """What figures call a value. A null is a setting that a trial has not, or has as usual: `default`."""
     if is_number(value):
         return f"{value:g}" if abs(float(str(value))) < 1e6 else f"{value:,.0f}"
-    return "none" if value is None or value is pd.NaT or value != value else str(value)
+    return "default" if value is None or value is pd.NaT or value != value else str(value)
+
+
+def exact_text_of(value: object) -> str:
+    """What files' names call a value: never the same for two values."""
+    text = text_of(value)
+    return text if not is_number(value) or float(text.replace(",", "")) == value else str(value)
 
 
 def said(setting: str, value: object) -> str:
@@ -90,13 +96,13 @@ def values_of(trials: pd.DataFrame, setting: str) -> list[Any]:
     return in_order([None if pd.isna(value) else value for value in trials[setting].unique().tolist()])
 
 
-def varying(trials: pd.DataFrame) -> list[str]:
-    """The settings that differ between trials beside lr and seed: the curves' labels, then names, then numbers.
+def varying(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    """Those of the settings that differ between trials: the curves' labels, then names, then numbers.
 
-    What a label says is not among them; a rival's own recipe counts as what its label says.
+    What belongs to the curves is not among them.
     """
-    trials = without_recipes(trials)
-    found = [setting for setting in SHOWN if len(values_of(trials, setting)) > 1]
+    known = of_curves(trials, settings)
+    found = [setting for setting in settings if setting not in known and len(values_of(trials, setting)) > 1]
     numbers = [setting for setting in found if all(map(is_number, values_of(trials, setting)))]
     return [setting for setting in found if setting not in numbers] + numbers
 
@@ -107,17 +113,19 @@ def runs_over(trials: pd.DataFrame, setting: str, others: Sequence[str]) -> bool
     return bool(some.groupby(list(others), dropna=False, observed=True)[setting].nunique().max() > 1)
 
 
-def choose(trials: pd.DataFrame, chosen: Mapping[str, str | None], labelled: Collection[str] = ()) -> Roles:
+def choose(
+    trials: pd.DataFrame, settings: Sequence[str], asked: Mapping[str, str], labelled: Collection[str] = ()
+) -> Roles:
     """The roles for these trials: those that were asked for, and the others as they suit what varies.
 
     Args:
-        trials: a row each, with all settings; `context` says nothing of chosen settings.
-        chosen: a setting for some of ROLES.
+        trials: a row each, with all settings; `context` says nothing of settings that were asked for.
+        settings: that tell curves and experiments apart.
+        asked: a setting for some of ROLES.
         labelled: settings that labels speak of and that could be an x.
     """
-    asked = {role: setting for role, setting in chosen.items() if setting}
     x = asked.get("x")
-    rest = [setting for setting in varying(trials) if setting not in (asked.get("style"), asked.get("panel"))]
+    rest = [setting for setting in varying(trials, settings) if setting not in (asked.get("style"), asked.get("panel"))]
     hue = asked.get("hue") or next(iter([*(setting for setting in rest if setting != x), *rest]), "context")
     rest = [setting for setting in rest if setting != hue]
     numbers = [setting for setting in rest if all(map(is_number, values_of(trials, setting)))]
@@ -132,51 +140,34 @@ def choose(trials: pd.DataFrame, chosen: Mapping[str, str | None], labelled: Col
     roles = Roles(hue=hue, style=style, panel=panel)
     if x:
         return replace(roles, x=(x,), is_chosen=True)
-    return replace(roles, x=tuple(_candidates(trials, roles, labelled)))
+    candidates = [s for s in roles.settings if runs_over(trials, s, [other for other in settings if other != s])]
+    return replace(roles, x=tuple(dict.fromkeys([*candidates, *labelled])))
 
 
-def _candidates(trials: pd.DataFrame, roles: Roles, labelled: Collection[str]) -> list[str]:
-    """The settings that some curve runs over."""
-    candidates = [s for s in roles.settings if runs_over(trials, s, [other for other in SHOWN if other != s])]
-    return list(dict.fromkeys([*candidates, *labelled]))
-
-
-def check_names(trials: pd.DataFrame, chosen: Mapping[str, str | None]) -> dict[str, str]:
+def check_names(known: pd.DataFrame, chosen: Mapping[str, str | None], stored: pd.DataFrame) -> dict[str, str]:
     """The roles that were asked for, by the settings' own names.
+
+    Args:
+        known: a row for each trial: the settings that could have a role.
+        chosen: a setting for some of ROLES.
+        stored: the trials with all that the store has of them, for what is the same in all.
 
     Raises:
         StoreError: no such setting, or one that does not vary, or in two roles; names those that vary.
     """
     asked = {role: ALIASES.get(name, name) for role, name in chosen.items() if name and name != "none"}
-    known = list(dict.fromkeys(["context", "width", "lr", *STRATUM, *LABEL_SETTINGS]))
-    vary = [setting for setting in known if setting in trials and len(values_of(trials, setting)) > 1]
+    vary = [name for name in map(str, known) if name != "trial_id" and len(values_of(known, name)) > 1]
     listed = f"What varies here: {', '.join(vary) or 'nothing'}."
     for role, name in asked.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise StoreError(f"--{role} {name} is no setting{f'; {near[0]} is' if near else ''}. {listed}")
-        if name not in vary:
-            value = text_of(trials[name].iloc[0]) if name in trials else "none"
+        if name in vary:
+            continue
+        if name in known or (name in stored and stored[name].astype(str).nunique() == 1):
+            value = text_of((known if name in known else stored)[name].iloc[0])
             raise StoreError(f"--{role} {name} has nothing to show: it is {value} in every trial. {listed}")
+        near = difflib.get_close_matches(name, map(str, [*known, *stored]), 1)
+        raise StoreError(f"--{role} {name} is no setting{f'; {near[0]} is' if near else ''}. {listed}")
     shown = [name for role, name in asked.items() if role != "x"]
     for name in shown:
         if shown.count(name) > 1:
             raise StoreError(f"{name} cannot be two of hue, style and panel; leave one out. {listed}")
     return asked
-
-
-def without_recipes(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials, with the others' optimiser and later lr where a rival's own are part of what its label means.
-
-    The others' must be one, and so must the rival's.
-    """
-    return trials.assign(**{column: _without_recipe(trials, column) for column in RECIPE})
-
-
-def _without_recipe(trials: pd.DataFrame, column: str) -> "pd.Series[Any]":
-    others = trials.loc[~trials["own_recipe"], column].unique()
-    if len(others) > 1:
-        return trials[column]
-    has_several = trials.groupby("context", observed=True)[column].transform("nunique", dropna=False) > 1
-    common = others[0] if len(others) else trials[column].iloc[0]
-    return trials[column].where(~trials["own_recipe"] | has_several, common)

@@ -11,111 +11,21 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from analysis.labels import (
-    curve_labels,
-    labels_without,
-    own_recipes,
-    tell_numbers_of_tasks_apart,
-    whole_stream_tasks,
-    with_nesting,
+from analysis.experiments import settings_apart, values_apart
+from analysis.labels import labels_without, tell_numbers_of_tasks_apart, whole_stream_tasks
+from analysis.old_stores import completed
+
+# What figures read of a trial by name: beside its measurements whether or not it varies.
+FACTS: Final = (
+    *("dataset", "stream", "classes_per_task", "keep_labels", "num_cycles", "model", "depth"),
+    *("steps_per_task", "batch_size", "optimiser"),
 )
-
-# Settings that tell one experiment from another. Trials of a figure share them all; width, context (as
-# a label that says heads and schedule too), lr, seed and the number of tasks are what the figures show.
-# When a trial was measured (`eval_every`, `eval_from`) changes nothing of it.
-STRATUM: Final = [
-    "dataset",
-    "normalisation",
-    "stream",
-    "permute_first",
-    "classes_per_task",
-    "shuffle_classes",
-    "keep_labels",
-    "interpolation",
-    "augmentation",
-    "num_cycles",
-    "stream_tasks",
-    "learned_contexts",
-    "precision",
-    "model",
-    "norm",
-    "initial_weights",
-    "depth",
-    "steps_per_task",
-    "steps_per_decision",
-    "batch_size",
-    "optimiser",
-    "later_lr",
-    "lr_schedule",
-    "warmup_steps",
-    "lr_decay_steps",
-    "lr_decay",
-    "momentum",
-    "weight_decay",
-    "eval_tasks",
-    "eval_samples",
-    "test_batch_size",
-]
-
-
-# Of these, those that belong to how a rival is trained; see `strata`.
-RECIPE: Final = ["optimiser", "later_lr", "weight_decay", "norm", "initial_weights"]
-SHOWN: Final = ["context", "width", *STRATUM]  # what tells trials apart beside lr and seed
-
-# Settings younger than the oldest stores, each with the value that means what those stores did.
-ADDED_LATER: Final[dict[str, bool | str | float | None]] = {
-    "eval_every": None,
-    "eval_from": None,
-    "trunk": "shared",
-    "later_lr": None,
-    "lr_schedule": "constant",
-    "warmup_steps": 0,
-    "lr_decay_steps": None,
-    "lr_decay": 0.1,
-    "output_contexts": False,
-    "channel_contexts": False,
-    "learned_contexts": False,
-    "precision": "tf32",
-    "classes_per_task": None,
-    "shuffle_classes": False,
-    "keep_labels": False,
-    "interpolation": "bilinear",
-    "augmentation": "none",
-    "weight_decay": 0.0,
-    "num_cycles": 1,
-    "heads": "shared",
-    "norm": "static",
-    "initial_weights": "usual",
-    "normalisation": "data-set",
-    "test_batch_size": 1000,
-    "contexts_per_task": 1,
-    "schedule": "task",
-    "frozen_weights": "signed-constant",
-    "masks": "threshold",
-    "sparsity": None,
-    "transfer": "random",
-    "superfluous": 0,
-    "task_inference": "given",
-    "inference_images": 1,
-    "new_mask_eps": None,
-    "steps_per_decision": 100,
-    "inference_layers": "all",
-    "inference_lr": None,
-    "inference_steps": None,
-    "shared_labels": False,
-    "hopfield_rule": "storkey",
-    "recovery_gamma": 1.5e-3,
-    "recovery_order": "together",
-    "recovery_lr": 500.0,
-}
-
-
-RETRIEVAL: Final = ["context", "width", "alignment", "support", "seed"]  # what tells retrieval trials apart
 MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": False}  # which of two trials has more: the last so
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
 CURVES: Final = ["trial_id", "step", "task", "accuracy"]  # and of the curves
 FILE: Final = "_file"  # while a store is read: which file a row stands in
 CROSSTALK: Final = ["trial_id", "num_models"]
+OF_RETRIEVAL: Final = ["alignment", "support"]  # what its figure reads by name, as FACTS
 TRIALS: Final = ["trial_id", "status", "method", "context", "width", "lr", "seed", "num_tasks"]  # and always of trials
 
 
@@ -131,9 +41,9 @@ class Store:
         trials: one row per trial, the columns of the store's contract.
         evals: one row per (trial, tasks_seen, task) with its accuracy, and beside it the settings that
             tell trials apart, names as categories; trials that diverged or failed are left out.
-            Here `context` is the label of the trial's curve (analysis/labels.py), `stream_tasks` the number of
-            tasks where the stream as a whole depends on it, else 0, `own_recipe` whether the trial is a rival's, and
-            `learned_contexts` whether contexts were trained and the label does not say so.
+            Here `context` is the label of the trial's curve (analysis/labels.py), `stream_tasks` the number of tasks
+            where the stream as a whole depends on it, else 0. What the label says of a setting that tells experiments
+            apart is not in that setting's column too (analysis/experiments.py).
         curves: one row per (trial, step, task) of trials that were measured within tasks too: columns CURVES, of the
             trials that the evals are of.
         diverged: one row per trial that diverged and has no other result, with the same settings.
@@ -186,30 +96,26 @@ def read_store(out: str) -> Store:
         StoreError: there is no store at that place, or nothing in it can be read.
     """
     trials, (evals, curves, crosstalk), damaged = _read(out, EVALS)
-    for column, before in ADDED_LATER.items():
-        if column not in trials:
-            trials[column] = before
-        if before is not None:
-            trials[column] = trials[column].where(trials[column].notna(), before).astype(type(before))
-    trials = with_nesting(trials)
-    counted = _labelled(trials[trials["status"] != "failed"])
+    trials = completed(trials)
+    counted = relabelled(trials[trials["status"] != "failed"])
+    apart = [*settings_apart(counted), "stream_tasks"]
     # Of trials that differ in their number of tasks alone, one is the beginning of the other; of those that differ in
     # their moments alone, one was measured more often than the other. Diverged comes before ok.
     order = {"status": True, **MORE}
     counted = counted.sort_values(list(order), ascending=list(order.values()), na_position="first")
-    counted = counted.drop_duplicates([*SHOWN, "lr", "seed"], keep="last")
+    counted = counted.drop_duplicates(["context", "width", *apart, "lr", "seed"], keep="last")
     ok, diverged = (counted[counted["status"] == status] for status in ("ok", "diverged"))
     left_out = [
         f"{len(group)} {status} {'trial is' if len(group) == 1 else 'trials are'} left out: {_which(group)}"
         for status, group in trials[trials["status"] != "ok"].groupby("status")
     ]
     if not evals.empty:
-        evals = _beside(evals, ok)
+        evals = _beside(evals, ok, ["context", "width", *_in_order([*FACTS, *apart], ok), *MORE, "lr", "seed"])
     if not curves.empty:
         curves = curves.loc[curves["trial_id"].isin(ok["trial_id"]), CURVES].reset_index(drop=True)
     if not crosstalk.empty:
-        settings = trials.loc[trials["status"] == "ok", ["trial_id", *RETRIEVAL]]
-        crosstalk = crosstalk.merge(settings, on="trial_id")
+        settings = ["context", "width", *_in_order([*OF_RETRIEVAL, *apart[:-1]], ok), "seed"]
+        crosstalk = crosstalk.merge(ok[["trial_id", *settings]], on="trial_id")
     return Store(trials, evals, curves, diverged.reset_index(drop=True), crosstalk, damaged, left_out)
 
 
@@ -247,8 +153,7 @@ def _read(
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
     evals, curves, crosstalk = measured
-    made_here = {"stream_tasks", *ADDED_LATER}
-    _require(trials, [column for column in (*TRIALS, *STRATUM) if column not in made_here], f"{out}/trials")
+    _require(trials, TRIALS, f"{out}/trials")
     _require(evals, EVALS, f"{out}/evals")
     _require(curves, CURVES, f"{out}/curves")
     _require(crosstalk, CROSSTALK, f"{out}/crosstalk")
@@ -295,20 +200,24 @@ def _require(rows: pd.DataFrame, columns: list[str], place: str) -> None:
         )
 
 
-def relabelled(trials: pd.DataFrame, unsaid: Collection[str]) -> pd.DataFrame:
-    """The trials with their curves' labels as their contexts, but for what a label says of these settings."""
-    return _labelled(trials, unsaid)
+def relabelled(trials: pd.DataFrame, unsaid: Collection[str] = ()) -> pd.DataFrame:
+    """The trials with their curves' labels as their contexts, and `stream_tasks`.
 
+    The columns of settings that tell experiments apart are as `analysis.experiments` has them.
 
-def _labelled(trials: pd.DataFrame, unsaid: Collection[str] = ()) -> pd.DataFrame:
-    """The trials with `stream_tasks` and `own_recipe`, and with their curves' labels as their contexts."""
-    trials = trials.assign(
-        stream_tasks=whole_stream_tasks(trials),
-        own_recipe=own_recipes(trials),
-        context=labels_without(trials, unsaid) if unsaid else curve_labels(trials),
-        learned_contexts=trials["learned_contexts"] & ~trials["output_contexts"],
-    )
+    Args:
+        trials: as a store has them.
+        unsaid: settings that the labels are not to speak of.
+    """
+    apart = {setting: values_apart(trials, setting) for setting in settings_apart(trials)}
+    context = labels_without(trials, unsaid) if unsaid else trials["curve"]
+    trials = trials.assign(**apart, context=context, stream_tasks=whole_stream_tasks(trials))
     return trials.assign(context=tell_numbers_of_tasks_apart(trials))
+
+
+def _in_order(settings: Collection[str], trials: pd.DataFrame) -> list[str]:
+    """The settings in the order of the trials' columns, each once."""
+    return [str(column) for column in trials if column in settings and column not in ("context", "width", "seed")]
 
 
 def _which(trials: pd.DataFrame) -> str:
@@ -320,7 +229,7 @@ def _which(trials: pd.DataFrame) -> str:
     return "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more settings" if len(texts) > 5 else "")
 
 
-def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+def _beside(evals: pd.DataFrame, trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """The evals of these trials, with what tells the trials apart beside them."""
     trials = trials.reset_index(drop=True)
     row_of_name = pd.Series(trials.index, index=trials["trial_id"])
@@ -328,7 +237,7 @@ def _beside(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     rows = row_of_name.reindex(names, fill_value=-1).to_numpy()[evals["trial_id"].cat.codes]
     if (rows < 0).any():
         evals, rows = evals[rows >= 0].reset_index(drop=True), rows[rows >= 0]
-    for column in (*SHOWN, *MORE, "own_recipe", "lr", "seed"):
+    for column in columns:
         values = trials[column]
         if values.dtype.kind not in "biuf":
             values = values.astype("category")

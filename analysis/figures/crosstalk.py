@@ -1,6 +1,8 @@
 """Crosstalk of given models, by context: measured, and as the theory has it."""
 
-from typing import Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -9,20 +11,20 @@ from matplotlib.figure import Figure
 
 from analysis.figures.layout import Key, Texts, sheet
 from analysis.figures.looks import Look
-from analysis.roles import in_order
+from analysis.roles import in_order, said
 
 COLOURS: Final = "viridis_r"
 
 
-def draw(frame: pd.DataFrame) -> Figure:
+def draw(frame: pd.DataFrame, where: Mapping[str, Any] = MappingProxyType({})) -> Figure:
     """One panel for each size N, a row for each context, a point for each number of models K.
 
     The crosstalk is shown over (K - 1) / N, which is what orthogonal contexts that mix all inputs have; so contexts
     that keep the theory's law in K have all their points in one place, and those of a kind have the same place.
 
     Args:
-        frame: rows of one support and alignment: context, width, num_models, second_moment, predicted,
-            seed, support.
+        frame: rows of one experiment: context, width, num_models, second_moment, predicted, seed, support.
+        where: settings of which this experiment has one value and the store others.
     """
     contexts = in_order(frame["context"].unique().tolist())
     numbers = sorted(frame["num_models"].unique())
@@ -35,8 +37,9 @@ def draw(frame: pd.DataFrame) -> Figure:
     used = frame["support"].iloc[0]
     inputs = "all inputs in use" if used == 1 else f"1/{1 / used:g} of the inputs in use"
     seeds = frame.groupby(["context", "width", "num_models"])["seed"].nunique()
+    others = [said(setting, value) for setting, value in where.items() if setting != "support"]
     texts = Texts(
-        title=f"Crosstalk on a retrieved model, {inputs}",
+        title=", ".join([f"Crosstalk on a retrieved model, {inputs}", *others]),
         caption="Points: E |crosstalk|² over E |w|² |x|², measured, times N / (K - 1), which is 1 for orthogonal "
         f"contexts that mix all inputs. {'One seed' if seeds.max() == 1 else f'Mean of {seeds.max()} seeds'}. "
         "A context without a black mark has no prediction.",

@@ -14,7 +14,6 @@ from analysis.measured import Measured
 from analysis.tables import mean_accuracy, over_seeds
 
 SHARES: Final = (0.1, 0.2, 0.5, 1.0)  # of the tasks, a panel each
-MASKS: Final = ("supsup", "hopsupsup")
 
 
 def draw(measured: Measured) -> Figure:
@@ -40,8 +39,7 @@ def draw(measured: Measured) -> Figure:
     sizes = trials.set_index("trial_id")[columns].astype(float).loc[frame["trial_id"]].reset_index(drop=True)
     unused = (sizes["num_tasks"] - frame["tasks_seen"]) * sizes["context_bytes_per_task"]
     frame = frame.assign(bytes=sizes["total_bytes"] - unused).dropna(subset="bytes")
-    drawn = trials.loc[trials["trial_id"].isin(frame["trial_id"]), "method"]
-    return _panels(measured, frame, has_masks=bool(drawn.isin(MASKS).any()))
+    return _panels(measured, frame)
 
 
 def _numbers_of_tasks(there: "pd.Series[int]") -> list[int]:
@@ -51,13 +49,12 @@ def _numbers_of_tasks(there: "pd.Series[int]") -> list[int]:
     return sorted({int(number) for number in wanted})
 
 
-def _panels(measured: Measured, frame: pd.DataFrame, has_masks: bool) -> Figure:
+def _panels(measured: Measured, frame: pd.DataFrame) -> Figure:
     numbers = _numbers_of_tasks(frame["tasks_seen"])
     shown = Curves(frame, measured.roles)
     rows = shown.panels
-    what = "Masks and contexts" if has_masks else "Contexts"
     texts = Texts(
-        title=measured.titled(f"{what} at equal bytes: shared weights and what tasks have of their own"),
+        title=measured.titled("At equal bytes: shared weights and what tasks have of their own"),
         caption=caption(measured, frame, "Points: widths.", x="width"),
         keys=shown.keys(),
     )

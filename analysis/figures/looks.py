@@ -7,14 +7,10 @@ from typing import Any, Final
 
 import matplotlib as mpl
 
+from analysis.labels import CONTEXTS
+
 Colour = tuple[float, float, float]
 
-CONTEXTS: Final = [
-    "none",
-    *("binary", "complex", "one-power", "rotation"),  # the paper's
-    *("structured-rotation", "rotation-powers", "householder", "permutation", "signed-permutation"),
-    *("hadamard", "fourier", "plain-complex", "mask", "structured-rotation-1", "ternary", "gaussian"),
-]
 NUM_OF_PAPER: Final = 4
 VARIANTS: Final[dict[str, Colour]] = {  # the paper's other curves
     "none, head per task": (0.1, 0.1, 0.1),

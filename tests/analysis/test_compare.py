@@ -12,10 +12,9 @@ from analysis import compare_plot
 from analysis.compare import Comparison, compare_store
 from analysis.compare_plot import draw_comparisons
 from analysis.figures.layout import caption_of
-from analysis.labels import curve_labels
+from analysis.old_stores import completed
 from analysis.published import QUANTITIES, SOURCES, published
 from analysis.store import StoreError
-from psp_core.schedules import SCHEDULES
 from psp_core.trial import TrialConfig
 from study import cli
 from study.shipped import shipped_studies
@@ -419,10 +418,9 @@ def test_published_contexts_have_names_that_psp_core_knows() -> None:
     rows = pd.read_csv(Path(compare_plot.__file__).parent / "published.csv")
     trials = [trial for name in shipped_studies() for trial in load_study(name).trials()]
     settings = [asdict(trial) | {"method": trial.method_name} for trial in trials if isinstance(trial, TrialConfig)]
-    ours = {re.sub(r"top-k [0-9]+", "top-k", label) for label in curve_labels(pd.DataFrame(settings))}
+    ours = {re.sub(r"top-k [0-9]+", "top-k", label) for label in completed(pd.DataFrame(settings))["curve"]}
     published_labels = {
         re.sub(r"top-k [0-9]+", "top-k", label) for label in rows["context"]
     }  # others tried more of them
     assert published_labels <= ours
     assert {"batche", "none, net per task", "supsup, top-k", "supsup, entropy-one-shot +90"} < published_labels
-    assert set(rows["schedule"]) <= set(SCHEDULES)

@@ -1,3 +1,4 @@
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -5,9 +6,10 @@ import pandas as pd
 import pytest
 
 import study
-from analysis.labels import RENAMED_SCHEDULES, WHOLE_SCHEDULES, WHOLE_STREAMS, curve_labels, with_nesting
-from analysis.plot import strata
-from analysis.store import STRATUM, _labelled, read_store
+from analysis.experiments import settings_apart
+from analysis.old_stores import RENAMED_SCHEDULES, WHOLE_SCHEDULES, WHOLE_STREAMS, completed
+from analysis.plot import strata, suffix_of
+from analysis.store import read_store, relabelled
 from analysis.tables import best_lr, mean_accuracy
 from psp_core.schedules import RENAMED, SCHEDULES
 from psp_core.streams import STREAMS
@@ -65,6 +67,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return variants_store(tmp_path_factory.mktemp("stores") / "variants")
 
 
+def label_of(settings: Mapping[str, object]) -> str:
+    return str(completed(pd.DataFrame([{"stream": "permuting", **settings}]))["curve"].iloc[0])
+
+
+def suffixes(evals: pd.DataFrame) -> list[str]:
+    return [suffix_of(where) for where, _ in strata(evals)]
+
+
 @pytest.mark.parametrize(
     ("settings", "label"),
     [
@@ -76,8 +86,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_a_label_says_what_is_unusual_about_a_curves_contexts(settings: tuple[object, ...], label: str) -> None:
-    frame = pd.DataFrame([settings], columns=["context", "contexts_per_task", "schedule", "heads"])
-    assert curve_labels(frame) == [label]
+    names = ["context", "contexts_per_task", "schedule", "heads"]
+    assert label_of(dict(zip(names, settings, strict=True))) == label
 
 
 RIVALS = {
@@ -99,15 +109,14 @@ RIVALS = {
 
 @pytest.mark.parametrize("label", RIVALS)
 def test_a_label_says_what_trains_the_trunk_and_whether_weights_have_factors_of_rank_one(label: str) -> None:
-    settings = asdict(TrialConfig(**RIVALS[label], dataset="digits"))
-    assert curve_labels(pd.DataFrame([settings])) == [label]
+    assert label_of(asdict(TrialConfig(**RIVALS[label], dataset="digits"))) == label
 
 
 def test_rules_and_recoveries_of_hopsupsup_are_curves_of_one_figure(tmp_path: Path) -> None:
     out = variants_store(tmp_path / "out", {**HOPFIELD, "none": {"context": "none"}})
     stored = read_store(str(out))
     assert set(stored.evals["context"].unique()) == {*HOPFIELD, "none"}
-    assert [suffix for suffix, _ in strata(stored.evals)] == [""]
+    assert suffixes(stored.evals) == [""]
     measured = pd.concat(map(pd.read_parquet, (out / "evals").iterdir())).merge(stored.trials, on="trial_id")
     recovered = measured["method"] == "hopsupsup"
     assert measured["mask_agreement"].notna().equals(recovered)
@@ -135,8 +144,8 @@ OF_PAPER = [
 def test_rivals_stand_in_the_others_figure_though_each_is_trained_in_its_own_way(tmp_path: Path) -> None:
     evals = rivals_store(tmp_path / "out", *OF_PAPER)
     assert evals["optimiser"].nunique() == 2
-    ((suffix, whole),) = strata(evals)
-    assert suffix == ""
+    ((where, whole),) = strata(evals)
+    assert where == {}
     assert set(whole["context"]) == {
         "batche", "none, head per task, trunk random", "none, net per task", "none, head per task", "supsup +5",
     }  # fmt: skip
@@ -149,23 +158,24 @@ def test_what_a_shipped_study_compares_stands_in_one_figure(name: str) -> None:
     spec = StudySpec.from_mapping(parse_yaml(text, name))
     for trials in (merge(spec.trials()), merge(spec.reduced().trials())):
         rows = pd.DataFrame([{**asdict(trial), "method": trial.method_name} for trial in trials])
-        rows = with_nesting(rows.assign(trial_id=[trial_id(trial) for trial in trials]))
-        assert [suffix for suffix, _ in strata(_labelled(rows))] == [""]
+        rows = relabelled(completed(rows.assign(trial_id=[trial_id(trial) for trial in trials])))
+        shown = ["trial_id", "context", "width", "stream_tasks", *settings_apart(rows)]
+        assert suffixes(rows[shown]) == [""]
 
 
 def test_rivals_alone_stand_in_one_figure(tmp_path: Path) -> None:
-    assert [suffix for suffix, _ in strata(rivals_store(tmp_path / "out", *OF_PAPER[:3]))] == [""]
+    assert suffixes(rivals_store(tmp_path / "out", *OF_PAPER[:3])) == [""]
 
 
 def test_a_rival_that_was_trained_in_two_ways_is_never_averaged_over_them(tmp_path: Path) -> None:
     other = {**OF_PAPER[0], "later_lr": 0.2}
     evals = rivals_store(tmp_path / "out", *OF_PAPER, other)
-    assert [suffix for suffix, _ in strata(evals)] == ["-later_lr=0.1", "-later_lr=0.2", "-later_lr=nan"]
+    assert suffixes(evals) == ["-later_lr=0.1", "-later_lr=0.2", "-later_lr=default"]
 
 
 def test_others_of_two_optimisers_have_two_figures_and_each_rival_stands_in_its_own(tmp_path: Path) -> None:
     evals = rivals_store(tmp_path / "out", *OF_PAPER[1:4], {**OF_PAPER[3], "optimiser": "adam"})
-    groups = {suffix: set(group["context"]) for suffix, group in strata(evals)}
+    groups = {suffix_of(where): set(group["context"]) for where, group in strata(evals)}
     assert groups == {
         "-optimiser=adam": {"none, head per task, trunk random", "none, head per task"},
         "-optimiser=rmsprop": {"none, net per task", "none, head per task"},
@@ -176,14 +186,16 @@ def test_trained_contexts_still_tell_figures_apart(tmp_path: Path) -> None:
     evals = rivals_store(
         tmp_path / "out", {"context": "binary", "lr": 0.01}, {**BATCHE, "output_contexts": False, "trunk": "shared"}
     )
-    assert [suffix for suffix, _ in strata(evals)] == ["-learned_contexts=False", "-learned_contexts=True"]
+    assert suffixes(evals) == ["-learned_contexts=False", "-learned_contexts=True"]
 
 
 def test_trials_that_differ_in_heads_contexts_per_task_or_schedule_are_curves_of_one_figure(store: Path) -> None:
-    evals = read_store(str(store)).evals
-    assert set(evals["context"].unique()) == set(VARIANTS)
-    assert [suffix for suffix, _ in strata(evals)] == [""]
-    assert not {"heads", "contexts_per_task", "schedule", "trunk", "output_contexts"} & set(STRATUM)
+    stored = read_store(str(store))
+    assert set(stored.evals["context"].unique()) == set(VARIANTS)
+    assert suffixes(stored.evals) == [""]
+    assert not {"heads", "contexts_per_task", "schedule", "trunk", "output_contexts"} & set(
+        settings_apart(stored.trials)
+    )
 
 
 def test_a_label_says_how_the_task_is_inferred_by_masks_or_by_contexts(tmp_path: Path) -> None:
@@ -221,7 +233,7 @@ def test_what_depends_on_the_number_of_tasks_is_said_by_the_trials_and_by_names_
             "nested_contexts": [None, None, False, True],
         }
     )
-    known = with_nesting(trials)
+    known = completed(trials.assign(context="none"))
     assert known["schedule"].tolist() == ["task", "blend", "of-somebody-else", "task"]
     assert known["nested_tasks"].tolist() == [False, True, False, True]
     assert known["nested_contexts"].tolist() == [True, False, False, True]
@@ -257,8 +269,8 @@ def test_trials_that_depend_on_the_number_of_tasks_as_a_whole_have_figures_of_th
     for num_tasks in (2, 4):
         settings = {**small_study().settings, **whole, "num_tasks": num_tasks}
         run_here(small_study(axes={"width": [4, 8]}, settings=settings), tmp_path / "out")
-    groups = dict(strata(read_store(str(tmp_path / "out")).evals))
-    assert {suffix: group["num_tasks"].unique().tolist() for suffix, group in groups.items()} == {
+    groups = strata(read_store(str(tmp_path / "out")).evals)
+    assert {suffix_of(where): group["num_tasks"].unique().tolist() for where, group in groups} == {
         "-stream_tasks=2": [2],
         "-stream_tasks=4": [4],
     }

@@ -12,7 +12,7 @@ from analysis.figures import BY_SETTING, FIGURES, UnsupportedError, crosstalk
 from analysis.figures.layout import caption_of
 from analysis.figures.looks import VARIANTS, looks_of_contexts
 from analysis.measured import Measured
-from analysis.plot import plot_store, strata
+from analysis.plot import plot_store, strata, suffix_of
 from analysis.store import StoreError, read_store
 from psp_core.contexts import CONTEXTS
 from study.spec import StudySpec
@@ -137,8 +137,8 @@ def test_titles_tell_uneven_seeds_and_a_chosen_lr(evals: pd.DataFrame) -> None:
 
 def test_trials_that_differ_in_what_no_figure_shows_are_never_averaged(evals: pd.DataFrame) -> None:
     both = pd.concat([evals, evals.assign(depth=5, trial_id=evals["trial_id"] + "x")])
-    assert [suffix for suffix, _ in strata(both)] == ["-depth=2", "-depth=5"]
-    assert [suffix for suffix, _ in strata(evals)] == [""]
+    assert [suffix_of(where) for where, _ in strata(both)] == ["-depth=2", "-depth=5"]
+    assert [suffix_of(where) for where, _ in strata(evals)] == [""]
 
 
 def test_curves_that_have_a_learning_rate_each_say_nothing_of_it(evals: pd.DataFrame) -> None:

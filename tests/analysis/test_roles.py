@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 import yaml
 
+from analysis.experiments import settings_shown
 from analysis.figures import BY_SETTING, FIGURES
 from analysis.figures.base import Curves
 from analysis.figures.layout import caption_of
 from analysis.plot import experiments, plot_store, with_roles
 from analysis.roles import Roles
-from analysis.store import SHOWN, StoreError, read_store
+from analysis.store import StoreError, read_store
 from analysis.tables import settings_of
 from psp_core.trial import TrialConfig
 from study.spec import StudySpec
@@ -119,17 +120,17 @@ FOUR = {"context": CONTEXTS, "width": WIDTHS, "depth": DEPTHS, "optimiser": OPTI
 )
 def test_whatever_is_chosen_no_curve_has_trials_of_two_settings(tmp_path: Path, chosen: dict[str, str]) -> None:
     store = read_store(store_of(tmp_path, {**FOUR, "lr": [0.1, 0.01]}))
-    whole = with_roles(store, chosen)
+    whole, shown = with_roles(store, chosen), settings_shown(store.evals)
     for besides in ((), whole.roles.x):
         seen = 0
         for _, measured in experiments(whole, besides):
             roles = measured.roles.against(besides[0]) if besides else measured.roles
-            by = list(dict.fromkeys(["trial_id", *SHOWN, "lr", *roles.settings]))
+            by = list(dict.fromkeys(["trial_id", *shown, "lr", *roles.settings]))
             trials = settings_of(measured.evals, by)
             for _, panel in Curves(trials, roles).panels:
                 for _, curve in Curves(trials, roles).of(panel):
                     seen += len(curve)
-                    alike = [name for name in SHOWN if name not in besides]
+                    alike = [name for name in shown if name not in besides]
                     assert (curve[alike].nunique(dropna=False) == 1).all()
         assert seen == len(store.trials)  # and each is in one curve
 
@@ -186,7 +187,7 @@ def test_trials_without_a_setting_have_a_curve_too(tmp_path: Path) -> None:
     out = store_of(tmp_path, {"later_lr": [None, 0.1]}, variants=[trunk])
     ((_, measured),) = experiments(with_roles(read_store(out)))
     figure = FIGURES["capacity"](measured)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0.1", "none"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["0.1", "default"]
     assert len(figure.axes[0].collections) == 2  # their bands
 
 

@@ -102,7 +102,7 @@ def test_a_store_older_than_a_setting_is_read_as_what_it_was(small_store: Path, 
     shutil.copytree(small_store, tmp_path / "out")
     for path in (tmp_path / "out" / "trials").iterdir():
         pq.write_table(pq.read_table(path).drop_columns("learned_contexts"), path)
-    assert read_store(str(tmp_path / "out")).evals["learned_contexts"].unique().tolist() == [False]
+    assert read_store(str(tmp_path / "out")).trials["learned_contexts"].unique().tolist() == [False]
 
 
 def test_capacity_is_known_only_where_every_row_was_measured(R: np.ndarray) -> None:
