@@ -1,4 +1,4 @@
-"""What stands below a figure: of how many trials its means are, at which learning rates, and what all share."""
+"""Figures' captions: how many seeds, which learning rates, which trials diverged, and the settings behind them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -27,12 +27,12 @@ def caption(
     """The caption of a figure.
 
     Args:
-        measured: what is drawn, and who is missing.
-        frame: the rows that are drawn, the settings of the roles beside them.
-        note: what it says first.
-        x: the column that the figure runs over: where that is a setting, its values tell curves apart too.
-        shown_as: what the means' intervals are shown as; None where they are not.
-        of_means: False where something else than means is drawn.
+        measured: the experiment.
+        frame: the rows that are drawn, with the settings of the roles.
+        note: the first sentences.
+        x: the column that the figure runs over. Where that is a setting, each of its values is a mean of its own.
+        shown_as: the name of what shows intervals, such as bands; None where the figure shows none.
+        of_means: False where the figure does not draw means.
     """
     drawn = frame.drop_duplicates("trial_id")
     by = list(dict.fromkeys([*measured.roles.settings, *(s for s in measured.roles.x if x == "place" or s == x)]))
@@ -43,7 +43,7 @@ def caption(
 
 
 def _seeds(drawn: pd.DataFrame, by: list[str], shown_as: str | None, of_means: bool) -> str:
-    """Of how many trials each mean is; curve by curve where the numbers differ."""
+    """How many seeds each mean has; for each curve where the numbers differ."""
     what = "Mean of " if of_means else ""
     alone = [*by, *(["lr"] if drawn.groupby(by, dropna=False)["lr"].nunique().max() > 1 else [])]
     sizes = drawn.groupby(alone, dropna=False).size()
@@ -66,7 +66,7 @@ def _span(low: float, high: float) -> str:
 
 
 def _rates(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
-    """Which learning rate each curve is drawn at, where several were tried and one was chosen."""
+    """Each curve's learning rate, where several were tried and the best was chosen."""
     tried = settings_of(measured.evals, [*by, "lr"])
     several = tried.groupby(by, dropna=False)["lr"].nunique().max() > 1
     if not several or (drawn.groupby(by, dropna=False)["lr"].nunique() > 1).any():
@@ -79,7 +79,7 @@ def _rates(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
 
 
 def _rates_of_curves(best: pd.DataFrame, by: list[str]) -> Iterator[str]:
-    """`binary 0.01; complex 0.001 at depth 1, else 0.01`: the curves of a colour together."""
+    """`binary 0.01; complex 0.001 at depth 1, else 0.01`: one text for the curves of each colour."""
     curve, *others = sorted(by, key=lambda setting: setting != "context")
     for value in in_order(best[curve].unique().tolist()):
         rows = best[best[curve] == value] if value == value and value is not None else best[best[curve].isna()]
@@ -97,7 +97,7 @@ def _places(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 
 def _missing(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
-    """The trials that diverged: at the learning rates that are drawn, or of curves that are not there."""
+    """The trials that diverged: at the learning rates that are drawn, and of curves that are not drawn."""
     lost = measured.diverged
     if lost.empty:
         return ""
@@ -123,7 +123,7 @@ def _missing(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
 
 
 def _by_curve(measured: Measured, drawn: pd.DataFrame) -> str:
-    """What belongs to the curves: `By curve: optimiser adam (batche); else rmsprop`."""
+    """The settings that belong to the curves: `By curve: optimiser adam (batche); else rmsprop`."""
     settings = settings_shown(measured.evals)
     trials = settings_of(measured.evals, settings)
     trials = trials[trials["trial_id"].isin(drawn["trial_id"])]
@@ -144,14 +144,14 @@ def _values_of_curves(trials: pd.DataFrame, setting: str) -> Iterator[str]:
 
 
 def fixed(measured: Measured, drawn: pd.DataFrame) -> str:
-    """What all trials share: `All: mnist, permuting, mlp, width 256, depth 2, ...`, and whatever is unusual."""
+    """The settings that all trials share: `All: mnist, permuting, mlp, width 256, ...`, and all that are no default."""
     settings = [*settings_shown(measured.evals), "lr"]
     setup = settings_of(measured.evals, settings)
     one = {name: setup[name].iloc[0] for name in settings if setup[name].nunique(dropna=False) == 1}
     if drawn["lr"].nunique() == 1:
         one["lr"] = drawn["lr"].iloc[0]
     for name in {*measured.where, *measured.roles.settings} - {"context"}:
-        one.pop(name, None)  # which the title and the panels say
+        one.pop(name, None)  # the title and the panels have these
     shape = [] if one.get("model") == "lenet-300-100" else ["width", "depth"]
     texts = [
         *(text_of(one[name]) for name in ("dataset", "stream", "context", "model") if name in one),

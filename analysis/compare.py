@@ -1,4 +1,4 @@
-"""The stored trials beside the papers' published values: what to compare, and as Markdown tables."""
+"""Puts stored trials beside the papers' published values, as Markdown tables."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -20,13 +20,13 @@ class Comparison:
     """One quantity of one published figure, and the trials that can be put beside it.
 
     Attributes:
-        paper: its rows of `published()`.
-        ours: columns TRIAL, step (optimiser steps), accuracy (a fraction); of the paper's
-            contexts and widths, and measured at one of its steps at least.
-        depth: hidden layers of ours.
-        learned: whether the contexts of ours were trained.
-        where: settings of which ours have one value and other trials that could be compared have others.
-        diverged: trials like ours that diverged: columns context, width.
+        paper: the quantity's rows of `published()`.
+        ours: columns TRIAL, step (optimiser steps), accuracy (a fraction). Trials have the paper's contexts and widths,
+            and were measured at one of its steps at least.
+        depth: our number of hidden layers.
+        learned: whether our contexts were trained.
+        where: the settings in which our other trials, compared apart, differ from these; with their values here.
+        diverged: trials that diverged and else would be among ours: columns context, width.
     """
 
     paper: pd.DataFrame
@@ -38,7 +38,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """The published figure's."""
+        """The published figure's name."""
         return str(self.paper["source"].iloc[0])
 
     @property
@@ -48,23 +48,23 @@ class Comparison:
 
     @property
     def quantity(self) -> str:
-        """What is compared."""
+        """The quantity that is compared."""
         return str(self.paper["quantity"].iloc[0])
 
     @property
     def is_as_deep(self) -> bool:
-        """Whether ours have as many hidden layers as the paper's; true where those do not vary."""
+        """Whether our networks are as deep as the paper's; true for models whose depth is given."""
         depth = self.paper["depth"].iloc[0]
         return bool(np.isnan(depth) or depth == self.depth)
 
     @property
     def layers(self) -> str:
-        """How many hidden layers ours have."""
+        """Our number of hidden layers, as a text."""
         return f"{self.depth} hidden layer{'s' if self.depth != 1 else ''}"
 
     @property
     def slug(self) -> str:
-        """A name for files."""
+        """The comparison's name in file names."""
         depth = "" if self.is_as_deep else f"-depth-{self.depth}"
         trained = "-trained-contexts" if self.learned else ""
         name = re.sub(r"[^a-z0-9]+", "-", self.name.lower().replace("'", "")).strip("-")
@@ -78,21 +78,21 @@ class Comparison:
 
     @property
     def step_unit(self) -> int:
-        """How many optimiser steps the tables and figures count as one: those of a task, where that says more."""
+        """How many optimiser steps tables and figures count as one: a task's, where all values stand at whole tasks."""
         per_task = self.source.steps_per_task
         whole = self.source.settings["num_cycles"] == 1 and not any(step % per_task for step in self.steps)
         return per_task if whole else 1
 
     @property
     def seeds(self) -> str:
-        """How many of ours there are for each width and context."""
+        """How many seeds we have for each width and context, as a text."""
         number = self.ours.groupby(["width", "context"])["seed"].nunique()
         if number.min() < number.max():
             return f"{number.min()} to {number.max()} seeds"
         return "1 seed" if number.max() == 1 else f"{number.max()} seeds"
 
     def paper_at(self, width: int) -> pd.DataFrame:
-        """The published values for this width that ours have the contexts of."""
+        """The published values for this width, of contexts that we have trials of."""
         contexts = self.ours.loc[self.ours["width"] == width, "context"].unique()
         rows = self.paper[self.paper["width"].isna() | (self.paper["width"] == width)]
         return rows[rows["context"].isin(contexts)]
@@ -149,7 +149,7 @@ class Comparison:
                     yield f"| {width} | {context} | {who}{of if who == 'ours' else ''} | " + " | ".join(row) + " |"
 
     def _diverged(self, width: int, context: str) -> int:
-        """How many trials diverged that would have been of this curve."""
+        """How many trials of this curve diverged."""
         lost = self.diverged
         return 0 if lost.empty else int(((lost["width"] == width) & (lost["context"] == context)).sum())
 
@@ -159,7 +159,7 @@ def _span(sizes: "pd.Series[int]") -> str:
 
 
 def _cells(paper: pd.DataFrame, ours: pd.DataFrame) -> Iterator[tuple[str, list[str]]]:
-    """The cells of the paper's row, ours and their difference; ours alone where the paper's values are not known."""
+    """The cells of three rows: the paper's, ours, the difference. Ours alone where the paper's values are not known."""
     known = paper["value"].notna().any()
     if known:
         columns = (paper[column] for column in ("value", "low", "high", "certainty"))
@@ -182,10 +182,10 @@ def _cell(value: float, form: str, half: float = np.nan) -> str:
 
 
 def compare_store(out: str) -> list[Comparison]:
-    """Everything published that the store's trials can be put beside.
+    """All published values that the store's trials can be put beside.
 
-    Only trials with the paper's settings count, but for the number of hidden layers, on which paper and
-    code differ: other numbers are compared apart, and so are contexts that were trained.
+    Trials must have the paper's settings, but for the number of hidden layers, in which paper and code differ.
+    Each number of hidden layers has its own comparison. So have trained contexts, and each value of any other setting.
 
     Raises:
         StoreError: no store at that place, or none of its trials has a published counterpart.
@@ -198,9 +198,9 @@ def compare_store(out: str) -> list[Comparison]:
 
 
 def _as_theirs(store: Store) -> pd.DataFrame:
-    """The curves that were measured as the authors' programs do: they count steps from 0, and measure after step 0 too.
+    """The curves that were measured at the moments of the authors' programs, with steps numbered as theirs.
 
-    Their steps are then numbered as theirs: what is measured with 101 steps taken is measured after step 100.
+    Their programs count steps from 0 and measure after step 0 too. With 101 steps taken, they measure after step 100.
     """
     if store.curves.empty:
         return store.curves
@@ -222,7 +222,7 @@ def _comparisons(store: Store) -> Iterator[Comparison]:
             ours = QUANTITIES[str(quantity)](evals[evals["trial_id"].isin(group["trial_id"])], curves)
             if "step" not in ours:
                 ours = ours.assign(step=ours["tasks_seen"] * SOURCES[str(source)].steps_per_task)
-            # The same trial measured in two ways counts once: as theirs, where one of them is.
+            # A trial that was measured at two sets of moments counts once, at the authors' moments where it has them.
             in_part = ~ours["trial_id"].isin(curves.get("trial_id", []))
             ours = ours.iloc[np.argsort(in_part, kind="stable")].drop_duplicates(["context", "width", "seed", "step"])
             compared = ours[ours["step"].isin(paper["step"])][["context", "width"]].drop_duplicates()
@@ -241,7 +241,7 @@ def _comparisons(store: Store) -> Iterator[Comparison]:
 
 
 def _told_apart(trials: pd.DataFrame, settings: list[str]) -> list[str]:
-    """The settings that differ between trials that could be compared: each value is compared apart."""
+    """The settings that differ between these trials and have a comparison for each value."""
     others = [name for name in settings if name not in ("context", "width", "depth", "learned_contexts")]
     known = of_curves(trials, others)
     return [name for name in others if name not in known and trials[name].nunique(dropna=False) > 1]
@@ -257,7 +257,7 @@ def _like_ours(diverged: pd.DataFrame, paper: pd.DataFrame, alike: Mapping[str, 
 
 
 def _like_the_papers(trials: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
-    """The trials with the settings of a published figure, whether contexts were trained, and whether depth differs."""
+    """The trials with a published figure's settings, and columns `learned` and `is_other_depth`."""
     for setting, value in SOURCES[str(paper["source"].iloc[0])].settings.items():
         trials = trials[trials[setting] == value]
     setup = ["dataset", "stream", "model", "context", *(["width"] if paper["width"].notna().all() else [])]

@@ -1,4 +1,4 @@
-"""The papers' points over our bands, as figures in a store."""
+"""Draws the papers' points over our bands."""
 
 from collections.abc import Iterator, Mapping
 
@@ -17,12 +17,12 @@ from analysis.store import StoreError
 
 
 def draw_comparisons(comparisons: list[Comparison], out: str, format: str = "png") -> Iterator[str]:
-    """Draw each comparison that has a curve into OUT/figures; yields a line for each file.
+    """Draw each comparison of several steps into OUT/figures; yields a line for each file.
 
-    Where the store cannot be written, the one line says so: its tables are no worse for that.
+    Where the store cannot be written, a line says so. That is no error: the tables need no files.
 
     Args:
-        comparisons: of that store's trials.
+        comparisons: from `compare_store`, of this store.
         out: a trial store.
         format: png, svg or pdf.
     """

@@ -1,7 +1,7 @@
-"""What tells experiments apart: the settings that some trial of the store has at another value than usual.
+"""The settings that tell a store's experiments apart: those that some trial has at another value than the default.
 
-A trial's `experiment` has these settings, as JSON: all that differ from their defaults, but for those that its curve's
-label speaks of, width, lr, seed and the number of tasks. So a setting that nobody here has heard of counts as well.
+The store's column `experiment` has them as JSON: each setting that differs from its default, but for width, lr, seed,
+the number of tasks and what the curve's label speaks of. So no list here has to know a setting.
 """
 
 import functools
@@ -13,29 +13,30 @@ import pandas as pd
 
 from analysis.labels import pieces
 
-# What is beside each measurement and tells no experiments apart: what was measured, of which trial, and when.
+# Columns of evals that are no settings, or that every figure shows or averages over.
 OF_TRIALS: Final = ("trial_id", "tasks_seen", "task", "accuracy", "lr", "seed", "num_tasks", "eval_every", "eval_from")
-PROBLEM: Final = ("dataset", "stream", "stream_tasks")  # what is learned: never another from curve to curve
+PROBLEM: Final = ("dataset", "stream", "stream_tasks")  # curves of one figure have learned the same
 
 
 @functools.cache
 def unusual(experiment: str) -> dict[str, Any]:
-    """The settings of an experiment that are not at their defaults."""
+    """The settings that differ from their defaults, from a row's `experiment`."""
     found: dict[str, Any] = json.loads(experiment)
     return found
 
 
 def settings_apart(trials: pd.DataFrame) -> list[str]:
-    """The settings that are not at their defaults somewhere: the trials' columns in their order, then others."""
+    """The settings that differ from their defaults in some trial: columns in their order, then settings without one."""
     found = {setting for text in trials.get("experiment", pd.Series()).unique() for setting in unusual(text)}
     return [*(column for column in trials if column in found), *sorted(found.difference(trials))]
 
 
 def values_apart(trials: pd.DataFrame, setting: str) -> "pd.Series[Any]":
-    """The values of a setting that tells experiments apart.
+    """A setting's value for each trial.
 
-    Where a trial's label speaks of the setting, or its column is null, the value is that of the trials that have the
-    setting at its default; null where there is no such trial, or the default is none.
+    A trial has the default where its label speaks of the setting, and where its column is null because the store is
+    older than the setting. The default is what other trials have in whose `experiment` the setting is absent; it is
+    null where there is no such trial.
     """
     stored = trials[setting] if setting in trials else pd.Series(None, index=trials.index, dtype=object)
     is_unusual = trials["experiment"].map(lambda text: setting in unusual(text)).astype(bool)
@@ -49,19 +50,19 @@ def values_apart(trials: pd.DataFrame, setting: str) -> "pd.Series[Any]":
 
 
 def settings_shown(evals: pd.DataFrame) -> list[str]:
-    """The settings beside measurements that tell curves and experiments apart: all but lr and seed."""
+    """The settings in the columns of evals, but for lr and seed: they tell curves and experiments apart."""
     return [str(column) for column in evals if column not in OF_TRIALS]
 
 
 def of_curves(trials: pd.DataFrame, settings: Collection[str]) -> list[str]:
-    """Which of these settings belong to the curves: they differ, but each curve has one value.
+    """Those of the settings that belong to the curves: they vary, but each curve has one value.
 
     A rival is published with its own optimiser. So its optimiser belongs to its curve and does not split the figure,
-    unless some curve has two. Captions say what differs from curve to curve. What is learned splits figures always.
+    unless one curve has two. Captions say which curve has which value. The settings PROBLEM always split figures.
 
     Args:
-        trials: a row each, with `context`, the curve's label, and the settings.
-        settings: that tell curves and experiments apart.
+        trials: a row for each trial: `context`, the curve's label, and the settings.
+        settings: columns of trials.
     """
     others = [name for name in settings if name not in ("context", "width", *PROBLEM)]
     numbers = trials.groupby("context", observed=True)[others].nunique(dropna=False)

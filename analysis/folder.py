@@ -1,4 +1,4 @@
-"""A store's figures folder: what a command drew there before, and would not draw now, goes."""
+"""A store's figures folder. Figures that a command drew before, and would not draw now, are removed."""
 
 import contextlib
 import hashlib
@@ -21,34 +21,34 @@ MANIFEST: Final = "made-by-psp.json"
 
 
 def check_format(format: str) -> None:
-    """Refuse a format that figures are not drawn in.
+    """Refuse an unknown format.
 
     Raises:
-        StoreError: names those that are.
+        StoreError: the format is not in FORMATS.
     """
     if format not in FORMATS:
         raise StoreError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
 
 
 class FigureFolder:
-    """The figures folder of a store, made if it is not there; a context in which one command draws into it.
+    """The figures folder of a store, and a context in which one command draws into the folder.
 
-    A manifest lists what psp drew: by command and file a digest of its content and of the store and options that it
-    was drawn from. At the context's end, files of the same command from another state go, unless somebody changed
-    them; other formats of this state stay. What is not in the manifest is never touched.
+    A manifest lists what psp drew: for each command and file, a digest of the file, and a digest of the store and the
+    options behind the file. At the context's end, the command's files from another state of the store are removed,
+    unless somebody changed them. Other formats of this state stay. Files outside the manifest are never touched.
 
     Args:
         out: a trial store.
-        format: of the figures.
-        command: whose figures these are.
-        options: what else they depend on.
+        format: the format of the figures.
+        command: the name of the command that draws.
+        options: what the figures depend on beside the store.
 
     Raises:
-        StoreError: no store at that place, or it cannot be written.
+        StoreError: there is no store at that place, or it cannot be written.
     """
 
     def __init__(self, out: str, format: str, command: str, options: Mapping[str, Any] | None = None) -> None:
-        """Make the folder, and choose how figures look."""
+        """Make the folder if it is not there, and set matplotlib's style."""
         self.out, self.format, self.command = out, format, command
         self._fs, root = open_folder(out)
         self._path = f"{root}/figures"
@@ -56,7 +56,7 @@ class FigureFolder:
         self._drawn: dict[str, dict[str, str]] = {}
         self.removed: list[str] = []
         try:
-            if self._is_local():  # an object store has no folders, and may refuse to look for its bucket
+            if self._is_local():  # an object store has no folders, and may forbid a look at the bucket
                 self._fs.create_dir(self._path, recursive=True)
         except OSError as error:
             raise self._not_written(error) from None
@@ -69,7 +69,7 @@ class FigureFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Note what was drawn; where all was, remove what an earlier state left."""
+        """Write the manifest. If no error ended the context, first remove what an earlier state left."""
         manifest = self._read_manifest()
         before = manifest.get(self.command, {})
         stale = {
@@ -89,10 +89,10 @@ class FigureFolder:
                 raise self._not_written(failure) from None
 
     def save(self, figure: Figure, name: str) -> str:
-        """Write a figure and close it; gives its place as the user would name it.
+        """Write a figure and close it; returns its place below `out`, as the user wrote `out`.
 
         Raises:
-            StoreError: it cannot be written.
+            StoreError: the file cannot be written.
         """
         content = io.BytesIO()
         figure.savefig(content, format=self.format)
@@ -106,7 +106,7 @@ class FigureFolder:
         return f"{self.out.rstrip('/')}/figures/{file}"
 
     def _write(self, name: str, content: bytes) -> None:
-        """Write a file whole or not at all: renamed into place, or one PUT on an object store."""
+        """Write a file whole or not at all: by a rename, or by one PUT to an object store."""
         written = f".{name}.{os.getpid()}" if self._is_local() else name
         try:
             with self._fs.open_output_stream(f"{self._path}/{written}") as stream:
@@ -123,7 +123,7 @@ class FigureFolder:
         return isinstance(self._fs, pafs.LocalFileSystem)
 
     def _read_manifest(self) -> dict[str, dict[str, dict[str, str]]]:
-        """By command and file what was drawn; nothing where it is not there or damaged."""
+        """The manifest: by command and file. Empty where it is damaged or not there."""
         try:
             with self._fs.open_input_file(f"{self._path}/{MANIFEST}") as file:
                 manifest = json.loads(file.read())

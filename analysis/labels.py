@@ -1,7 +1,7 @@
-"""The labels of curves, as the store has them: `complex x100, local-mix`, `none, head per task`, `batche`.
+"""The labels of curves: `complex x100, local-mix`, `none, head per task`, `batche`.
 
-A trial's `curve` is its label. Its `curve_of` says which setting each piece of the label is about, so that a figure
-that runs over a setting can leave its piece out.
+The store's column `curve` has a trial's label. `curve_of` has the label's pieces by setting, as JSON, so that a figure
+that runs over a setting can leave out the setting's piece.
 """
 
 import functools
@@ -11,7 +11,7 @@ from typing import Final
 
 import pandas as pd
 
-CONTEXTS: Final = [  # in the order of a legend
+CONTEXTS: Final = [  # in the order of legends
     "none",
     *("binary", "complex", "one-power", "rotation"),  # the paper's
     *("structured-rotation", "rotation-powers", "householder", "permutation", "signed-permutation"),
@@ -21,23 +21,25 @@ CONTEXTS: Final = [  # in the order of a legend
 
 @functools.cache
 def pieces(curve_of: str) -> dict[str, str]:
-    """A label's pieces by the setting that each is about. The first piece is the curve's name."""
+    """A label's pieces by setting, from a row's `curve_of`. The first piece is the curve's name."""
     found: dict[str, str] = json.loads(curve_of)
     return found
 
 
 def labelled_settings(trials: pd.DataFrame) -> list[str]:
-    """The settings that some label speaks of, in the order of the trials' columns, but for `context`, the label's."""
+    """The settings that some label speaks of, but for `context`, in the order of the columns."""
     found = {setting for curve_of in trials.get("curve_of", pd.Series()).unique() for setting in pieces(curve_of)}
     return [column for column in trials if column in found and column != "context"]
 
 
 def labels_without(trials: pd.DataFrame, unsaid: Collection[str]) -> list[str]:
-    """The labels without their pieces about some settings; whole where trials could then not be told apart.
+    """The labels without the pieces of some settings. The first piece always stays.
+
+    A label stays whole where its trials could not be told apart without the pieces.
 
     Args:
         trials: columns curve, curve_of and `unsaid`.
-        unsaid: settings; the first piece stays, whatever it is about.
+        unsaid: the settings.
     """
     quiet = trials["curve_of"].map({text: _without(text, unsaid) for text in trials["curve_of"].unique()})
     trials = trials[[*unsaid, "curve"]].assign(quiet=quiet)
@@ -51,13 +53,13 @@ def _without(curve_of: str, unsaid: Collection[str]) -> str:
 
 
 def whole_stream_tasks(trials: pd.DataFrame) -> pd.Series:
-    """The number of tasks, where a trial as a whole depends on it, as its number of masks may; else 0."""
+    """The number of tasks, where the whole trial depends on that number (as the number of masks can); else 0."""
     whole = ~trials["nested_tasks"] | (trials["num_cycles"] > 1) | trials["new_mask_eps"].notna()
     return trials["num_tasks"].where(whole, 0)
 
 
 def tell_numbers_of_tasks_apart(trials: pd.DataFrame) -> pd.Series:
-    """The labels, with the number of tasks where a schedule depends on it and the trials have several."""
+    """The labels. A label has the number of tasks too, where its schedule depends on it and trials differ in it."""
     whole = ~trials["nested_contexts"] & (trials["stream_tasks"] == 0)
     if trials.loc[whole, "num_tasks"].nunique() < 2:
         return trials["context"]

@@ -1,4 +1,4 @@
-"""The trials of one experiment as its figures need them: measurements, roles of settings, and who is missing."""
+"""One experiment, as figures need it: measurements, roles of settings, and the trials that diverged."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -25,16 +25,16 @@ CLASSES: Final = {
 
 @dataclass(frozen=True)
 class Measured:
-    """The evals of one experiment, and what several figures need of them, found once.
+    """The measurements of one experiment. What several figures need of them is computed once.
 
     Attributes:
-        evals: as in `analysis.store.Store`, and every setting that has a role beside them.
-        trials: the same; what is not about accuracy is there, such as sizes in bytes.
-        curves: the same; of these trials or more.
-        roles: which setting is shown by what.
-        diverged: trials that diverged, with the same settings.
-        where: settings of which this experiment has one value and the store others.
-        unsaid: settings that curves' labels do not speak of, though they vary.
+        evals: as in `analysis.store.Store`, with a column for every setting that has a role.
+        trials: as in `analysis.store.Store`; they have what evals lack, such as sizes in bytes.
+        curves: as in `analysis.store.Store`, of these trials or of more.
+        roles: how figures show settings.
+        diverged: the trials that diverged, with the columns of evals.
+        where: the settings that tell this experiment from the store's others, with their values here.
+        unsaid: settings that labels leave out, though they vary.
     """
 
     evals: pd.DataFrame
@@ -47,7 +47,7 @@ class Measured:
 
     @cached_property
     def settings(self) -> list[str]:
-        """What tells the curves of all figures apart."""
+        """The settings that tell the curves of all figures apart."""
         shown = (*self.roles.settings, *self.roles.x)
         return list(dict.fromkeys(["context", "width", *(name for name in shown if name in self.evals)]))
 
@@ -59,38 +59,38 @@ class Measured:
         return best_lr(self.evals, self.settings, with_chance(self.diverged))
 
     def beside(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """A table of trials with the settings that have a role beside it."""
+        """A table of trials, with columns for `settings`."""
         missing = [name for name in self.settings if name not in frame]
         if not missing:
             return frame
         return frame.merge(settings_of(self.evals, missing), on="trial_id", how="left")
 
     def against(self, x: str) -> "Measured":
-        """The same for figures that run over x: what a curve's label says of x is no longer in it."""
+        """The experiment for figures that run over x: labels leave x out."""
         roles = self.roles.against(x)
         measured = replace(self, roles=replace(roles, x=(x,)))
         return relabel(measured, [x]) if x in labelled_settings(self.trials) else measured
 
     def titled(self, title: str) -> str:
-        """A title, with what this experiment has of settings that the store has several values of."""
+        """A title, with the settings `where`."""
         where = ", ".join(said(setting, value) for setting, value in self.where.items())
         return f"{title}\n{where}" if where else title
 
     @cached_property
     def single_task(self) -> pd.DataFrame:
-        """Accuracy with one task stored, R[0, 0], of each trial: a table as of `first_task`."""
+        """Each trial's accuracy with one task stored, R[0, 0]: columns as of `first_task`."""
         frame = first_task(self.best_lr)
         return self.beside(frame[frame["tasks_seen"] == 1])
 
     @property
     def chance(self) -> float | None:
-        """What guessing would have, where it is known and the same for all trials."""
+        """The accuracy of guessing, where it is known and the same for all trials."""
         values = chance(settings_of(self.evals, ["dataset", "stream", "classes_per_task", "keep_labels"])).unique()
         return float(values[0]) if len(values) == 1 and values[0] == values[0] else None
 
 
 def relabel(measured: Measured, unsaid: Collection[str]) -> Measured:
-    """The same with curves' labels that do not speak of these settings, which are columns now."""
+    """The experiment with labels that leave these settings out. The settings become columns of evals."""
     unsaid = list(dict.fromkeys([*measured.unsaid, *unsaid]))
     columns = [*unsaid, "context"]
     there = [*measured.evals["trial_id"].unique(), *(measured.diverged["trial_id"] if len(measured.diverged) else [])]
@@ -110,7 +110,7 @@ def relabel(measured: Measured, unsaid: Collection[str]) -> Measured:
 
 
 def chance(trials: pd.DataFrame) -> "pd.Series[float]":
-    """The accuracy of guessing, by trial: one over the labels of a task; NaN for data sets of others."""
+    """Each trial's accuracy of guessing: one over the number of a task's labels; NaN for unknown data sets."""
     classes = trials["dataset"].astype(object).map(CLASSES)
     classes = classes.where(trials["stream"] != "incremental", 10)
     of_task = trials["classes_per_task"].where(~trials["keep_labels"].astype(bool))
@@ -118,5 +118,5 @@ def chance(trials: pd.DataFrame) -> "pd.Series[float]":
 
 
 def with_chance(diverged: pd.DataFrame) -> pd.DataFrame:
-    """Trials that diverged, with what guessing would have; 0 where that is not known."""
+    """The trials that diverged, with the accuracy of guessing as `chance`; 0 where it is not known."""
     return diverged if diverged.empty else diverged.assign(chance=chance(diverged).fillna(0))

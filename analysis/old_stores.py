@@ -1,10 +1,10 @@
-"""What trials say of themselves whose stores are older than the columns `curve`, `curve_of` and `experiment`.
+"""The columns `curve`, `curve_of` and `experiment` of trials whose stores are older than these columns.
 
-Frozen: nothing is to be added here. Until November 2026 a store had a trial's settings alone, and analysis made the
-labels of curves from them by these rules, with these defaults. Stores of that time are read as long as there are any.
-A method or setting that is younger stands only in stores that say all three themselves.
+This module is frozen: add nothing. Until November 2026 a store had a trial's settings alone. Analysis made the labels
+of curves from the settings, by the rules and defaults that stand here. They are kept because such stores are still
+read. Later methods and settings need no rules here: stores that have them have the three columns too.
 
-`described` is the entry point: the three columns, from a trial's settings.
+`described` makes the three columns from settings; `completed` also fills in the settings that a store lacks.
 """
 
 import json
@@ -28,13 +28,18 @@ DEFAULTS: Final[dict[str, Any]] = {
     "eval_tasks": "all", "eval_samples": None, "test_batch_size": 1000, "precision": "tf32",
 }  # fmt: skip
 RETRIEVAL: Final[dict[str, Any]] = {"num_draws": 8, "alignment": 0.0, "support": 1.0}
-MOMENTS: Final = ("eval_every", "eval_from")  # when a trial was measured: no part of its experiment
-WHOLE: Final = {"classes_per_task", "inference_steps", "lr_decay_steps", "eval_samples"}  # numbers, where there are any
-WITH_MASKS: Final = ("supsup", "hopsupsup")  # whose context is none
+# These columns all stores have.
+OLDEST: Final = (
+    *("dataset", "stream", "permute_first", "model", "depth", "steps_per_task", "batch_size", "optimiser", "momentum"),
+    *("eval_tasks", "eval_samples"),
+)
+MOMENTS: Final = ("eval_every", "eval_from")  # they say when a trial was measured, and belong to no experiment
+WHOLE: Final = {"classes_per_task", "inference_steps", "lr_decay_steps", "eval_samples"}  # whole numbers or null
+WITH_MASKS: Final = ("supsup", "hopsupsup")  # their `context` is always none
 
-RENAMED_SCHEDULES: Final = {"random": "redrawn", "cosine": "blend"}  # as those trials had them, and as they are now
-# Where a task depends on how many there are, or the contexts in use do, trials of fewer tasks are not the beginning.
-# Trials say so of themselves now (`nested_tasks`, `nested_contexts`).
+RENAMED_SCHEDULES: Final = {"random": "redrawn", "cosine": "blend"}  # the old name: the name today
+# Here a task, or its contexts in use, depend on the number of tasks: a trial of fewer tasks is not the beginning of a
+# longer one. Later stores have this in `nested_tasks` and `nested_contexts`.
 WHOLE_STREAMS: Final = {"rotating"}
 WHOLE_SCHEDULES: Final = {"local-mix", "local-product", "redrawn", "blend"}
 
@@ -42,7 +47,7 @@ DESCRIBED: Final = ["curve", "curve_of", "experiment"]
 
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials with all settings of that time and the columns DESCRIBED, which are made where they are null."""
+    """The trials with all settings of that time and the columns DESCRIBED; what a store lacks is made here."""
     there = [*DEFAULTS, *MOMENTS, "method", "nested_tasks", "nested_contexts", *DESCRIBED]
     trials = trials.reindex(columns=[*trials, *(column for column in there if column not in trials)])
     old = trials["curve"].isna()
@@ -62,13 +67,13 @@ def _filled(values: "pd.Series[Any]", default: Any) -> "pd.Series[Any]":  # noqa
 
 
 def described(trials: pd.DataFrame) -> pd.DataFrame:
-    """The columns DESCRIBED of trials that have none, by index.
+    """The columns DESCRIBED, from a trial's settings.
 
     Args:
-        trials: columns DEFAULTS, filled, and `method`; of retrieval trials the columns RETRIEVAL.
+        trials: columns `method` and DEFAULTS, without nulls but where the default is None; of retrieval also RETRIEVAL.
     """
     names = [name for name in ("method", *DEFAULTS, *RETRIEVAL) if name in trials]
-    number = trials.groupby(names, dropna=False, sort=False).ngroup()  # few differ in more than seed and lr
+    number = trials.groupby(names, dropna=False, sort=False).ngroup()  # most trials differ in seed or lr alone
     rows = trials.loc[~number.duplicated(), names].astype(object)
     rows = rows.where(rows.notna(), None)
     texts = [_described(dict(zip(names, row, strict=True))) for row in rows.itertuples(index=False, name=None)]
@@ -88,7 +93,7 @@ def _described(trial: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _plain(name: str, value: Any, default: Any) -> Any:  # noqa: ANN401
-    """A value as the setting's type has it; a column with nulls has floats for whole numbers."""
+    """The value in the setting's type. A column of whole numbers and nulls is read as floats."""
     return type(default)(value) if default is not None else int(value) if name in WHOLE else float(value)
 
 
@@ -97,7 +102,7 @@ def _json(content: Mapping[str, Any]) -> str:
 
 
 def _pieces(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The parts of a curve's label, each with the setting that it is about; empty where another part implies it."""
+    """The label's pieces by setting, in order. A piece that another one implies is empty."""
     if trial["method"] == "retrieval":
         yield "context", trial["context"]
         return
@@ -107,7 +112,7 @@ def _pieces(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_masks(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`supsup`, `supsup, top-k 8`: threshold masks of signed constants unless it says otherwise."""
+    """`supsup`, `supsup, top-k 8`. Threshold masks, signed constants and random scores have no piece."""
     yield "method", "supsup"
     if trial["frozen_weights"] != "signed-constant":
         yield "frozen_weights", f", {trial['frozen_weights']}"
@@ -122,7 +127,7 @@ def _of_masks(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_hopfield(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`hopsupsup, storkey`, `hopsupsup, hebb, layer-by-layer`: the paper's recovery unless it says otherwise."""
+    """`hopsupsup, storkey`, `hopsupsup, hebb, layer-by-layer`. The paper's recovery has no piece."""
     yield "method", "hopsupsup"
     yield "hopfield_rule", f", {trial['hopfield_rule']}"
     if trial["recovery_order"] != "together":
@@ -134,7 +139,7 @@ def _of_hopfield(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_contexts(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`complex x100, local-mix`, `none, head per task`, `batche`: a context for each task unless it says otherwise."""
+    """`complex x100, local-mix`, `none, head per task`, `batche`. One context for each task has no piece."""
     is_batche = trial["output_contexts"] and trial["learned_contexts"]
     of_batche = "batche" if trial["context"] == "binary" else f"batche {trial['context']}"
     yield "context", of_batche if is_batche else trial["context"]
@@ -159,7 +164,7 @@ def _of_contexts(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _of_inference(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`, entropy-one-shot, of 128 +90`: what follows where the task is inferred, or outputs are superfluous."""
+    """`, entropy-one-shot, of 128 +90`. The task is given, and no output superfluous, where there is no piece."""
     if trial["task_inference"] != "given":
         yield "task_inference", f", {trial['task_inference']}"
     if trial["inference_lr"] is not None:

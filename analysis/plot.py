@@ -1,4 +1,4 @@
-"""Every figure that a store's trials support, into its figures folder."""
+"""Draws every figure that a store's trials support into the store's figures folder."""
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -21,16 +21,16 @@ from analysis.tables import settings_of
 def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[str]:
     """Draw the figures into OUT/figures; yields a line for each figure, drawn or skipped.
 
-    Figures that an earlier call drew and this one does not are removed, where the store or the choice is another.
+    Removes figures that an earlier call drew, and this call does not, if the store or the choice changed since.
 
     Args:
         out: a trial store.
         format: png, svg or pdf.
-        chosen: by `x`, `hue`, `style` and `panel` the setting to be shown by it. [default: as suits what varies]
+        chosen: the setting to be shown by each of `x`, `hue`, `style` and `panel`. [default: as suits what varies]
 
     Raises:
-        StoreError: unknown format or setting, or no store at that place; at the end, and after everything that
-            can be drawn is drawn, where a file of the store is damaged.
+        StoreError: unknown format or setting, or no store at that place. Where a file of the store is damaged: at the
+            end, when all other files' figures are drawn.
     """
     check_format(format)
     store = read_store(out)
@@ -61,7 +61,7 @@ def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[
         raise StoreError(" ".join(store.damaged))
 
 
-Job = tuple[str, Callable[[], Figure]]  # a file's name, and what draws it
+Job = tuple[str, Callable[[], Figure]]  # a file's name, and the function that draws the file's figure
 
 
 def _of_crosstalk(store: Store) -> Iterator[Job]:
@@ -87,10 +87,10 @@ def _of_accuracy(store: Store, chosen: Mapping[str, str | None]) -> Iterator[Job
 
 
 def with_roles(store: Store, chosen: Mapping[str, str | None] | None = None) -> Measured:
-    """A store's trials, and which setting is shown by what.
+    """A store's measurements, and the roles of settings in its figures.
 
     Raises:
-        StoreError: a chosen setting is not known, or does not vary.
+        StoreError: a chosen setting is unknown or does not vary.
     """
     shown, labelled = settings_shown(store.evals), labelled_settings(store.trials)
     trials = _settings(store.evals, store.trials, shown)
@@ -105,14 +105,14 @@ def with_roles(store: Store, chosen: Mapping[str, str | None] | None = None) -> 
 
 
 def _settings(evals: pd.DataFrame, trials: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:
-    """A row for each trial that is drawn: what tells trials apart, and what curves' labels speak of."""
+    """A row for each trial that is drawn: the settings `shown`, lr, and the settings that labels speak of."""
     known = settings_of(evals, [*shown, "lr"])
     labelled = [setting for setting in labelled_settings(trials) if setting not in known]
     return known.merge(trials[["trial_id", *labelled]], on="trial_id")
 
 
 def _is_axis(known: pd.DataFrame, trials: pd.DataFrame, setting: str, shown: Sequence[str]) -> bool:
-    """Whether some curve runs over three or more values of a setting that labels speak of, once they do not."""
+    """Whether some curve runs over at least three values of a labelled setting, once labels leave it out."""
     numbers = [value for value in values_of(known, setting) if value is not None]
     if len(numbers) < 3 or not all(map(is_number, numbers)):
         return False
@@ -121,7 +121,7 @@ def _is_axis(known: pd.DataFrame, trials: pd.DataFrame, setting: str, shown: Seq
 
 
 def experiments(whole: Measured, besides: Collection[str] = ()) -> Iterator[tuple[str, Measured]]:
-    """The trials by what figures do not show, each with a suffix for its files' names."""
+    """The experiments of a store, each with a suffix for its files' names."""
     shown = [*whole.roles.settings, *besides]
     for where, evals in strata(whole.evals, shown):
         yield suffix_of(where), replace(whole, evals=evals, diverged=_with(whole.diverged, where), where=where)
@@ -139,12 +139,12 @@ def strata(
 ) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
     """The experiments in one store, each with its values of the settings that tell them apart.
 
-    Usually one. Trials that differ in a setting that no figure shows are never averaged together: each value has
-    figures of its own. What belongs to the curves tells no experiments apart (`analysis.experiments.of_curves`).
+    Most stores have one. Figures never average trials that differ in a setting that no figure shows: each value of such
+    a setting has its own figures. Settings that belong to curves are no such settings (`analysis.experiments`).
 
     Args:
-        evals: rows of trials with their settings beside them.
-        shown: settings that figures show.
+        evals: measurements with their trials' settings.
+        shown: the settings that figures show.
     """
     settings = settings_shown(evals)
     trials = settings_of(evals, settings)
@@ -154,7 +154,7 @@ def strata(
 
 
 def _split(rows: pd.DataFrame, settings: list[str]) -> Iterator[tuple[dict[str, Any], pd.DataFrame]]:
-    """The rows by their values of these settings; all of them where there are none."""
+    """The rows by their values of these settings; all rows where there are no settings."""
     if not settings:
         yield {}, rows
         return
@@ -164,6 +164,6 @@ def _split(rows: pd.DataFrame, settings: list[str]) -> Iterator[tuple[dict[str, 
 
 
 def suffix_of(where: Mapping[str, Any]) -> str:
-    """What the files' names of one of several experiments end in: `-depth=3-optimiser=adam`."""
+    """The end of an experiment's file names: `-depth=3-optimiser=adam`."""
     texts = (f"-{setting}={exact_text_of(value)}" for setting, value in where.items())
     return re.sub(r"[^\w.=+-]+", "-", "".join(texts))

@@ -1,4 +1,4 @@
-"""What the papers published about trained networks: the values, and the settings behind them."""
+"""The accuracies that the papers published, and the settings behind them."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from analysis.tables import first_task_by_step, lately, mean_accuracy, newest_ta
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A published figure, as far as its values do not say it.
+    """What is known of a published figure beside its values.
 
     Attributes:
-        settings: what its runs share, from the paper's text and the authors' code; trials with other
+        settings: the settings that its runs share, from the paper's text and the authors' code. Trials with other
             values are another experiment.
-        layers: what is known of its number of hidden layers.
-        note: what a reader of its values has to know.
+        layers: the number of hidden layers, as far as it is known.
+        note: what a reader of the values has to know.
     """
 
     settings: Mapping[str, object]
@@ -59,7 +59,7 @@ SOURCES: Final[dict[str, Source]] = {
         layers=_PSP_LAYERS,
         note="The paper names no width; about 2000 units would fit.",
     ),
-    # A multi-layer perceptron does not see whether task 0 is permuted too, as theirs is.
+    # Their task 0 is permuted too. To a multi-layer perceptron that makes no difference.
     "SupSup's authors on PSP": Source(
         settings=_PERMUTING, layers="theirs have 2", note="Theirs have no biases, and a new optimiser for each task."
     ),
@@ -107,7 +107,7 @@ SOURCES: Final[dict[str, Source]] = {
     ),
 }
 
-# From the evals and curves of trials, accuracies in columns TRIAL, step or tasks_seen, accuracy.
+# Each function computes accuracies from evals and curves: columns TRIAL, step or tasks_seen, accuracy.
 QUANTITIES: Final[dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]]] = {
     "accuracy of task 0": first_task_by_step,
     "mean accuracy of the last ten tasks": lambda evals, curves: newest_tasks(evals, 10),
@@ -121,7 +121,7 @@ QUANTITIES: Final[dict[str, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]
 
 
 def published() -> pd.DataFrame:
-    """Every published value we know of, in the order of the papers.
+    """Every published value that we know, in the order of the papers.
 
     Columns source, quantity, dataset, stream, model, depth (NaN where it does not apply), width (NaN where no width is
     named), context (a curve's label), step (optimiser steps), value, low and high (fractions; NaN where not known),

@@ -1,4 +1,4 @@
-"""Which setting of a study is a figure's x, colour, dashes or panels; what is left over has files of its own."""
+"""Chooses which setting of a study is a figure's x, colour, dashes or panels."""
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
@@ -28,11 +28,11 @@ class Roles:
     """The settings that figures show, and how.
 
     Attributes:
-        x: settings that some figures run over, one after the other; each has another role in the other figures.
-        hue: colour and marker, and dashes where there is no style.
-        style: dashes.
-        panel: a panel for each value.
-        is_chosen: whether x was asked for.
+        x: the settings that figures run over: one setting, one figure. In other figures they have another role.
+        hue: the setting shown by colour and marker, and by dashes where there is no style.
+        style: the setting shown by dashes.
+        panel: the setting with a panel for each value.
+        is_chosen: whether the user asked for x.
     """
 
     x: tuple[str, ...] = ("width",)
@@ -43,11 +43,11 @@ class Roles:
 
     @property
     def settings(self) -> list[str]:
-        """Those that tell the curves and panels of a figure apart."""
+        """The settings that tell a figure's curves and panels apart."""
         return [setting for setting in (self.panel, self.hue, self.style) if setting is not None]
 
     def against(self, x: str) -> "Roles":
-        """The roles of the others in a figure that runs over x."""
+        """The roles of the other settings in a figure that runs over x."""
         if x == self.panel:
             return replace(self, panel=self.style, style=None)
         if x == self.style:
@@ -63,20 +63,20 @@ def name_of(setting: str) -> str:
 
 
 def text_of(value: object) -> str:
-    """What figures call a value. A null is a setting that a trial has not, or has as usual: `default`."""
+    """What figures call a value. A null is called `default`: the trial does not set, or does not have, the setting."""
     if is_number(value):
         return f"{value:g}" if abs(float(str(value))) < 1e6 else f"{value:,.0f}"
     return "default" if value is None or value is pd.NaT or value != value else str(value)
 
 
 def exact_text_of(value: object) -> str:
-    """What files' names call a value: never the same for two values."""
+    """What file names call a value. No two values have the same text."""
     text = text_of(value)
     return text if not is_number(value) or float(text.replace(",", "")) == value else str(value)
 
 
 def said(setting: str, value: object) -> str:
-    """A setting with its value: `depth 3`; of contexts the value alone."""
+    """A setting with its value: `depth 3`; for contexts the value alone."""
     return f"{name_of(setting)} {text_of(value)}".strip()
 
 
@@ -86,7 +86,7 @@ def is_number(value: object) -> bool:
 
 
 def in_order(values: Collection[Any]) -> list[Any]:
-    """Contexts as in a legend, numbers by size, other names by the alphabet."""
+    """Numbers by size, then contexts as in legends, then other names by the alphabet."""
     known = {name: index for index, name in enumerate(CONTEXTS)}
     return sorted(values, key=lambda v: (0, v, "") if is_number(v) else (1, known.get(v, len(known)), str(v)))
 
@@ -97,10 +97,7 @@ def values_of(trials: pd.DataFrame, setting: str) -> list[Any]:
 
 
 def varying(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """Those of the settings that differ between trials: the curves' labels, then names, then numbers.
-
-    What belongs to the curves is not among them.
-    """
+    """The settings that vary and do not belong to the curves: first those with names for values, then numbers."""
     known = of_curves(trials, settings)
     found = [setting for setting in settings if setting not in known and len(values_of(trials, setting)) > 1]
     numbers = [setting for setting in found if all(map(is_number, values_of(trials, setting)))]
@@ -108,7 +105,7 @@ def varying(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 
 def runs_over(trials: pd.DataFrame, setting: str, others: Sequence[str]) -> bool:
-    """Whether some trials differ in this setting, a number, and are alike in the others."""
+    """Whether trials that are alike in `others` have several numbers in this setting."""
     some = trials[trials[setting].map(is_number)]
     return bool(some.groupby(list(others), dropna=False, observed=True)[setting].nunique().max() > 1)
 
@@ -116,11 +113,11 @@ def runs_over(trials: pd.DataFrame, setting: str, others: Sequence[str]) -> bool
 def choose(
     trials: pd.DataFrame, settings: Sequence[str], asked: Mapping[str, str], labelled: Collection[str] = ()
 ) -> Roles:
-    """The roles for these trials: those that were asked for, and the others as they suit what varies.
+    """The roles for these trials: as asked; else as suits the settings that vary.
 
     Args:
-        trials: a row each, with all settings; `context` says nothing of settings that were asked for.
-        settings: that tell curves and experiments apart.
+        trials: a row for each trial, with all settings. `context` is a label without the settings asked for.
+        settings: the settings that tell curves and experiments apart.
         asked: a setting for some of ROLES.
         labelled: settings that labels speak of and that could be an x.
     """
@@ -145,15 +142,15 @@ def choose(
 
 
 def check_names(known: pd.DataFrame, chosen: Mapping[str, str | None], stored: pd.DataFrame) -> dict[str, str]:
-    """The roles that were asked for, by the settings' own names.
+    """The settings asked for, by role, under their own names.
 
     Args:
-        known: a row for each trial: the settings that could have a role.
+        known: a row for each trial: columns are the settings that could have a role.
         chosen: a setting for some of ROLES.
-        stored: the trials with all that the store has of them, for what is the same in all.
+        stored: the trials with all columns of the store.
 
     Raises:
-        StoreError: no such setting, or one that does not vary, or in two roles; names those that vary.
+        StoreError: a setting is unknown, does not vary, or has two roles. The message names settings that vary.
     """
     asked = {role: ALIASES.get(name, name) for role, name in chosen.items() if name and name != "none"}
     vary = [name for name in map(str, known) if name != "trial_id" and len(values_of(known, name)) > 1]

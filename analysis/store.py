@@ -1,4 +1,4 @@
-"""A trial store's files as two tidy frames."""
+"""Reads a trial store's files into tidy frames."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ import pyarrow.parquet as pq
 
 from analysis.experiments import settings_apart, values_apart
 from analysis.labels import labels_without, tell_numbers_of_tasks_apart, whole_stream_tasks
-from analysis.old_stores import completed
+from analysis.old_stores import OLDEST, completed
 
-# What figures read of a trial by name: beside its measurements whether or not it varies.
+# Figures read these settings by name, so they stand beside the measurements though they do not vary.
 FACTS: Final = (
     *("dataset", "stream", "classes_per_task", "keep_labels", "num_cycles", "model", "depth"),
     *("steps_per_task", "batch_size", "optimiser"),
 )
-MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": False}  # which of two trials has more: the last so
-EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # what is read of the evals
-CURVES: Final = ["trial_id", "step", "task", "accuracy"]  # and of the curves
-FILE: Final = "_file"  # while a store is read: which file a row stands in
+MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": False}  # so sorted, the fullest trial is last
+EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # the columns of evals that are read
+CURVES: Final = ["trial_id", "step", "task", "accuracy"]
+FILE: Final = "_file"  # the file of each row, while a store is read
 CROSSTALK: Final = ["trial_id", "num_models"]
-OF_RETRIEVAL: Final = ["alignment", "support"]  # what its figure reads by name, as FACTS
-TRIALS: Final = ["trial_id", "status", "method", "context", "width", "lr", "seed", "num_tasks"]  # and always of trials
+OF_RETRIEVAL: Final = ["alignment", "support"]  # as FACTS, of crosstalk
+TRIALS: Final = ["trial_id", "status", "method", "context", "width", "lr", "seed", "num_tasks"]
 
 
 class StoreError(ValueError):
@@ -38,18 +38,16 @@ class Store:
     """What a store holds.
 
     Attributes:
-        trials: one row per trial, the columns of the store's contract.
-        evals: one row per (trial, tasks_seen, task) with its accuracy, and beside it the settings that
-            tell trials apart, names as categories; trials that diverged or failed are left out.
-            Here `context` is the label of the trial's curve (analysis/labels.py), `stream_tasks` the number of tasks
-            where the stream as a whole depends on it, else 0. What the label says of a setting that tells experiments
-            apart is not in that setting's column too (analysis/experiments.py).
-        curves: one row per (trial, step, task) of trials that were measured within tasks too: columns CURVES, of the
-            trials that the evals are of.
-        diverged: one row per trial that diverged and has no other result, with the same settings.
-        crosstalk: one row per (trial, num_models) of retrieval studies, with the trial's settings beside it.
+        trials: one row per trial; the columns of the store's contract.
+        evals: one row per (trial, tasks_seen, task): its accuracy, and the settings that tell trials apart. Names are
+            categories. Trials that diverged or failed are left out. `context` is the label of the trial's curve
+            (analysis/labels.py). `stream_tasks` is the number of tasks where the whole stream depends on it, else 0.
+            A setting that the label speaks of has its usual value (analysis/experiments.py).
+        curves: one row per (trial, step, task): columns CURVES, of those trials of `evals` that have a curve.
+        diverged: one row per trial that diverged and has no other result; settings as in `evals`.
+        crosstalk: one row per (trial, num_models) of a retrieval study, and the trial's settings.
         damaged: a sentence for each file that could not be read.
-        left_out: a sentence for each kind of trial that is not among the evals.
+        left_out: a sentence for each kind of trial that `evals` leaves out.
     """
 
     trials: pd.DataFrame
@@ -71,7 +69,7 @@ def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
         fs, root = pafs.FileSystem.from_uri(
             _with_an_end(out) if "://" in out else str(Path(out).expanduser().absolute())
         )
-        fs.get_file_info(pafs.FileSelector(f"{root}/trials"))  # listed: who may list may not be allowed to look for one
+        fs.get_file_info(pafs.FileSelector(f"{root}/trials"))  # some may list a folder, but not look for one file
     except (FileNotFoundError, NotADirectoryError):
         raise StoreError(f"out={out!r} is no trial store: it has no trials/. Name the --out of a psp run.") from None
     except (OSError, pa.ArrowException, ValueError, RuntimeError) as error:  # RuntimeError: no such user
@@ -83,14 +81,14 @@ def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
 
 
 def _with_an_end(uri: str) -> str:
-    """The URI, with an end to Google's own attempts, as `study/files.py` has it."""
+    """The URI, with a limit to Google's retries, as in `study/files.py`."""
     if not uri.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in uri:
         return uri
     return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds=10"
 
 
 def read_store(out: str) -> Store:
-    """Read a store whole; a damaged file is named and the others still count.
+    """Read a whole store. A damaged file is named; the other files still count.
 
     Raises:
         StoreError: there is no store at that place, or nothing in it can be read.
@@ -99,8 +97,8 @@ def read_store(out: str) -> Store:
     trials = completed(trials)
     counted = relabelled(trials[trials["status"] != "failed"])
     apart = [*settings_apart(counted), "stream_tasks"]
-    # Of trials that differ in their number of tasks alone, one is the beginning of the other; of those that differ in
-    # their moments alone, one was measured more often than the other. Diverged comes before ok.
+    # Of two trials that differ in their number of tasks alone, the shorter is the beginning of the longer. Of two that
+    # differ in their moments alone, one was measured more often. A trial that diverged comes before one that is ok.
     order = {"status": True, **MORE}
     counted = counted.sort_values(list(order), ascending=list(order.values()), na_position="first")
     counted = counted.drop_duplicates(["context", "width", *apart, "lr", "seed"], keep="last")
@@ -122,9 +120,9 @@ def read_store(out: str) -> Store:
 def read_measurements(out: str) -> pd.DataFrame:
     """Every measurement of a store once: all columns of its evals, and its trial's row beside each.
 
-    To be used in place of reading the folders `evals` and `trials`, where a trial may stand in two files: trained
-    again after it failed, or after its row was removed. Trials that diverged are there as far as they were
-    measured; see `status`.
+    Use this function instead of reading the folders `evals` and `trials`. There a trial may stand in two files: it was
+    trained again after it failed, or after its row was removed. Of trials that diverged, the measurements until then
+    are there; see `status`. Every row has `curve` and `experiment`, also of stores older than these columns.
 
     Raises:
         StoreError: as `read_store`, or a file of the store is damaged.
@@ -132,7 +130,7 @@ def read_measurements(out: str) -> pd.DataFrame:
     trials, (evals, *_), damaged = _read(out)
     if damaged:
         raise StoreError(" ".join(damaged))
-    return evals.merge(trials, on="trial_id") if not evals.empty else evals
+    return evals.merge(completed(trials), on="trial_id") if not evals.empty else evals
 
 
 def _read(
@@ -144,7 +142,7 @@ def _read(
     trials, damaged = _read_files(fs, f"{root}/trials", packs, out)
     measured = []
     for folder, wanted in (("evals", columns), ("curves", None), ("crosstalk", None)):
-        # A pack is there when its trials are; evals of another name were left behind by what was stopped.
+        # A pack counts once its trials are there. Evals of another name are from a run that was stopped.
         names = set(_parquet_files(fs, f"{root}/{folder}"))
         there = [name if name in names else None for name in packs]
         rows, more = _read_files(fs, f"{root}/{folder}", there, out, wanted)
@@ -153,13 +151,13 @@ def _read(
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
     evals, curves, crosstalk = measured
-    _require(trials, TRIALS, f"{out}/trials")
+    _require(trials, [*TRIALS, *OLDEST], f"{out}/trials")
     _require(evals, EVALS, f"{out}/evals")
     _require(curves, CURVES, f"{out}/curves")
     _require(crosstalk, CROSSTALK, f"{out}/crosstalk")
     trials, is_repeated = _once(trials, evals)
     evals = _of_their_trials(evals, trials)
-    if is_repeated and not evals.empty:  # both may stand in one file, once packs are put together
+    if is_repeated and not evals.empty:  # compacting may have put both results into one file
         evals = evals.drop_duplicates(EVALS[:-1])
     if not curves.empty:
         curves = _of_their_trials(curves, trials).drop_duplicates(CURVES[:-1])
@@ -169,10 +167,9 @@ def _read(
 
 
 def _once(trials: pd.DataFrame, evals: pd.DataFrame) -> tuple[pd.DataFrame, bool]:
-    """Each trial's row that counts, and whether a result stands in two.
+    """Each trial's row that counts, and whether some result stands in two rows.
 
-    A trial may stand in two files: once as failed, then as what a later run made of it; or in a file whose evals
-    cannot be read.
+    A trial may stand in two files: in one it failed, or its evals cannot be read; in the other a later run stored it.
     """
     is_repeated = bool(trials.loc[trials["status"] != "failed", "trial_id"].duplicated().any())
     failed, unmeasured = trials["status"] == "failed", ~trials[FILE].isin(evals[FILE].unique() if len(evals) else [])
@@ -181,7 +178,7 @@ def _once(trials: pd.DataFrame, evals: pd.DataFrame) -> tuple[pd.DataFrame, bool
 
 
 def _of_their_trials(rows: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
-    """The measurements that stand in the file of their trial's row: those of a row that was removed do not count."""
+    """The measurements in the files of their trials' rows. Measurements of a row that was removed do not count."""
     if rows.empty:
         return rows
     names = rows["trial_id"].astype("category").cat
@@ -195,19 +192,17 @@ def _require(rows: pd.DataFrame, columns: list[str], place: str) -> None:
     lacking = [column for column in columns if column not in rows]
     if lacking and not rows.empty:
         raise StoreError(
-            f"{place} has no column {', '.join(map(repr, lacking))}, so nothing can be drawn of it; psp run writes it "
-            "(study/schema.py): name a store of its own making, or put the column back."
+            f"{place} has no column {', '.join(map(repr, lacking))}, which psp run writes (study/schema.py). "
+            "Name a store that psp run made, or put the column back."
         )
 
 
 def relabelled(trials: pd.DataFrame, unsaid: Collection[str] = ()) -> pd.DataFrame:
-    """The trials with their curves' labels as their contexts, and `stream_tasks`.
-
-    The columns of settings that tell experiments apart are as `analysis.experiments` has them.
+    """The trials as `Store.evals` describes them: `context` is the curve's label.
 
     Args:
-        trials: as a store has them.
-        unsaid: settings that the labels are not to speak of.
+        trials: as stored.
+        unsaid: settings whose pieces the labels leave out.
     """
     apart = {setting: values_apart(trials, setting) for setting in settings_apart(trials)}
     context = labels_without(trials, unsaid) if unsaid else trials["curve"]
@@ -221,16 +216,16 @@ def _in_order(settings: Collection[str], trials: pd.DataFrame) -> list[str]:
 
 
 def _which(trials: pd.DataFrame) -> str:
-    """What trials have in common beside their seeds: `none at width 64, lr 3000`."""
-    groups = trials.groupby(["context", "width", "lr"], dropna=False).size().rename("number").reset_index()
+    """How many trials there are of each kind: `3 of none, width 64, lr 3000`."""
+    groups = trials.groupby(["curve", "width", "lr"], dropna=False).size().rename("number").reset_index()
     texts = [
-        f"{row['number']} of {row['context']}, width {row['width']}, lr {row['lr']:g}" for _, row in groups.iterrows()
+        f"{row['number']} of {row['curve']}, width {row['width']}, lr {row['lr']:g}" for _, row in groups.iterrows()
     ]
     return "; ".join(texts[:5]) + (f"; and {len(texts) - 5} more settings" if len(texts) > 5 else "")
 
 
 def _beside(evals: pd.DataFrame, trials: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """The evals of these trials, with what tells the trials apart beside them."""
+    """The evals of these trials, with these columns of the trials."""
     trials = trials.reset_index(drop=True)
     row_of_name = pd.Series(trials.index, index=trials["trial_id"])
     names = evals["trial_id"].cat.categories
@@ -257,7 +252,7 @@ def _parquet_files(fs: pafs.FileSystem, folder: str) -> list[str]:
 def _read_files(
     fs: pafs.FileSystem, folder: str, names: Sequence[str | None], out: str, columns: list[str] | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of these files with the file's place in `names` as FILE, and a sentence for each damaged one."""
+    """The rows of these files, and a sentence for each damaged file. FILE is the file's place in `names`."""
     tables, damaged = [], []
     for number, name in enumerate(names):
         if name is None:
@@ -265,7 +260,7 @@ def _read_files(
         try:
             with fs.open_input_file(f"{folder}/{name}") as file:
                 table = pq.ParquetFile(file, read_dictionary=EVALS[:1] if columns else None).read(columns)
-            table.validate(full=True)  # of text that is no UTF-8 nothing else speaks until it is needed
+            table.validate(full=True)  # else text that is no UTF-8 is an error only when the text is used
             tables.append(table.append_column(FILE, pa.repeat(pa.scalar(number, pa.int32()), len(table))))
         except (OSError, pa.ArrowException) as error:
             place = f"{out}/{folder.rpartition('/')[2]}/{name}"

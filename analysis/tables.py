@@ -1,4 +1,4 @@
-"""Tidy frames of what the trials measured: mean accuracy, task 0, loss by lag, capacity."""
+"""Tidy frames made of measurements: mean accuracy, accuracy of task 0, loss by lag, capacity."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-TRIAL: Final = ["trial_id", "context", "width", "lr", "seed"]  # what identifies a curve of one trial
+TRIAL: Final = ["trial_id", "context", "width", "lr", "seed"]  # identify one trial's curve
 
 
 def trials_of(evals: pd.DataFrame) -> pd.DataFrame:
@@ -16,7 +16,7 @@ def trials_of(evals: pd.DataFrame) -> pd.DataFrame:
 
 
 def settings_of(evals: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
-    """One row for each trial: columns trial_id and these settings, each once."""
+    """One row for each trial: columns trial_id and these settings."""
     columns = list(dict.fromkeys(["trial_id", *settings]))
     trials = evals.loc[~evals["trial_id"].duplicated(), columns]
     names = [column for column in columns if trials[column].dtype == "category"]
@@ -26,8 +26,8 @@ def settings_of(evals: pd.DataFrame, settings: Sequence[str]) -> pd.DataFrame:
 def mean_accuracy(evals: pd.DataFrame) -> pd.DataFrame:
     """Mean accuracy over the tasks seen: columns TRIAL, tasks_seen, accuracy (a fraction).
 
-    Only where all tasks seen were measured: a mean over some of them is another quantity. A stream with
-    cycles has num_tasks tasks, however often it goes through them.
+    There is a row only where all tasks seen were measured: a mean over some tasks is another quantity. A stream with
+    cycles has num_tasks tasks, however many cycles.
     """
     rows = _means(evals, evals["tasks_seen"], evals["accuracy"])
     num_tasks = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "num_tasks"]]
@@ -39,7 +39,7 @@ def mean_accuracy(evals: pd.DataFrame) -> pd.DataFrame:
 def newest_tasks(evals: pd.DataFrame, number: int) -> pd.DataFrame:
     """Mean accuracy over the `number` tasks seen last: columns TRIAL, tasks_seen, accuracy.
 
-    Only where they were all measured; of streams without cycles.
+    There is a row only where all of them were measured. For streams without cycles.
     """
     newest = evals[evals["task"] >= evals["tasks_seen"] - number]
     rows = _means(newest, newest["tasks_seen"], newest["accuracy"])
@@ -55,13 +55,13 @@ def first_task(evals: pd.DataFrame) -> pd.DataFrame:
 def first_task_by_step(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of task 0 over optimiser steps: columns TRIAL, step, accuracy.
 
-    As the trial's curve has it, and as it was measured after tasks where there is no curve, or none any more. Trials of
-    one context and width that were measured at different moments (`eval_every`) have no mean at each of them: of these
-    it is what was measured after tasks.
+    The values are from the trial's curve. After the curve's end, and without a curve, they are from evals. Where trials
+    of one context and width were measured at different moments (`eval_every`), their curves have no common mean at each
+    moment; the values of such trials are from evals alone.
 
     Args:
         evals: one row for each trial, tasks seen and task.
-        curves: one row for each trial, step and task, of these trials or of others, or empty.
+        curves: one row for each trial, step and task; of these trials, of others, or empty.
     """
     steps = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "steps_per_task"]].astype({"trial_id": object})
     after_tasks = first_task(evals).merge(steps, on="trial_id")
@@ -77,7 +77,7 @@ def first_task_by_step(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFram
 
 
 def _measured_alike(evals: pd.DataFrame) -> pd.DataFrame:
-    """The trials all of whose context and width were measured at the same moments: columns TRIAL."""
+    """The trials of those contexts and widths whose trials all have the same moments: columns TRIAL."""
     moments = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "eval_every", "eval_from"]]
     trials = trials_of(evals).merge(moments.astype({"trial_id": object}), on="trial_id")
     numbers = trials.groupby(["context", "width"])[["eval_every", "eval_from"]].transform("nunique", dropna=False)
@@ -85,11 +85,13 @@ def _measured_alike(evals: pd.DataFrame) -> pd.DataFrame:
 
 
 def lately(rows: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """Instead of each accuracy the mean of those of the last so many steps, where a trial was measured for as long.
+    """A moving mean: each accuracy becomes the mean over the last `steps` steps, its own included.
+
+    There is no row before a trial was measured for so many steps.
 
     Args:
-        rows: columns trial_id, step, accuracy, and any others; each trial's steps evenly apart.
-        steps: how many, the last one counted.
+        rows: columns trial_id, step, accuracy, and any others. Each trial's steps are evenly apart.
+        steps: the length of the window, in optimiser steps.
     """
     return pd.concat([_lately(trial, steps) for _, trial in rows.groupby("trial_id", sort=False)], ignore_index=True)
 
@@ -97,7 +99,9 @@ def lately(rows: pd.DataFrame, steps: int) -> pd.DataFrame:
 def _lately(trial: pd.DataFrame, steps: int) -> pd.DataFrame:
     trial = trial.sort_values("step")
     step, accuracy = trial["step"].to_numpy(), trial["accuracy"].to_numpy()
-    before = step[0] - (step[1] - step[0] if len(step) > 1 else steps)  # when it would have been measured last
+    before = step[0] - (
+        step[1] - step[0] if len(step) > 1 else steps
+    )  # the moment before the first, had there been one
     first = np.searchsorted(step, step - steps, side="right")
     sums = np.concatenate([[0.0], accuracy.cumsum()])
     means = (sums[1:] - sums[first]) / (np.arange(len(step)) + 1 - first)
@@ -108,7 +112,7 @@ def _lately(trial: pd.DataFrame, steps: int) -> pd.DataFrame:
 def interference(evals: pd.DataFrame) -> pd.DataFrame:
     """Accuracy lost after `lag` more tasks, R[j, j] - R[j + lag, j], mean over tasks j of a trial.
 
-    Columns TRIAL, lag (1..K-1), lost (a fraction); of streams without cycles.
+    Columns TRIAL, lag (1..K-1), lost (a fraction). For streams without cycles.
     """
     codes, names = pd.factorize(evals["trial_id"])
     task = evals["task"].to_numpy()
@@ -124,9 +128,9 @@ def interference(evals: pd.DataFrame) -> pd.DataFrame:
 
 
 def _means(evals: pd.DataFrame, x: pd.Series, y: pd.Series) -> pd.DataFrame:
-    """Each trial's mean of y at each value of x, small whole numbers: columns TRIAL, x, y, size.
+    """Each trial's mean of y at each value of x: columns TRIAL, x, y, size. Values of x are small whole numbers.
 
-    Counting by hand: pandas groups ten million rows by five columns in half a minute.
+    numpy.bincount, because pandas takes half a minute to group ten million rows by five columns.
     """
     codes, names = pd.factorize(evals["trial_id"])
     num_values = int(x.max()) + 1 if len(x) else 1
@@ -135,16 +139,16 @@ def _means(evals: pd.DataFrame, x: pd.Series, y: pd.Series) -> pd.DataFrame:
     sums = np.bincount(cell, weights=y.to_numpy(), minlength=len(sizes))
     (found,) = sizes.nonzero()
     trial, value = np.divmod(found, num_values)
-    rows = trials_of(evals).iloc[trial].reset_index(drop=True)  # in the order of first appearance, as the codes are
+    rows = trials_of(evals).iloc[trial].reset_index(drop=True)  # trials_of and factorize have the same order
     return rows.assign(**{str(x.name): value, str(y.name): sums[found] / sizes[found], "size": sizes[found]})
 
 
 def capacity(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
     """Each trial's capacity at `threshold` times its accuracy on a single task, R[0, 0].
 
-    Columns TRIAL, capacity (tasks; 0 where none reaches the threshold), num_tasks (its upper bound).
-    Trials that did not measure all tasks after each one are left out: theirs is not known. Of streams
-    without cycles.
+    Columns TRIAL, capacity (tasks; 0 where no number of tasks reaches the threshold), num_tasks (the upper bound).
+    Trials that did not measure all tasks after each task are left out: their capacity is not known. For streams without
+    cycles.
     """
     curve = mean_accuracy(evals)
     rows = curve.groupby("trial_id")["tasks_seen"].transform("size")
@@ -161,15 +165,16 @@ def capacity(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
 def best_lr(
     evals: pd.DataFrame, by: Sequence[str] = ("context", "width"), diverged: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """The rows of each curve's best learning rate: of the trials that are alike in the settings `by`.
+    """The rows of each curve's best learning rate.
 
-    Best by mean accuracy over all tasks after the last one, mean over seeds; a trial that diverged has what chance
-    would have. Where a curve has no such accuracy, or a single learning rate, all its rows stay.
+    The best learning rate has the highest mean, over seeds, of mean accuracy over all tasks after the last task. A
+    trial that diverged counts with the accuracy of guessing. All rows of a curve stay where the curve has one learning
+    rate, or no such accuracy.
 
     Args:
-        evals: with the settings `by` beside them.
-        by: settings that tell curves apart.
-        diverged: columns `by`, lr, chance: a row for each trial that diverged.
+        evals: measurements, with columns `by`.
+        by: the settings that tell curves apart.
+        diverged: a row for each trial that diverged: columns `by`, lr, chance.
     """
     by = list(by)
     trials = settings_of(evals, [*by, "lr"])
@@ -182,7 +187,7 @@ def best_lr(
     if diverged is not None and not diverged.empty:
         scores = pd.concat([scores, diverged[[*by, "lr"]].assign(accuracy=diverged["chance"])])
     means = scores.groupby([*by, "lr"], as_index=False, dropna=False)["accuracy"].mean()
-    means = means.merge(trials[[*by, "lr"]].drop_duplicates())  # of those that can be drawn
+    means = means.merge(trials[[*by, "lr"]].drop_duplicates())  # without learning rates at which all trials diverged
     best = means.loc[means.groupby(by, dropna=False)["accuracy"].idxmax(), [*by, "lr"]]
     is_best = trials.merge(best.assign(is_best=True), how="left", on=[*by, "lr"])["is_best"].notna()
     is_known = trials.merge(best[by].assign(is_known=True), how="left", on=by)["is_known"].notna()
@@ -191,9 +196,9 @@ def best_lr(
 
 
 def over_seeds(frame: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
-    """Mean over seeds and its 95% interval: columns `by`, mean, low, high, size (how many trials).
+    """Mean over seeds and its 95% interval: columns `by`, mean, low, high, size (the number of trials).
 
-    The interval of the mean is Student's t; low and high are NaN for a single seed.
+    The interval of the mean is Student's t. For a single seed, low and high are NaN.
     """
     rows = frame.groupby(by, dropna=False)[value].agg(["mean", "std", "size"]).reset_index()
     half = stdtrit(rows["size"] - 1, 0.975) * rows["std"] / np.sqrt(rows["size"])

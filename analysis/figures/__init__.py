@@ -1,4 +1,4 @@
-"""Figures by file name: one line for each."""
+"""The figures by file name, one line each."""
 
 from collections.abc import Callable
 from typing import Final
@@ -34,6 +34,6 @@ BY_SETTING: Final[dict[str, Callable[[Measured, str], Figure]]] = {
     "capacity-by": by_setting.draw_capacity,
     "accuracy-by": by_setting.draw_accuracy,
 }
-"""Figures that run over a setting, whose name follows theirs."""
+"""Figures that run over a setting. The setting's name follows the figure's in the file name."""
 
 __all__ = ["BY_SETTING", "FIGURES", "OtherStudyError", "UnsupportedError"]

@@ -13,7 +13,8 @@ def draw(measured: Measured) -> Figure:
     Task j is measured at 360 j / num_tasks degrees.
 
     Raises:
-        UnsupportedError: another stream, or fewer than two tasks.
+        OtherStudyError: another stream.
+        UnsupportedError: fewer than two tasks.
     """
     if (measured.evals["stream"] != "rotating").any():
         raise OtherStudyError("needs a rotating stream")

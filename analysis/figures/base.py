@@ -1,4 +1,4 @@
-"""What the figures share: curves over seeds, a panel for each value of one setting, a look for each of another's."""
+"""Draws curves of means over seeds: a panel for each value of one setting, a look for each value of another."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,26 +18,26 @@ from analysis.measured import Measured
 from analysis.roles import Roles, is_number, name_of, said, text_of, values_of
 from analysis.tables import over_seeds
 
-MOST_POINTS: Final = 100  # of a curve whose line is drawn at full width
-LETTER_INCHES: Final = 0.055  # of the numbers on an axis
+MOST_POINTS: Final = 100  # a curve of more points has a thinner line
+LETTER_INCHES: Final = 0.055  # the width of a letter on an axis
 MANY_CYCLES: Final = 8
 WIDE: Final = 0.2
-MARKED: Final = 7  # points of a curve that have a marker, where it has more than twice as many
+MARKED: Final = 7  # markers on a curve that has more than twice as many points
 
 
 class UnsupportedError(Exception):
-    """The stored trials do not support a figure; the message is the reason."""
+    """The stored trials do not support a figure. The message is the reason."""
 
 
 class OtherStudyError(UnsupportedError):
-    """A figure of another kind of study: nothing that this one has would change that, so nobody is told."""
+    """The figure is for another kind of study. Users are not told: no further trial of this study would help."""
 
 
 def refuse_cycles(evals: pd.DataFrame, reason: str) -> None:
-    """Refuse a stream that goes through its tasks more than once.
+    """Refuse streams with cycles.
 
     Raises:
-        OtherStudyError: it does.
+        OtherStudyError: the stream goes through its tasks more than once.
     """
     cycles = evals["num_cycles"].max()
     if cycles > 1:
@@ -46,7 +46,7 @@ def refuse_cycles(evals: pd.DataFrame, reason: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A column of a frame and what it is called in the figure."""
+    """A column of a frame, and its name in the figure."""
 
     column: str
     label: str
@@ -57,8 +57,8 @@ class Curves:
     """The rows of a frame by panel and by look.
 
     Attributes:
-        frame: one row for each trial and point, the settings of the roles beside it.
-        roles: which setting is shown by what.
+        frame: one row for each trial and point, with the settings of the roles.
+        roles: how the figure shows settings.
     """
 
     frame: pd.DataFrame
@@ -66,7 +66,7 @@ class Curves:
 
     @property
     def panels(self) -> list[tuple[str, pd.DataFrame]]:
-        """Each panel's title and rows, one of no title where no setting has panels."""
+        """Each panel's title and rows. Without a setting for panels there is one panel, without a title."""
         setting = self.roles.panel
         if setting is None:
             return [("", self.frame)]
@@ -97,7 +97,7 @@ class Curves:
         return values_of(self.frame, self.roles.style) if self.roles.style else []
 
     def of(self, rows: pd.DataFrame) -> Iterator[tuple[Look, pd.DataFrame]]:
-        """The curves that these rows have, each with its look, in the order of the legend."""
+        """The curves in these rows, each with its look, in the order of the legend."""
         for place, style in enumerate(self.styles or [None]):
             looks = dashed(self.hues, place) if self.styles else self.hues
             for value, look in looks.items():
@@ -120,7 +120,7 @@ class Curves:
 
 
 def alike(values: "pd.Series[Any]", value: object) -> "pd.Series[bool]":
-    """Where a setting has this value; None is like NaN."""
+    """Where a setting has this value. None stands for NaN."""
     return values.isna() if value is None else values == value
 
 
@@ -130,13 +130,13 @@ def curves(
     """Mean over seeds with its 95% interval against x.
 
     Args:
-        measured: whose roles say which setting is shown by what.
+        measured: the experiment.
         frame: one row for each trial and value of x.
-        x: what the curves run over.
-        y: what they show.
-        title: of the figure.
-        note: what the caption says first.
-        cycle: see `draw_curves`.
+        x: the horizontal axis.
+        y: the vertical axis.
+        title: the figure's title.
+        note: the caption's first sentences.
+        cycle: as in `draw_curves`.
     """
     shown = Curves(measured.beside(frame), measured.roles)
     note = f"{note} {about_areas(shown, x, y, cycle)}".strip()
@@ -145,15 +145,15 @@ def curves(
 
 
 def draw_curves(shown: Curves, x: Axis, y: Axis, texts: Texts, cycle: int | None = None) -> Figure:
-    """A panel for each value of a setting, in it a line and a band for each curve.
+    """A panel for each value of a setting; in each panel a line and a band for each curve.
 
     Args:
         shown: one row for each trial and value of x.
-        x: what the curves run over.
-        y: what they show.
-        texts: around the panels.
-        cycle: of x, after which the stream comes back: a curve that swings widely within it is drawn as the area
-            it swings in.
+        x: the horizontal axis.
+        y: the vertical axis.
+        texts: the texts around the panels.
+        cycle: the length of the stream's cycle, in units of x. A curve that swings widely within cycles is drawn as an
+            area.
     """
     panels = shown.panels
     figure, grid = sheet([name for name, _ in panels], texts)
@@ -169,7 +169,7 @@ def draw_curves(shown: Curves, x: Axis, y: Axis, texts: Texts, cycle: int | None
 
 
 def about_areas(shown: Curves, x: Axis, y: Axis, cycle: int | None) -> str:
-    """What a caption says of curves that are drawn as areas."""
+    """The caption's sentence about curves that are drawn as areas."""
     swinging = {
         text_of(some[shown.roles.hue].iloc[0])
         for _, rows in (shown.panels if cycle else ())
@@ -182,13 +182,13 @@ def about_areas(shown: Curves, x: Axis, y: Axis, cycle: int | None) -> str:
 
 
 def swings(summary: pd.DataFrame, x: str, cycle: int) -> bool:
-    """Whether a curve goes up and down within cycles so far, and so often, that its line would hide all else."""
+    """Whether a curve swings so widely within cycles, and so often, that its line would hide other curves."""
     ends = _ends(summary, x, cycle)
     return len(ends) > MANY_CYCLES and bool((ends["max"] - ends["min"]).median() > WIDE)
 
 
 def draw_area(axes: Axes, summary: pd.DataFrame, x: str, look: Look, cycle: int) -> None:
-    """What lies between a curve's lowest and highest value of each cycle, behind everything."""
+    """The area between a curve's lowest and highest value of each cycle, behind all else."""
     ends = _ends(summary, x, cycle)
     axes.fill_between(ends.index, ends["min"], ends["max"], color=look.colour, alpha=0.25, lw=0, zorder=0.5)
     for name in ("min", "max"):
@@ -196,16 +196,16 @@ def draw_area(axes: Axes, summary: pd.DataFrame, x: str, look: Look, cycle: int)
 
 
 def _ends(summary: pd.DataFrame, x: str, cycle: int) -> pd.DataFrame:
-    """The lowest and highest mean of each cycle, by its middle."""
+    """The lowest and highest mean of each cycle, by the cycle's middle."""
     number = (summary[x] - 1) // cycle
     return summary.groupby((number + 0.5) * cycle)["mean"].agg(["min", "max"])
 
 
 def draw_curve(axes: Axes, summary: pd.DataFrame, x: str, look: Look, place: int) -> None:
-    """A line with some markers, and its interval as a band."""
+    """A line with some markers, and the intervals as a band."""
     count = len(summary)
     every = 1 if count <= 2 * MARKED else max(1, count // MARKED)
-    start = (place * every // 5) % every  # the markers of curves that lie on one another stand apart
+    start = (place * every // 5) % every  # so that markers of curves on top of one another stand apart
     line: dict[str, Any] = look.line() | look.points() | {"markevery": (start, every)}
     if count > MOST_POINTS:
         line["linewidth"] = 0.7
@@ -214,13 +214,13 @@ def draw_curve(axes: Axes, summary: pd.DataFrame, x: str, look: Look, place: int
 
 
 def draw_points(axes: Axes, summary: pd.DataFrame, x: str, look: Look, place: int) -> None:
-    """A line through points, and their intervals as bars."""
+    """A line through points, and the intervals as bars."""
     half = (summary["high"] - summary["mean"]).fillna(0)
     axes.errorbar(summary[x], summary["mean"], half, **look.line(), **look.points(), capsize=1.5, elinewidth=0.8)
 
 
 def name_axes(grid: Sequence[Axes], x: Axis, y: Axis) -> None:
-    """Say what the axes are."""
+    """Name the axes."""
     for axes in grid:
         axes.set_xlabel(x.label)
         if x.column in ("tasks_seen", "lag"):
@@ -230,13 +230,13 @@ def name_axes(grid: Sequence[Axes], x: Axis, y: Axis) -> None:
 
 
 def count_steps(axes: Axes) -> None:
-    """Few enough marks on an axis of optimiser steps that their large numbers have room."""
+    """Put few marks on an axis of optimiser steps, because their numbers are long."""
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
 def mark_level(axes: Axes, level: float | None, name: str) -> None:
-    """A dotted line across a panel with its name at the right, where the level is known."""
+    """Where the level is known: a dotted line across a panel, with a name at its right end."""
     if level is None:
         return
     axes.axhline(level, color="0.35", linestyle=":", linewidth=0.8, zorder=1)
@@ -245,18 +245,18 @@ def mark_level(axes: Axes, level: float | None, name: str) -> None:
 
 
 def settings_axis(values: Sequence[Any], setting: str) -> tuple[Axis, Mapping[Any, float]]:
-    """The axis of a setting, and where its values stand on it: names beside one another."""
+    """The axis of a setting, and the place of each value: numbers to scale, names side by side."""
     places = {value: float(value) if is_number(value) else float(index) for index, value in enumerate(values)}
     return Axis(column="place", label=name_of(setting) or "context"), places
 
 
 def is_geometric(values: Sequence[float]) -> bool:
-    """Whether numbers belong on a logarithmic axis: positive, and over more than a factor of five."""
+    """Whether numbers belong on a logarithmic axis: they are positive, and span more than a factor of five."""
     return min(values) > 0 and max(values) / min(values) > 5
 
 
 def mark_settings(axes: Axes, places: Mapping[Any, float], turned: bool) -> None:
-    """A mark for each value of a setting, with as many names as there is room for."""
+    """Put a mark at each value of a setting, and as many names as have room."""
     at = list(places.values())
     is_log = all(map(is_number, places)) and is_geometric(at)
     if is_log:

@@ -1,4 +1,4 @@
-"""Capacity and accuracy against a setting of the study: width, depth, a learning rate, or any other."""
+"""Draws capacity and accuracy against a setting of the study: width, depth, learning rate, or any other."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -31,7 +31,7 @@ from analysis.roles import is_number, name_of, text_of, values_of
 from analysis.tables import capacity, mean_accuracy, over_seeds
 
 THRESHOLD: Final = 0.9
-STEP: Final = 0.012  # between curves that would lie on one another, as a share of the axis
+STEP: Final = 0.012  # the distance between curves that else would overlap, as a share of the axis
 
 
 DrawOne = Callable[[Axes, pd.DataFrame, str, Look], None]
@@ -40,11 +40,11 @@ DrawOne = Callable[[Axes, pd.DataFrame, str, Look], None]
 def draw_capacity(measured: Measured, x: str) -> Figure:
     """How many tasks stay at 90% of a single task's accuracy: the median seed, and the seeds' range.
 
-    Capacities are whole numbers, at most the tasks that were trained; a mean of them and its interval would say
-    less than nothing. Where the median seed kept all tasks, its capacity is at least so many.
+    Capacities are whole numbers, and at most the number of tasks trained. So a mean and its interval would mislead.
+    Where the median seed kept all tasks, its capacity is a lower bound.
 
     Raises:
-        UnsupportedError: no curve runs over x, with everything measured at each boundary, or a stream has cycles.
+        UnsupportedError: no curve has two values of x with all tasks measured after each task; or a stream has cycles.
     """
     refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     measured = measured.against(x)
@@ -72,7 +72,7 @@ def draw_accuracy(measured: Measured, x: str) -> Figure:
     """Mean accuracy over all tasks after the last one.
 
     Raises:
-        UnsupportedError: no curve runs over x.
+        UnsupportedError: no curve has two values of x.
     """
     measured = measured.against(x)
     evals = measured.evals if x == "lr" else measured.best_lr
@@ -106,7 +106,8 @@ def refuse_short(frame: pd.DataFrame, measured: Measured, x: str, how: str = "")
     """Refuse trials of which no curve has two values of x.
 
     Raises:
-        UnsupportedError: there is none.
+        UnsupportedError: there is no such curve, and the user asked for x or could measure more (`how`).
+        OtherStudyError: there is no such curve.
     """
     others = [setting for setting in measured.settings if setting != x]
     if x not in frame or frame.groupby(others, dropna=False)[x].nunique().max() < 2 or frame.empty:
@@ -117,7 +118,7 @@ def refuse_short(frame: pd.DataFrame, measured: Measured, x: str, how: str = "")
 def _draw(
     measured: Measured, frame: pd.DataFrame, x: str, *, y: Axis, title: str, draw_one: DrawOne, note: str = ""
 ) -> Figure:
-    """The curves' points, side by side where they would lie on one another."""
+    """Draw the curves' points, shifted a little, so that no curve hides another."""
     values = values_of(frame, x)
     if all(is_number(value) or value is None for value in values) and None in values:
         note = f"{note} Not shown: what has no {name_of(x)}.".strip()
@@ -158,7 +159,7 @@ def _draw_mean(axes: Axes, some: pd.DataFrame, y: str, look: Look) -> None:
 
 
 def _draw_median(axes: Axes, some: pd.DataFrame, y: str, look: Look) -> None:
-    """A line through the seeds' medians, their range, and open points where the median is a lower bound."""
+    """A line through the seeds' medians, the seeds' range, and open points where the median is a lower bound."""
     groups = some.groupby("place")
     median, low, high = (groups[y].quantile(q, interpolation="lower") for q in (0.5, 0, 1))
     places = median.index.to_numpy()

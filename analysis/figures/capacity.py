@@ -1,4 +1,4 @@
-"""Mean accuracy against the number of tasks stored: the capacity curve."""
+"""Draws the capacity curve: mean accuracy against the number of tasks stored."""
 
 from typing import Final
 
@@ -8,14 +8,14 @@ from analysis.figures.base import Axis, Curves, UnsupportedError, curves, mark_l
 from analysis.measured import Measured
 from analysis.tables import mean_accuracy
 
-APART: Final = 0.06  # accuracies whose names have room above one another
+APART: Final = 0.06  # the distance of two levels whose names do not overlap
 
 
 def draw(measured: Measured) -> Figure:
-    """Curves between what chance has and what a single task has.
+    """Curves, with dotted lines at the accuracy of guessing and of a single task.
 
     Raises:
-        UnsupportedError: no trial measured more than one number of tasks in full, or a stream has cycles.
+        UnsupportedError: all tasks seen were measured after one number of tasks alone; or a stream has cycles.
     """
     refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     frame = mean_accuracy(measured.best_lr)

@@ -1,4 +1,4 @@
-"""Mean accuracy at the end against bytes for each task: what contexts, or heads of their own, cost."""
+"""Draws mean accuracy at the end against the bytes that each task has of its own."""
 
 from typing import Any
 
@@ -15,22 +15,21 @@ from analysis.tables import mean_accuracy, over_seeds
 
 
 def draw(measured: Measured) -> Figure:
-    """A point for each curve at all bytes of its contexts over the number of tasks.
+    """A point for each curve, at the bytes of all its contexts over the number of tasks.
 
-    Where a further task costs less than that, for some bytes are stored once for all tasks (OnePower's first
-    context), an open point stands at what a further task costs. Contexts of no bytes stand at the left edge, where a
-    logarithmic axis has no place for them.
+    An open point shows the bytes of one further task where they are fewer, because some bytes are stored once for all
+    tasks (OnePower's first context). Contexts without bytes stand at the left edge: a logarithmic axis has no zero.
 
     Raises:
-        UnsupportedError: no panel has three contexts of different sizes.
+        OtherStudyError: no panel has three contexts of different sizes.
     """
     sizes = bytes_per_task(measured.trials)
-    if sizes["bytes"].nunique() < 3:  # which takes no time to find
+    if sizes["bytes"].nunique() < 3:  # asked first, because it takes no time
         raise OtherStudyError("needs three contexts of different sizes")
     frame = mean_accuracy(measured.best_lr)
     frame = frame[frame["tasks_seen"] == frame["tasks_seen"].max()]
     frame = measured.beside(frame).merge(sizes, on="trial_id").dropna(subset="bytes")
-    # The same for all seeds, but for trials of a time when what tasks share was not counted.
+    # All seeds have the same bytes, but for old trials, which do not count the bytes that tasks share.
     shown = Curves(frame, measured.roles)
     alike = frame.groupby(list(dict.fromkeys(["width", *measured.roles.settings])), dropna=False)
     frame["bytes"] = alike["bytes"].transform("max")
@@ -40,7 +39,7 @@ def draw(measured: Measured) -> Figure:
 
 
 def bytes_per_task(trials: pd.DataFrame) -> pd.DataFrame:
-    """Columns trial_id, bytes (all that its tasks have, over their number), further (what one more task would add)."""
+    """Columns trial_id, bytes (of all tasks, over their number), further (of one more task)."""
     columns = ["trial_id", "bytes", "further"]
     if trials.empty:
         return pd.DataFrame(columns=columns)
@@ -60,7 +59,7 @@ def _points(measured: Measured, shown: Curves) -> Figure:
     num_tasks = min(frame["tasks_seen"].max(), measured.evals["num_tasks"].max())
     notes = [
         "Bytes over all layers.",
-        f"Open points: what a further task costs, where all {num_tasks} cost more on average, for some is stored once."
+        f"Open points: bytes of one further task, where all {num_tasks} have more on average (some are stored once)."
         if further.notna().any()
         else "",
     ]
@@ -97,7 +96,7 @@ def _points(measured: Measured, shown: Curves) -> Figure:
 
 
 def _logarithmic(figure: Figure, edge: float | None, least: int, most: int) -> None:
-    """A logarithmic axis from 10**least to 10**most bytes, with a place for 0 at its edge where there is one."""
+    """A logarithmic axis from 10**least to 10**most bytes; `edge`, where it is given, stands for 0 bytes."""
     size = EngFormatter(unit="B", places=0)
     axes = figure.axes[0]
     room = axes.get_position().width * figure.get_figwidth()

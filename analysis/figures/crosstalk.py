@@ -1,4 +1,4 @@
-"""Crosstalk of given models, by context: measured, and as the theory has it."""
+"""Draws the crosstalk of given models, by context: as measured, and as predicted."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -19,12 +19,12 @@ COLOURS: Final = "viridis_r"
 def draw(frame: pd.DataFrame, where: Mapping[str, Any] = MappingProxyType({})) -> Figure:
     """One panel for each size N, a row for each context, a point for each number of models K.
 
-    The crosstalk is shown over (K - 1) / N, which is what orthogonal contexts that mix all inputs have; so contexts
-    that keep the theory's law in K have all their points in one place, and those of a kind have the same place.
+    Crosstalk is shown over (K - 1) / N, the crosstalk of orthogonal contexts that mix all inputs. So a context that
+    follows the theory's law in K has all its points in one place.
 
     Args:
         frame: rows of one experiment: context, width, num_models, second_moment, predicted, seed, support.
-        where: settings of which this experiment has one value and the store others.
+        where: the settings that tell this experiment from the store's others, with their values here.
     """
     contexts = in_order(frame["context"].unique().tolist())
     numbers = sorted(frame["num_models"].unique())

@@ -1,4 +1,4 @@
-"""Mean accuracy against all bytes that a number of tasks costs: contexts and masks on one scale."""
+"""Draws mean accuracy against all bytes that a number of tasks needs: contexts and masks on one scale."""
 
 from typing import Final
 
@@ -13,16 +13,16 @@ from analysis.figures.layout import Texts, sheet
 from analysis.measured import Measured
 from analysis.tables import mean_accuracy, over_seeds
 
-SHARES: Final = (0.1, 0.2, 0.5, 1.0)  # of the tasks, a panel each
+SHARES: Final = (0.1, 0.2, 0.5, 1.0)  # a panel for each of these shares of the tasks
 
 
 def draw(measured: Measured) -> Figure:
-    """A panel for each of some numbers of tasks, a curve over widths for each context or kind of mask.
+    """A panel for each of some numbers of tasks; in each panel a curve over widths for each context or kind of mask.
 
-    Bytes are those of the shared weights, 4 for each number, and of what all these tasks have of their own.
+    Bytes are 4 for each shared weight, and all that the panel's tasks have of their own.
 
     Raises:
-        UnsupportedError: no two curves have several widths, their bytes are not known, or a stream has cycles.
+        OtherStudyError: no two curves have several widths, their bytes are not known, or a stream has cycles.
     """
     refuse_cycles(measured.evals, "its tasks are trained more than once")
     if "width" not in measured.roles.x:
@@ -43,7 +43,7 @@ def draw(measured: Measured) -> Figure:
 
 
 def _numbers_of_tasks(there: "pd.Series[int]") -> list[int]:
-    """Those nearest to some shares of the largest."""
+    """The numbers of tasks nearest to SHARES of the largest."""
     numbers = np.unique(there)
     wanted = [numbers[np.abs(numbers - share * numbers[-1]).argmin()] for share in SHARES]
     return sorted({int(number) for number in wanted})

@@ -1,4 +1,4 @@
-"""Accuracy of task 0 as later tasks are trained: the curve of the paper's Figs. 2 to 6."""
+"""Draws the accuracy of task 0 as later tasks are trained, as in the paper's Figs. 2 to 6."""
 
 from matplotlib.figure import Figure
 
@@ -10,10 +10,11 @@ from analysis.tables import first_task, first_task_by_step
 def draw(measured: Measured) -> Figure:
     """Curves over the number of tasks.
 
-    Over optimiser steps where the stream has cycles, or where trials were measured within tasks too (`eval_every`).
+    The curves run over optimiser steps where the stream has cycles, or trials were measured within tasks
+    (`eval_every`).
 
     Raises:
-        UnsupportedError: only one task was trained.
+        UnsupportedError: one task alone was trained.
     """
     evals = measured.best_lr
     frame = first_task(evals)

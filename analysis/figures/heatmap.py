@@ -1,4 +1,4 @@
-"""Mean accuracy over a setting, width as a rule, and number of tasks: a map for each curve."""
+"""Draws a heat map for each curve: mean accuracy by a setting, such as width, and by number of tasks."""
 
 from typing import Final
 
@@ -17,11 +17,11 @@ MOST_MAPS: Final = 24
 
 
 def draw(measured: Measured) -> Figure:
-    """Rows are values of the setting, columns numbers of tasks.
+    """Rows are values of the setting, columns are numbers of tasks.
 
     Raises:
-        UnsupportedError: no setting has two values, or fewer than two numbers of tasks were measured, or there would
-            be too many maps, or a stream has cycles.
+        OtherStudyError: no setting has two values, or a stream has cycles.
+        UnsupportedError: fewer than two numbers of tasks were measured, or there would be more than MOST_MAPS maps.
     """
     refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     if not measured.roles.x:
@@ -41,7 +41,7 @@ def draw(measured: Measured) -> Figure:
 
 
 def _maps(frame: pd.DataFrame, settings: list[str]) -> list[tuple[str, pd.DataFrame]]:
-    """The rows of each curve, and what it is."""
+    """The name and the rows of each curve."""
     maps = [("", frame)]
     for setting in settings:
         maps = [
@@ -84,7 +84,7 @@ def _draw(measured: Measured, frame: pd.DataFrame, maps: list[tuple[str, pd.Data
 
 
 def _add_bar(figure: Figure, beside: object, image: object) -> None:
-    """One bar of colours for all maps, at the right of the first row."""
+    """Draw a bar of colours for all maps at the right of the first row."""
     _, bottom, _, height = beside.get_position().bounds  # type: ignore[attr-defined]
     width = figure.get_figwidth()
     bar = figure.add_axes((1 - 0.47 / width, bottom, 0.08 / width, height))

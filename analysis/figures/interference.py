@@ -1,4 +1,4 @@
-"""Accuracy lost against lag: how much a task suffers from each further one."""
+"""Draws the accuracy that a task loses against lag, the number of tasks trained since."""
 
 from matplotlib.figure import Figure
 
@@ -8,7 +8,7 @@ from analysis.tables import interference
 
 
 def draw(measured: Measured) -> Figure:
-    """Curves over the number of tasks since.
+    """Curves over the number of tasks trained since.
 
     Raises:
         UnsupportedError: no task was measured again after a later one, or a stream has cycles.

@@ -1,4 +1,4 @@
-"""A figure's sheet: panels, legend and caption at sizes that a page's column has room for, in inches and points."""
+"""Lays out a figure for a page's column: panels, legend and caption, in inches and points."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 
 from analysis.figures.looks import Look
 
-COLUMN: Final = 3.4  # inches: a column of a page of two
-PAGE: Final = 6.9  # both columns
+COLUMN: Final = 3.4  # inches: one of a page's two columns
+PAGE: Final = 6.9  # inches: both columns
 MOST_COLUMNS: Final = 4
-LETTER: Final = 0.0075  # inches of an average letter, by point of its size
+LETTER: Final = 0.0075  # width of an average letter, in inches for each point of its size
 RIGHT, BETWEEN, MARGIN = 0.08, 0.13, 0.05
 CAPTION, LEGEND, TITLE = 6.5, 7.0, 8.5  # points
 
@@ -57,7 +57,7 @@ STYLE: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """A part of the legend: what a setting's values look like."""
+    """A part of the legend: the looks of a setting's values."""
 
     title: str
     looks: Mapping[str, Look]
@@ -75,7 +75,7 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """What stands around the panels."""
+    """The texts around the panels."""
 
     title: str
     caption: str
@@ -94,20 +94,20 @@ def sheet(
     sharey: bool = True,
     sharex: bool = True,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of a panel for each title: a column wide where there is one, else a page.
+    """A figure with a panel for each title. One panel is a column wide, more are a page wide.
 
-    All sizes are known beforehand, so a figure is drawn once; measuring its texts would draw it twice.
+    All sizes are computed beforehand, so matplotlib draws a figure once; to measure texts, it would draw twice.
 
     Args:
-        titles: of the panels.
+        titles: the panels' titles.
         texts: title, legend and caption.
-        columns: panels of a row. [default: at most four, in rows as even as can be]
-        height: of a panel, inches.
+        columns: the panels in a row. [default: at most four, in rows as even as possible]
+        height: of a panel, in inches.
         left: inches for the names on the vertical axis.
         right: inches beside the last panel.
         below: inches for the numbers and the name of the horizontal axis.
-        sharey: whether all panels have the same vertical axis, written at the left.
-        sharex: the same of the horizontal one.
+        sharey: whether all panels have the same vertical axis, named at the left.
+        sharex: whether all panels have the same horizontal axis.
     """
     columns = columns or _columns(len(titles))
     rows = -(-len(titles) // columns)
@@ -133,7 +133,7 @@ def sheet(
     panels = list(grid.flat[: len(titles)])
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title)
-        axes.tick_params(labelbottom=True)  # also above a place in the last row that is empty
+        axes.tick_params(labelbottom=True)  # also where the place below the panel is empty
     figure.suptitle(heading, x=MARGIN / width, y=1 - 0.05 / total, ha="left", va="top")
     _write_below(figure, texts.keys, caption, total - top - rows * high - (rows - 1) * between - below)
     return figure, panels
@@ -145,7 +145,7 @@ def _columns(panels: int) -> int:
 
 
 def _write_below(figure: Figure, keys: Sequence[Key], caption: str, inches: float) -> None:
-    """The legend, then the caption, in the lowest `inches`."""
+    """Write the legend, then the caption, into the lowest `inches`."""
     width, total = figure.get_size_inches()
     for key in keys:
         legend = figure.legend(
@@ -179,7 +179,7 @@ def _write_below(figure: Figure, keys: Sequence[Key], caption: str, inches: floa
 
 
 def caption_of(figure: Figure) -> str:
-    """What stands below a figure, in one line."""
+    """A figure's caption, in one line."""
     return " ".join(" ".join(text.get_text() for text in figure.texts if text.get_gid() == "caption").split())
 
 
@@ -199,11 +199,11 @@ def _wrap(text: str, width: float, points: float) -> str:
 
 
 def _lines(text: str, points: float) -> float:
-    """Inches that a text takes."""
+    """The height of a text, in inches."""
     return len(text.splitlines()) * points / 72 * 1.25
 
 
 def apply_style() -> None:
-    """Draw without a screen, in this style."""
+    """Have matplotlib draw without a screen, in STYLE."""
     mpl.use("Agg")
     mpl.rcParams.update(dict(STYLE))  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""How curves are told apart: a colour, a marker and dashes, the same for a context in every figure."""
+"""Gives each curve a colour, a marker and dashes. A context has the same look in every figure."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -19,7 +19,7 @@ VARIANTS: Final[dict[str, Colour]] = {  # the paper's other curves
     "complex x100, local-mix": (0.5, 0.7, 0.1),
 }
 GREY: Final[Colour] = (0.5, 0.5, 0.5)
-# The hues of seaborn's palette for the colour-blind, without its grey.
+# The hues of seaborn's palette for the colour-blind, without grey.
 HUES: Final = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#ece133", "#56b4e9")
 MARKERS: Final = "os^DvPX*<>pdh"
 UNFILLED: Final = "|+x"
@@ -32,12 +32,12 @@ DASHES: Final[tuple[tuple[float, ...], ...]] = (
     (8, 2),
     (2.5, 1.2),
 )
-"""Markers and dashes repeat after 13 and 7, so that 91 curves differ in one of them though all were grey."""
+"""There are 13 markers and 7 dashes. So 91 curves differ in marker or dashes, even in grey."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What tells a curve from the others."""
+    """The look of a curve."""
 
     colour: Colour
     marker: str
@@ -46,18 +46,18 @@ class Look:
     label: str = ""
 
     def line(self) -> dict[str, Any]:
-        """For `Axes.plot`."""
+        """Options of `Axes.plot` for the line."""
         style = "none" if not self.is_joined else (0, self.dashes) if self.dashes else "-"
         return {"color": self.colour, "linestyle": style, "label": self.label}
 
     def points(self) -> dict[str, Any]:
-        """For `Axes.plot`, beside `line`."""
+        """Options of `Axes.plot` for the markers."""
         edge = {"markeredgecolor": "white", "markeredgewidth": 0.3} if self.marker not in UNFILLED else {}
         return {"marker": self.marker, **edge}
 
 
 def looks_of_contexts(labels: Collection[str]) -> dict[str, Look]:
-    """A look for each of these labels in the order of a legend, a context's the same in every figure."""
+    """A look for each of these labels, in the order of legends."""
     of_contexts = {name: _hue(index) for index, name in enumerate(CONTEXTS[1:])}
     known = {"none": GREY, **of_contexts, **VARIANTS}
     others = sorted(set(labels) - set(known))
@@ -69,12 +69,12 @@ def looks_of_contexts(labels: Collection[str]) -> dict[str, Look]:
 
 
 def looks_of_names(names: Sequence[str]) -> dict[str, Look]:
-    """A look for each value of another setting that is no number."""
+    """A look for each value of a setting whose values are names."""
     return {name: _look(index, _hue(index)) for index, name in enumerate(names)}
 
 
 def looks_of_numbers(numbers: Sequence[float]) -> dict[float, Look]:
-    """A look for each number, from dark to light as it grows."""
+    """A look for each number: the larger, the lighter."""
     colours = mpl.colormaps["viridis"]
     share = 0.85 / max(len(numbers) - 1, 1)
     return {
@@ -84,12 +84,12 @@ def looks_of_numbers(numbers: Sequence[float]) -> dict[float, Look]:
 
 
 def dashed(looks: Mapping[Any, Look], style: int) -> dict[Any, Look]:
-    """The looks with the dashes of a further setting's value in place of their own."""
+    """The looks with the dashes of a further setting's value, the `style`-th."""
     return {name: replace(look, dashes=DASHES[style]) for name, look in looks.items()}
 
 
 def unjoined(look: Look) -> Look:
-    """The look of points that no line joins."""
+    """The look without a line between points."""
     return replace(look, is_joined=False)
 
 
@@ -99,7 +99,7 @@ def _look(index: int, colour: Colour, dashes: tuple[float, ...] | None = None) -
 
 
 def _hue(index: int) -> Colour:
-    """The hues, then the same darker, lighter, and darker again."""
+    """HUES, then HUES darker, lighter, and darker again."""
     hue = mpl.colors.to_rgb(HUES[index % len(HUES)])
     round_ = index // len(HUES)
     if round_ == 2:

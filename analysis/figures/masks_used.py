@@ -1,4 +1,4 @@
-"""Masks begun where no task is told, against the threshold by which a batch is taken to be of a new one."""
+"""Draws the masks begun without task labels, against eps, the threshold for a new mask."""
 
 from typing import Final
 
@@ -17,10 +17,10 @@ QUANTITIES: Final = {"num_masks": "masks begun", "purity": "purity of the masks"
 
 
 def draw(measured: Measured) -> Figure:
-    """How many masks there are, how pure they are, and mean accuracy over all tasks; a row for each panel.
+    """The number of masks, their purity, and mean accuracy over all tasks; a row for each panel.
 
     Raises:
-        UnsupportedError: fewer than two thresholds.
+        OtherStudyError: fewer than two values of eps.
     """
     trials = measured.trials
     if "num_masks" not in trials or trials[X].nunique() < 2:

@@ -250,6 +250,7 @@ def test_retrieval_is_split_by_whatever_its_trials_differ_in(tmp_path: Path) -> 
     (tmp_path / "crosstalk").mkdir()
     rows = [
         {
+            **dict.fromkeys(old_stores.OLDEST),
             "method": "retrieval", "context": "binary", "width": 16, "lr": None, "seed": 0, "num_tasks": 2,
             "num_draws": draws, "alignment": 0.0, "support": 1.0,
         }
