@@ -8,7 +8,7 @@ read. Later methods and settings need no rules here: stores that have them have 
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -44,6 +44,34 @@ WHOLE_STREAMS: Final = {"rotating"}
 WHOLE_SCHEDULES: Final = {"local-mix", "local-product", "redrawn", "blend"}
 
 DESCRIBED: Final = ["curve", "curve_of", "experiment"]
+
+# What a label says of a setting that differs from its default.
+OF_MASKS: Final = {
+    "frozen_weights": ", {}",
+    "masks": ", {}",
+    "sparsity": " {:g}",
+    "transfer": ", {} scores",
+    "heads": ", head per task",
+}
+OF_HOPFIELD: Final = {"recovery_order": ", {}", "recovery_lr": ", lr {:g}", "recovery_gamma": ", gamma {:g}"}
+OF_CONTEXTS: Final = {
+    "contexts_per_task": " x{}",
+    "schedule": ", {}",
+    "output_contexts": ", outputs too",
+    "channel_contexts": ", by channel",
+    "heads": ", head per task",
+    "trunk": ", trunk {}",
+}
+OF_INFERENCE: Final = {
+    "task_inference": ", {}",
+    "inference_steps": ", {:g}",
+    "inference_lr": " x {:g}",
+    "inference_layers": ", {} layer",
+    "inference_images": ", of {}",
+    "shared_labels": ", shared labels",
+    "new_mask_eps": ", no task told, eps {:g}",
+    "superfluous": " +{}",
+}
 
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:
@@ -82,7 +110,7 @@ def described(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _described(trial: Mapping[str, Any]) -> tuple[str, str, str]:
-    pieces = dict(_pieces(trial))
+    pieces = _pieces(trial)
     if trial["method"] == "retrieval":
         defaults = RETRIEVAL
     else:
@@ -101,82 +129,37 @@ def _json(content: Mapping[str, Any]) -> str:
     return json.dumps(content, separators=(",", ":"))
 
 
-def _pieces(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _pieces(trial: Mapping[str, Any]) -> dict[str, str]:
     """The label's pieces by setting, in order. A piece that another one implies is empty."""
-    if trial["method"] == "retrieval":
-        yield "context", trial["context"]
-        return
-    of_method = {"supsup": _of_masks, "hopsupsup": _of_hopfield}.get(trial["method"], _of_contexts)
-    yield from of_method(trial)
-    yield from _of_inference(trial)
+    method = trial["method"]
+    if method == "retrieval":
+        return {"context": trial["context"]}
+    if method == "supsup":
+        first = {"method": method, **_unusual(trial, OF_MASKS)}
+    elif method == "hopsupsup":
+        first = {"method": method, "hopfield_rule": f", {trial['hopfield_rule']}", **_unusual(trial, OF_HOPFIELD)}
+    else:
+        first = _of_contexts(trial)
+    inference = _unusual(trial, OF_INFERENCE)
+    if "new_mask_eps" in inference and "shared_labels" in inference:
+        inference["shared_labels"] = ""
+    return first | inference
 
 
-def _of_masks(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`supsup`, `supsup, top-k 8`. Threshold masks, signed constants and random scores have no piece."""
-    yield "method", "supsup"
-    if trial["frozen_weights"] != "signed-constant":
-        yield "frozen_weights", f", {trial['frozen_weights']}"
-    if trial["masks"] != "threshold":
-        yield "masks", f", {trial['masks']}"
-        if trial["sparsity"] is not None:
-            yield "sparsity", f" {trial['sparsity']:g}"
-    if trial["transfer"] != "random":
-        yield "transfer", f", {trial['transfer']} scores"
-    if trial["heads"] == "per-task":
-        yield "heads", ", head per task"
-
-
-def _of_hopfield(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`hopsupsup, storkey`, `hopsupsup, hebb, layer-by-layer`. The paper's recovery has no piece."""
-    yield "method", "hopsupsup"
-    yield "hopfield_rule", f", {trial['hopfield_rule']}"
-    if trial["recovery_order"] != "together":
-        yield "recovery_order", f", {trial['recovery_order']}"
-    if trial["recovery_lr"] != 500:
-        yield "recovery_lr", f", lr {trial['recovery_lr']:g}"
-    if trial["recovery_gamma"] != 1.5e-3:
-        yield "recovery_gamma", f", gamma {trial['recovery_gamma']:g}"
-
-
-def _of_contexts(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`complex x100, local-mix`, `none, head per task`, `batche`. One context for each task has no piece."""
-    is_batche = trial["output_contexts"] and trial["learned_contexts"]
-    of_batche = "batche" if trial["context"] == "binary" else f"batche {trial['context']}"
-    yield "context", of_batche if is_batche else trial["context"]
-    if trial["contexts_per_task"] != 1:
-        yield "contexts_per_task", f" x{trial['contexts_per_task']}"
-    if trial["schedule"] != "task":
-        yield "schedule", f", {trial['schedule']}"
-    if is_batche:
-        yield "learned_contexts", ""
-    if trial["output_contexts"]:
-        yield "output_contexts", "" if is_batche else ", outputs too"
-    if trial["channel_contexts"]:
-        yield "channel_contexts", ", by channel"
-    if trial["heads"] == "per-task":
-        yield "heads", ", head per task"
+def _of_contexts(trial: Mapping[str, Any]) -> dict[str, str]:
+    """The pieces of a method with contexts. BatchE's is `batche`: trained, of inputs and outputs, in a frozen trunk."""
+    pieces = {"context": trial["context"], **_unusual(trial, OF_CONTEXTS)}
     if trial["trunk"] == "per-task":
-        yield "trunk", ", net per task"
-    elif trial["trunk"] != ("first-task" if is_batche else "shared"):
-        yield "trunk", f", trunk {trial['trunk']}"
-    elif is_batche:
-        yield "trunk", ""
+        pieces["trunk"] = ", net per task"
+    if not (trial["output_contexts"] and trial["learned_contexts"]):
+        return pieces
+    pieces["context"] = "batche" if trial["context"] == "binary" else f"batche {trial['context']}"
+    pieces["output_contexts"] = ""
+    if trial["trunk"] in ("shared", "first-task"):
+        pieces["trunk"] = "" if trial["trunk"] == "first-task" else ", trunk shared"
+    return pieces | {"learned_contexts": ""}
 
 
-def _of_inference(trial: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """`, entropy-one-shot, of 128 +90`. The task is given, and no output superfluous, where there is no piece."""
-    if trial["task_inference"] != "given":
-        yield "task_inference", f", {trial['task_inference']}"
-    if trial["inference_lr"] is not None:
-        yield "inference_steps", f", {trial['inference_steps']:g}"
-        yield "inference_lr", f" x {trial['inference_lr']:g}"
-    if trial["inference_layers"] != "all":
-        yield "inference_layers", f", {trial['inference_layers']} layer"
-    if trial["inference_images"] != 1:
-        yield "inference_images", f", of {trial['inference_images']}"
-    if trial["shared_labels"]:
-        yield "shared_labels", ", shared labels" if trial["new_mask_eps"] is None else ""
-    if trial["new_mask_eps"] is not None:
-        yield "new_mask_eps", f", no task told, eps {trial['new_mask_eps']:g}"
-    if trial["superfluous"]:
-        yield "superfluous", f" +{trial['superfluous']}"
+def _unusual(trial: Mapping[str, Any], forms: Mapping[str, str]) -> dict[str, str]:
+    """The pieces of the settings that differ from their defaults."""
+    return {name: form.format(trial[name]) for name, form in forms.items() if trial[name] != DEFAULTS[name]}

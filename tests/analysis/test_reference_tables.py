@@ -12,19 +12,17 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 import pytest
 
 from analysis.compare import compare_store
+from analysis.measured import Measured
 from analysis.plot import experiments, plot_store, with_roles
 from analysis.store import Store, StoreError, read_store
 from analysis.tables import capacity, first_task, interference, mean_accuracy
-
-if TYPE_CHECKING:
-    from analysis.measured import Measured
 
 mpl.use("Agg")
 
@@ -58,7 +56,7 @@ def tables(store: Store) -> Iterator[tuple[str, pd.DataFrame]]:
                 yield f"{name}{by}{suffix}", frame
 
 
-def of_experiment(measured: "Measured") -> Iterator[tuple[str, pd.DataFrame]]:
+def of_experiment(measured: Measured) -> Iterator[tuple[str, pd.DataFrame]]:
     best = measured.best_lr
     frames = {"accuracy": mean_accuracy(best), "first-task": first_task(best)}
     if best["num_cycles"].max() == 1:  # as the figures have it
