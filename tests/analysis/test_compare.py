@@ -1,6 +1,5 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,11 +14,11 @@ from analysis.figures.layout import caption_of
 from analysis.old_stores import completed
 from analysis.published import QUANTITIES, SOURCES, published
 from analysis.store import StoreError
-from psp_core.trial import TrialConfig
 from study import cli
 from study.shipped import shipped_studies
 from study.spec import load_study
 from study.store import TrialStore
+from tests.analysis.rows import row_of
 
 mpl.use("Agg")
 
@@ -417,7 +416,7 @@ def test_an_unknown_format_is_bad_input_before_anything_is_printed(
 def test_published_contexts_have_names_that_psp_core_knows() -> None:
     rows = pd.read_csv(Path(compare_plot.__file__).parent / "published.csv")
     trials = [trial for name in shipped_studies() for trial in load_study(name).trials()]
-    settings = [asdict(trial) | {"method": trial.method_name} for trial in trials if isinstance(trial, TrialConfig)]
+    settings = [row for trial in trials if (row := row_of(trial))["method"] != "retrieval"]
     ours = {re.sub(r"top-k [0-9]+", "top-k", label) for label in completed(pd.DataFrame(settings))["curve"]}
     published_labels = {
         re.sub(r"top-k [0-9]+", "top-k", label) for label in rows["context"]

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +18,7 @@ from analysis.labels import labelled_settings, labels_without
 from analysis.plot import experiments, plot_store, strata, suffix_of, with_roles
 from analysis.store import StoreError, read_store
 from psp_core.trial import TrialConfig
+from tests.analysis.rows import row_of
 from tests.analysis.test_compare import PERMUTING
 
 Row = dict[str, object]
@@ -198,7 +198,7 @@ def test_an_old_row_says_all_that_is_not_as_usual_in_the_types_of_the_settings()
 
 
 def test_defaults_of_old_stores_are_those_that_trials_still_have() -> None:
-    now = asdict(TrialConfig())
+    now = row_of(TrialConfig())
     assert {name: now[name] for name in old_stores.DEFAULTS} == old_stores.DEFAULTS
     assert not set(old_stores.DEFAULTS) & {"width", "lr", "seed", "num_tasks", "milestones", "eval_every", "eval_from"}
 

@@ -1,5 +1,4 @@
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +13,9 @@ from analysis.tables import best_lr, mean_accuracy
 from psp_core.schedules import RENAMED, SCHEDULES
 from psp_core.streams import STREAMS
 from psp_core.trial import TrialConfig
-from study.plan import merge, trial_id
+from study.plan import merge
 from study.spec import StudySpec, parse_yaml
+from tests.analysis.rows import row_of
 from tests.conftest import run_here, small_study
 
 BATCHE = {"context": "binary", "learned_contexts": True, "output_contexts": True, "trunk": "first-task"}
@@ -109,7 +109,7 @@ RIVALS = {
 
 @pytest.mark.parametrize("label", RIVALS)
 def test_a_label_says_what_trains_the_trunk_and_whether_weights_have_factors_of_rank_one(label: str) -> None:
-    assert label_of(asdict(TrialConfig(**RIVALS[label], dataset="digits"))) == label
+    assert label_of(row_of(TrialConfig(**RIVALS[label], dataset="digits"))) == label
 
 
 def test_rules_and_recoveries_of_hopsupsup_are_curves_of_one_figure(tmp_path: Path) -> None:
@@ -157,8 +157,7 @@ def test_what_a_shipped_study_compares_stands_in_one_figure(name: str) -> None:
     text = (Path(study.__file__).parent / "studies" / f"{name}.yaml").read_text()
     spec = StudySpec.from_mapping(parse_yaml(text, name))
     for trials in (merge(spec.trials()), merge(spec.reduced().trials())):
-        rows = pd.DataFrame([{**asdict(trial), "method": trial.method_name} for trial in trials])
-        rows = relabelled(completed(rows.assign(trial_id=[trial_id(trial) for trial in trials])))
+        rows = relabelled(completed(pd.DataFrame([row_of(trial) for trial in trials])))
         shown = ["trial_id", "context", "width", "stream_tasks", *settings_apart(rows)]
         assert suffixes(rows[shown]) == [""]
 

@@ -19,6 +19,7 @@ from analysis.tables import best_lr
 from psp_core.datasets import DATASETS
 from psp_core.streams import STREAMS
 from psp_core.trial import TrialConfig
+from tests.analysis.rows import row_of
 from tests.analysis.test_roles import store_of
 from tests.conftest import run_here, small_study
 
@@ -170,10 +171,7 @@ def test_chance_is_that_of_the_data_sets_and_streams_there_are() -> None:
         0.01: TrialConfig(dataset="cifar-100", model="resnet-18", num_tasks=20, keep_labels=True, **split),
     }
     for value, trial in expected.items():
-        row = pd.DataFrame(
-            [{name: getattr(trial, name) for name in ("dataset", "stream", "classes_per_task", "keep_labels")}]
-        )
-        assert chance(row).tolist() == [value]
+        assert chance(pd.DataFrame([row_of(trial)])).tolist() == [value]
         assert STREAMS[trial.stream].num_outputs(trial) == (5 if value == 0.2 else round(1 / value))
 
 

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,6 +21,7 @@ from analysis.tables import settings_of
 from psp_core.trial import TrialConfig
 from study.spec import StudySpec
 from study.store import TrialStore
+from tests.analysis.rows import row_of
 from tests.analysis.test_store import README
 from tests.conftest import run_here
 
@@ -42,7 +42,7 @@ def store_of(
     ]
     rng, pack = np.random.default_rng(0), f"pack-{len(list(out.glob('trials/*')))}"
     rows = [
-        {**asdict(trial), "method": trial.method_name, "trial_id": f"{pack}-{place}", "status": "ok", "num_params": 100,
+        {**row_of(trial), "trial_id": f"{pack}-{place}", "num_params": 100,
          "context_bytes_per_task": 8, "total_bytes": 500}
         for place, trial in enumerate(trials)
     ]  # fmt: skip
