@@ -26,9 +26,8 @@ def unusual(experiment: str) -> dict[str, Any]:
 
 
 def settings_apart(trials: pd.DataFrame) -> list[str]:
-    """The settings that differ from their defaults in some trial: columns in their order, then settings without one."""
-    found = {setting for text in trials.get("experiment", pd.Series()).unique() for setting in unusual(text)}
-    return [*(column for column in trials if column in found), *sorted(found.difference(trials))]
+    """The settings that differ from their defaults in some trial, by the alphabet."""
+    return sorted({setting for text in trials.get("experiment", pd.Series()).unique() for setting in unusual(text)})
 
 
 def values_apart(trials: pd.DataFrame, setting: str) -> "pd.Series[Any]":

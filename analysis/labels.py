@@ -27,9 +27,9 @@ def pieces(curve_of: str) -> dict[str, str]:
 
 
 def labelled_settings(trials: pd.DataFrame) -> list[str]:
-    """The settings that some label speaks of, but for `context`, in the order of the columns."""
+    """The settings that some label speaks of and that are columns, but for `context`, by the alphabet."""
     found = {setting for curve_of in trials.get("curve_of", pd.Series()).unique() for setting in pieces(curve_of)}
-    return [column for column in trials if column in found and column != "context"]
+    return sorted(found.intersection(trials) - {"context"})
 
 
 def labels_without(trials: pd.DataFrame, unsaid: Collection[str]) -> list[str]:

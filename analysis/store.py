@@ -96,7 +96,7 @@ def read_store(out: str) -> Store:
     trials, (evals, curves, crosstalk), damaged = _read(out, EVALS)
     trials = completed(trials)
     counted = relabelled(trials[trials["status"] != "failed"])
-    apart = [*settings_apart(counted), "stream_tasks"]
+    apart = {*settings_apart(counted), "stream_tasks"}
     # Of two trials that differ in their number of tasks alone, the shorter is the beginning of the longer. Of two that
     # differ in their moments alone, one was measured more often. A trial that diverged comes before one that is ok.
     order = {"status": True, **MORE}
@@ -108,12 +108,12 @@ def read_store(out: str) -> Store:
         for status, group in trials[trials["status"] != "ok"].groupby("status")
     ]
     if not evals.empty:
-        evals = _beside(evals, ok, ["context", "width", *_in_order([*FACTS, *apart], ok), *MORE, "lr", "seed"])
+        evals = _beside(evals, ok, ["context", "width", *sorted(apart.union(FACTS)), *MORE, "lr", "seed"])
     if not curves.empty:
         curves = curves.loc[curves["trial_id"].isin(ok["trial_id"]), CURVES].reset_index(drop=True)
     if not crosstalk.empty:
-        settings = ["context", "width", *_in_order([*OF_RETRIEVAL, *apart[:-1]], ok), "seed"]
-        crosstalk = crosstalk.merge(ok[["trial_id", *settings]], on="trial_id")
+        settings = ["trial_id", "context", "width", *sorted({*OF_RETRIEVAL, *settings_apart(ok)}), "seed"]
+        crosstalk = crosstalk.merge(ok[settings], on="trial_id")
     return Store(trials, evals, curves, diverged.reset_index(drop=True), crosstalk, damaged, left_out)
 
 
@@ -208,11 +208,6 @@ def relabelled(trials: pd.DataFrame, unsaid: Collection[str] = ()) -> pd.DataFra
     context = labels_without(trials, unsaid) if unsaid else trials["curve"]
     trials = trials.assign(**apart, context=context, stream_tasks=whole_stream_tasks(trials))
     return trials.assign(context=tell_numbers_of_tasks_apart(trials))
-
-
-def _in_order(settings: Collection[str], trials: pd.DataFrame) -> list[str]:
-    """The settings in the order of the trials' columns, each once."""
-    return [str(column) for column in trials if column in settings and column not in ("context", "width", "seed")]
 
 
 def _which(trials: pd.DataFrame) -> str:

@@ -149,9 +149,9 @@ def test_chosen_settings_are_the_x_the_colours_and_the_panels(tmp_path: Path) ->
 def test_what_has_no_role_left_has_files_of_its_own_that_say_so(tmp_path: Path) -> None:
     out = store_of(tmp_path, {**FOUR, "steps_per_task": [10, 20], "batch_size": [4, 8]})
     suffixes = {suffix: measured for suffix, measured in experiments(with_roles(read_store(out)))}
-    assert "-depth=3-steps_per_task=20-batch_size=8" in suffixes
-    title = FIGURES["capacity"](suffixes["-depth=3-steps_per_task=20-batch_size=8"]).get_suptitle()
-    assert "depth 3, steps a task 20, batch size 8" in " ".join(title.split())
+    assert "-batch_size=8-depth=3-steps_per_task=20" in suffixes
+    title = FIGURES["capacity"](suffixes["-batch_size=8-depth=3-steps_per_task=20"]).get_suptitle()
+    assert "batch size 8, depth 3, steps a task 20" in " ".join(title.split())
 
 
 @pytest.mark.parametrize(
