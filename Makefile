@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install install-cluster quickstart test test-slow test-all check bench results clean
+.PHONY: install install-cluster quickstart test test-slow test-all check bench reference results clean
 
 install: .venv/installed
 
@@ -41,6 +41,10 @@ check: install
 # How fast this machine's GPU, else one of its CPU cores, trains; about ten minutes on a CPU.
 bench: install
 	$(BIN)/python -m benchmarks --out results/bench
+
+# What the parts say of themselves, written into docs/settings.md, docs/contexts.md and README's tables.
+reference: install
+	$(BIN)/python -m study.pages
 
 # The papers' numbers beside ours, from the stores kept in reference/; one without published numbers is passed over,
 # and so is what repeats another's trials.

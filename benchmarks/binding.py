@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from benchmarks.timing import Row, interleaved
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import CONTEXTS, get_context
 from psp_core.randomness import generator
 
 
@@ -16,12 +16,13 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
         weights = torch.randn(size, 256, generator=generator(0, "bench")).to(device)
         x = torch.randn(128, size, generator=generator(1, "bench")).to(device)
         functions = {"product": lambda x=x, weights=weights: x @ weights}
-        for name, context in CONTEXTS.items():
+        contexts = {name: get_context(name) for name in CONTEXTS}
+        for name, context in contexts.items():
             inputs = torch.stack([x, x], dim=-2) if context.is_complex else x
             (own,) = context.sample(1, size, generator(2, "bench"), device)
             functions[name] = partial(context.bind, inputs, own)
         seconds = interleaved(functions, repeats=1 if quick else 7, seconds=0.02)
-        for name, context in CONTEXTS.items():
+        for name, context in contexts.items():
             yield {
                 "inputs": size,
                 "context": name,

@@ -1,24 +1,23 @@
 """(g) Packs of convolutional networks against one at a time."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 
 from benchmarks.steps import made_up
 from benchmarks.timing import Row, interleaved
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
+from psp_core.trial import TrialConfig, replace
 
 SPLIT = TrialConfig(
-    dataset="cifar-10", stream="split", classes_per_task=2, num_tasks=1, steps_per_task=1, lr=1e-3, width=16, depth=3
+    dataset="cifar-10", stream="split", classes_per_task=2, num_tasks=1, steps_per_task=1, lr=1e-3, width=16
 )
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     """Milliseconds of a step for each member, batch 128; the sizes of a model's packs take turns."""
     data = made_up("cifar-10")
-    models = [replace(SPLIT, model="small-conv"), replace(SPLIT, model="resnet-18", depth=2)]
+    models = [replace(SPLIT, model="small-conv", depth=3), replace(SPLIT, model="resnet-18")]
     for trial in models[: 1 if quick else None]:
         trainings = {}
         for num_members in (1, 2, 4)[: 2 if quick else None]:
@@ -31,7 +30,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
             each = 1000 * seconds[str(number)] / number
             alone = 1000 * seconds["1"]
             yield {
-                "model": trial.model,
+                "model": trial.model.name,
                 "width": trial.width,
                 "members": number,
                 "ms_each": each,

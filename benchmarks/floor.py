@@ -4,22 +4,22 @@ from collections.abc import Callable
 
 import torch
 
-from psp_core.contexts import CONTEXTS
-from psp_core.trial import TrialConfig
+from psp_core.contexts import Context
+from psp_core.trial import Trial
 
 # E members, B batch, I inputs, O outputs
 
 Shape = tuple[int, int, int]  # rows, inner size, columns of one product
 
 
-def step_shapes(trial: TrialConfig) -> list[Shape]:
+def step_shapes(trial: Trial) -> list[Shape]:
     """Every product of one member's step: forward, weight gradients, input gradients and binding of contexts.
 
     A complex layer counts as real products. A hidden layer multiplies both parts of the batch by both parts of the
     weights; in the first and the last layer one side is real.
     """
-    context, batch = CONTEXTS[trial.context], trial.batch_size
-    pairs = [(layer.inputs, layer.outputs) for layer in trial.layers]
+    context, batch = trial.of(Context), trial.batch_size
+    pairs = [(layer.inputs, layer.outputs) for layer in trial.method.layers(trial)]
     shapes: list[Shape] = []
     for index, (i, o) in enumerate(pairs):
         if context.is_complex and 0 < index < len(pairs) - 1:
@@ -34,7 +34,7 @@ def step_shapes(trial: TrialConfig) -> list[Shape]:
     return shapes
 
 
-def floor(trial: TrialConfig, num_members: int, device: torch.device) -> Callable[[], None]:
+def floor(trial: Trial, num_members: int, device: torch.device) -> Callable[[], None]:
     """A function that computes the bare products of a pack's step, into memory that is already allocated."""
     products = [
         (torch.randn(num_members, rows, inner, device=device), torch.randn(num_members, inner, columns, device=device))

@@ -1,7 +1,6 @@
 """(e) How time grows with the size of a pack, the width, the number of tasks and the number of trials."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -10,11 +9,11 @@ from benchmarks.steps import made_up
 from benchmarks.timing import Row, interleaved
 from psp_core.datasets import Dataset
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial, TrialConfig, replace
 from study.plan import make_packs
 from study.workers import this_machine
 
-Packed = Sequence[TrialConfig]
+Packed = Sequence[Trial]
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
@@ -34,7 +33,7 @@ def _sweeps() -> Iterator[tuple[str, list[int], Dataset, Callable[[int], list[Pa
     small = TrialConfig(dataset="digits", width=32, num_tasks=2, steps_per_task=50)
     wide = TrialConfig(num_tasks=1, steps_per_task=20)
 
-    def seeds(trial: TrialConfig, number: int) -> Packed:
+    def seeds(trial: Trial, number: int) -> Packed:
         return [replace(trial, seed=seed) for seed in range(number)]
 
     yield "members of a pack, digits, width 32", [1, 2, 4, 8, 16, 32, 64], digits, lambda n: [seeds(small, n)]

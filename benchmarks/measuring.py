@@ -6,9 +6,9 @@ import torch
 
 from benchmarks.steps import STEPS, made_up
 from benchmarks.timing import Row, interleaved
-from psp_core.cost import num_tests
 from psp_core.devices import arithmetic
-from psp_core.evaluation import evaluate
+from psp_core.evaluation import HeldOut
+from psp_core.measuring import num_tests
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig
 
@@ -16,27 +16,26 @@ from psp_core.trial import TrialConfig
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     """The time of all measurements of a trial at the default settings, over that of its training steps."""
     data = made_up("mnist")
-    samples = torch.arange(len(data.test_labels), device=device)
     for width in (64,) if quick else (64, 256):
         for context in ("none", "binary", "complex", "rotation"):
             trial = TrialConfig(width=width, context=context, num_tasks=8, steps_per_task=STEPS)
             training = PackTraining([trial], data, device)
             training.begin_task(0)
+            answerer = training.learner.answerer(8)
+            held_out = HeldOut.of(training.tasks, training.dataset, most=None, batch_size=trial.test_batch_size)
             with arithmetic(trial.precision, device):
                 seconds = interleaved(
                     {
                         "steps": training.take_steps,
-                        "tests": lambda training=training: evaluate(
-                            training.pack, training.streams, training.dataset, samples, range(8)
-                        ),
+                        "tests": lambda answerer=answerer, held_out=held_out: answerer.measure(held_out, range(8)),
                     }
                 )
             whole = TrialConfig(width=width, context=context)
-            step, test = seconds["steps"] / STEPS, seconds["tests"] / 8 / len(samples)
+            step, test = seconds["steps"] / STEPS, seconds["tests"] / 8 / len(data.test_labels)
             yield {
                 "width": width,
                 "context": context,
                 "step_ms": 1e3 * step,
-                "task_measured_ms": 1e3 * test * len(samples),
+                "task_measured_ms": 1e3 * test * len(data.test_labels),
                 "measuring/training": num_tests(whole) * test / (whole.num_steps * step),
             }

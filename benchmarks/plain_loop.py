@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from benchmarks.timing import Row, synchronise
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import Context
 from psp_core.datasets import SOURCES, data_root, load_dataset
-from psp_core.streams import Permuting
+from psp_core.streams.permuting import PermutingTasks
 from psp_core.training import train
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial, TrialConfig
 
 
 class PlainMLP(nn.Module):
@@ -36,13 +36,13 @@ class PlainMLP(nn.Module):
         return x
 
 
-def plain_trial(trial: TrialConfig, device: torch.device) -> float:
+def plain_trial(trial: Trial, device: torch.device) -> float:
     """Train and measure R as a straightforward program does; return the mean accuracy after the last task."""
     from torchvision import transforms
     from torchvision.datasets import MNIST
 
     source = SOURCES["mnist"]
-    stream = Permuting(784, trial.seed)
+    stream = PermutingTasks(784, trial.seed)
     model = PlainMLP(trial.width, trial.num_tasks).to(device)
     optimiser = torch.optim.RMSprop(model.parameters(), lr=trial.lr)
 
@@ -78,14 +78,14 @@ def plain_trial(trial: TrialConfig, device: torch.device) -> float:
     return sum(accuracies) / len(accuracies)
 
 
-def in_memory_trial(trial: TrialConfig, device: torch.device) -> None:
+def in_memory_trial(trial: Trial, device: torch.device) -> None:
     """A straightforward loop over tensors in memory: the module, autograd and torch.optim, no data loader."""
     from psp_core.models import mlp
 
-    data = load_dataset(trial.dataset).to(device)
-    stream = Permuting(data.num_inputs, trial.seed)
+    data = load_dataset(trial.dataset.name).to(device)
+    stream = PermutingTasks(data.num_inputs, trial.seed)
     model = mlp(
-        trial.width, trial.depth, CONTEXTS[trial.context], in_features=data.num_inputs,
+        trial.width, trial.depth, trial.of(Context), in_features=data.num_inputs,
         out_features=data.num_classes, num_tasks=trial.num_tasks, seed=trial.seed,
     ).to(device)  # fmt: skip
     optimiser = torch.optim.RMSprop(model.parameters(), lr=trial.lr)

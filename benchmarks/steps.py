@@ -7,11 +7,10 @@ import torch
 
 from benchmarks.floor import floor
 from benchmarks.timing import Row, interleaved
-from psp_core.cost import member_bytes, step_products
 from psp_core.datasets import DATASETS, Dataset
 from psp_core.devices import Repeater, arithmetic
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial, TrialConfig, replace
 from study.plan import MAX_PRODUCTS
 
 STEPS: Final = 20  # in one call
@@ -22,7 +21,7 @@ planner never makes such a pack."""
 
 def made_up(name: str) -> Dataset:
     """Random images in the shape of a real data set: good for timing, needs no files."""
-    sizes = DATASETS[name]
+    sizes = DATASETS[name].sizes
     rng = torch.Generator().manual_seed(0)
     parts = {"train": sizes.num_train, "test": sizes.num_test}
     images = {
@@ -54,15 +53,15 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
             for num_members in (1, 4) if quick else (1, 4, 16, 64):
                 trial = TrialConfig(dataset=dataset, width=width, context=context, num_tasks=1, steps_per_task=STEPS)
                 products, memory = LARGEST[device.type]
-                if num_members * step_products(trial) > products or num_members * member_bytes(trial) > memory:
+                if num_members * trial.cost.step_products > products or num_members * trial.member_bytes > memory:
                     continue
                 yield {"dataset": dataset, "width": width, "context": context, "members": num_members} | _measure(
                     trial, num_members, data, device
                 )
 
 
-def _measure(trial: TrialConfig, num_members: int, data: Dataset, device: torch.device) -> Row:
-    members = [TrialConfig(**{**vars(trial), "seed": e % 3, "lr": 1e-4 / (1 + e)}) for e in range(num_members)]
+def _measure(trial: Trial, num_members: int, data: Dataset, device: torch.device) -> Row:
+    members = [replace(trial, seed=e % 3, lr=1e-4 / (1 + e)) for e in range(num_members)]
     training = PackTraining(members, data, device)
     training.begin_task(0)
     products, repeater = floor(trial, num_members, device), Repeater(device)
@@ -71,5 +70,5 @@ def _measure(trial: TrialConfig, num_members: int, data: Dataset, device: torch.
     step, bare = seconds["step"] / STEPS / num_members, seconds["floor"] / STEPS / num_members
     row: Row = {"step_ms": 1e3 * step, "floor_ms": 1e3 * bare, "ratio": step / bare}
     if device.type == "cpu":
-        row["planned"] = num_members == 1 or num_members * step_products(trial) <= MAX_PRODUCTS
+        row["planned"] = num_members == 1 or num_members * trial.cost.step_products <= MAX_PRODUCTS
     return row

@@ -12,7 +12,7 @@ from benchmarks.plain_loop import in_memory_trial
 from benchmarks.timing import Row, interleaved
 from psp_core.datasets import load_dataset
 from psp_core.training import train
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial, TrialConfig
 from study.plan import Pack, make_packs
 from study.workers import this_machine
 
@@ -45,7 +45,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
         yield with_ray
 
 
-def _rates(trials: Sequence[TrialConfig], device: torch.device, *, repeats: int) -> dict[str, float]:
+def _rates(trials: Sequence[Trial], device: torch.device, *, repeats: int) -> dict[str, float]:
     name = device.type
     functions: dict[str, Callable[[], object]] = {
         "in_memory_loop": lambda: [in_memory_trial(trial, device) for trial in trials[:4]],

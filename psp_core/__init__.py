@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from psp_core.models import SuperposedMLP, mlp
     from psp_core.result import TrialResult
     from psp_core.training import train
-    from psp_core.trial import TrialConfig
+    from psp_core.trial import Trial, TrialConfig
 
 __all__ = [
     "CONTEXTS",
@@ -18,6 +18,7 @@ __all__ = [
     "Dataset",
     "SuperposedLinear",
     "SuperposedMLP",
+    "Trial",
     "TrialConfig",
     "TrialResult",
     "get_context",
@@ -33,7 +34,7 @@ _MODULES = {
     "models": ("SuperposedMLP", "mlp"),
     "result": ("TrialResult",),
     "training": ("train",),
-    "trial": ("TrialConfig",),
+    "trial": ("Trial", "TrialConfig"),
 }
 
 

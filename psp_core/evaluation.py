@@ -1,293 +1,226 @@
 """Measuring how well each network of a pack does on each of many tasks."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from psp_core.datasets import Dataset
+from psp_core.inference import QUESTION, Inferred
 from psp_core.packed_mlp import Layer
 from psp_core.randomness import generator
-from psp_core.streams import Stream
-from psp_core.task_inference import GIVEN, QUESTION
-
-if TYPE_CHECKING:
-    from psp_core.methods import MemberPack
-    from psp_core.supermasks.hopfield_pack import HopfieldPack
-    from psp_core.trial import TrialConfig
+from psp_core.streams import Tasks
 
 # E members, T tasks, M = E * T retrieved networks, N samples, A batches whose task is inferred, I inputs, O outputs
 
 CHUNK_BYTES: Final = {"cpu": 2**23, "cuda": 2**30}
 """How much may be worked on at once, in weights and again in activations: what caches or devices hold well."""
 
+Measured = Mapping[str, Tensor]
+"""What was measured of each member and task, (E, T) float64 on the CPU, by the column of the trial store.
 
-def measure(
-    pack: "MemberPack",
-    streams: Sequence[Stream],
-    dataset: Dataset,
-    tasks: Sequence[int],
-    config: "TrialConfig",
-    *,
-    num_begun: int,
-    most: int | None = None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Each member's accuracy on each task as its trial has it measured: the task given, inferred, or its masks found.
+Always `accuracy` (a fraction), `loss` (mean cross-entropy in nats) and `num_samples`; and what the answerer adds.
+"""
 
-    Args:
-        pack: the members.
-        streams: one for each member.
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut:
+    """Which test images each task is measured on.
+
+    Attributes:
+        tasks: each member's.
         dataset: on the pack's device; its test images are used.
-        tasks: any tasks that were begun.
-        config: the members'.
-        num_begun: how many tasks, those trained again counted again, were begun.
-        most: how many samples each task takes; None for the whole test set.
-
-    Returns:
-        Accuracy, mean cross-entropy (nats), number of samples, and, NaN where it does not apply, the share of batches
-        whose task is found and the share of a mask's entries that are recovered: each (E, T), float64, on the CPU.
-    """
-    samples_N = _test_samples(len(dataset.test_labels), in_order=most is None).to(dataset.test_labels.device)
-    inferred_ET = agreement_ET = torch.full((len(pack), len(tasks)), float("nan"), dtype=torch.float64)
-    if config.method == "hopsupsup":
-        hopfield = cast("HopfieldPack", pack)
-        agreement_ET, inferred_ET = recover_masks(hopfield, streams, dataset, samples_N, tasks, most)
-    accuracy_ET, loss_ET, number_ET = evaluate(
-        pack,
-        streams,
-        dataset,
-        samples_N,
-        tasks,
-        most=most,
-        rows_per_task=config.rows_per_task,
-        batch_size=config.test_batch_size,
-    )
-    if config.task_inference != GIVEN:
-        num_seen = min(num_begun, config.num_tasks)
-        accuracy_ET, inferred_ET = evaluate_inferred(
-            pack, streams, dataset, samples_N, tasks, config, num_seen=num_seen, most=most
-        )
-    return accuracy_ET, loss_ET, number_ET, inferred_ET, agreement_ET
-
-
-def _test_samples(num_test: int, *, in_order: bool) -> Tensor:
-    """The test samples in the order in which they are taken: their own, or one fixed shuffle where some are enough.
-
-    The shuffle matters: the first half of MNIST's test set is easier than the second.
-    """
-    return torch.arange(num_test) if in_order else torch.randperm(num_test, generator=generator(0, "test samples"))
-
-
-@torch.no_grad()
-def evaluate(
-    pack: "MemberPack",
-    streams: Sequence[Stream],
-    dataset: Dataset,
-    samples_N: Tensor,
-    tasks: Sequence[int],
-    *,
-    most: int | None = None,
-    rows_per_task: int = 1,
-    batch_size: int = 1000,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Each member's accuracy and loss on each task, and on how many samples.
-
-    Every task's weights are retrieved from superposition and then are a plain network's: much less
-    work for many samples than binding each of them. Networks that cannot be retrieved, and tasks that
-    have test samples of their own, are measured one by one.
-
-    Args:
-        pack: the members.
-        streams: one for each member.
-        dataset: on the pack's device; its test images are used.
-        samples_N: which of them, in the order in which they are taken; of these, a task that is about some
-            classes takes its own.
-        tasks: any tasks of the streams.
+        samples_N: which of them, in the order in which they are taken; of these, a task that is about some classes
+            takes its own.
         most: how many each task takes; None for all.
-        rows_per_task: how many contexts each task has; it is measured with the first.
-        batch_size: samples that a network sees at once where it is measured alone, about.
-
-    Returns:
-        Accuracy (a fraction), mean cross-entropy (nats) and number of samples, each (E, T), float64, on the CPU.
+        batch_size: images that a network sees at once where it is measured alone, about.
     """
-    if not pack.is_retrievable or streams[0].classes(0) is not None:
-        pairs = [
-            _evaluate_alone(
-                pack, e, stream, dataset, chosen[:most], task, pack.answer_of(e, task * rows_per_task), batch_size
-            )
-            for e, stream in enumerate(streams)
-            for task in tasks
-            for chosen in [task_samples(stream, task, dataset.test_labels, samples_N)]
+
+    tasks: Sequence[Tasks]
+    dataset: Dataset
+    samples_N: Tensor
+    most: int | None = None
+    batch_size: int = 1000
+
+    @classmethod
+    def of(cls, tasks: Sequence[Tasks], dataset: Dataset, *, most: int | None, batch_size: int) -> "HeldOut":
+        """The first `most` of the test images, in one fixed shuffle; or all of them, in their own order.
+
+        The shuffle matters: the first half of MNIST's test set is easier than the second.
+        """
+        num_test = len(dataset.test_labels)
+        in_order = torch.arange(num_test)
+        samples_N = in_order if most is None else torch.randperm(num_test, generator=generator(0, "test samples"))
+        samples_N = samples_N.to(dataset.test_labels.device)
+        return cls(tasks=tasks, dataset=dataset, samples_N=samples_N, most=most, batch_size=batch_size)
+
+    def of_task(self, member: int, task: int) -> Tensor:
+        """The numbers of a task's samples."""
+        return task_samples(self.tasks[member], task, self.dataset.test_labels, self.samples_N)[: self.most]
+
+    def batch(self, member: int, task: int, samples_B: Tensor) -> tuple[Tensor, Tensor]:
+        """The task's inputs (B, I), normalised, and labels (B,) of these samples."""
+        images_BI, labels_B = self.dataset.test_images[samples_B], self.dataset.test_labels[samples_B]
+        return task_batch(self.tasks[member], task, self.dataset, images_BI, labels_B)
+
+    def pairs(self, tasks: Sequence[int]) -> list[tuple[int, int]]:
+        """Each member with each task, the member first."""
+        return [(member, task) for member in range(len(self.tasks)) for task in tasks]
+
+
+class Answerer(Protocol):
+    """Has the members answer the test images of tasks."""
+
+    def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
+        """How well each member does on each task."""
+
+
+class Networks(Protocol):
+    """Members that can be asked with a task's own numbers.
+
+    Attributes:
+        is_retrievable: whether `retrieve` and `logits` can answer for many members and tasks at once.
+        numbers_per_task: how many numbers `retrieve` makes of a task, about.
+    """
+
+    @property
+    def is_retrievable(self) -> bool: ...  # noqa: D102
+
+    @property
+    def numbers_per_task(self) -> int: ...  # noqa: D102
+
+    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
+        """Every member's weights and biases of each of T tasks, layer by layer: (E * T, ...), member first."""
+
+    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
+        """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
+
+    def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member on one task's batch: shape (B, O)."""
+
+
+class Finders(Networks, Protocol):
+    """Members that find out which of the things they keep, tasks or masks, a batch is of."""
+
+    def find(self, member: int, x_ABI: Tensor) -> Tensor:
+        """What each of A batches is of, by all of its images: int64 (A,)."""
+
+    def right(self, member: int, task: int) -> int:
+        """What `find` should say of a task's batches."""
+
+    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member with what was found: shape (B, O)."""
+
+
+@dataclass(frozen=True)
+class TaskGiven:
+    """Each task is measured with its own numbers."""
+
+    networks: Networks
+
+    @torch.no_grad()
+    def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
+        """Each member's accuracy and loss on each task, and on how many samples.
+
+        Every task's weights are retrieved from superposition and then are a plain network's: much less
+        work for many samples than binding each of them. Networks that cannot be retrieved, and tasks that
+        have test samples of their own, are measured one by one.
+        """
+        networks, shape = self.networks, (len(held_out.tasks), len(tasks))
+        if not networks.is_retrievable or held_out.tasks[0].classes(0) is not None:
+            alone = [_measure_alone(networks, held_out, *pair) for pair in held_out.pairs(tasks)]
+            accuracy, loss, number = torch.tensor(alone, dtype=torch.float64).view(*shape, 3).unbind(2)
+            return {"accuracy": accuracy, "loss": loss, "num_samples": number}
+        samples_N = held_out.samples_N[: held_out.most]
+        step = max(1, CHUNK_BYTES[samples_N.device.type] // (4 * networks.numbers_per_task))
+        chunks = [
+            _measure_together(networks, held_out, samples_N, tasks[i : i + step]) for i in range(0, len(tasks), step)
         ]
-        accuracy, loss, number = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 3).unbind(2)
-        return accuracy, loss, number
-    samples_N = samples_N[:most]
-    per_task = 4 * (pack.flat.numel() + pack.flat_contexts.numel() + pack.flat_learned.numel())
-    step = max(1, CHUNK_BYTES[pack.flat.device.type] // per_task)
-    chunks = [
-        _evaluate(pack, streams, dataset, samples_N, tasks[i : i + step], rows_per_task)
-        for i in range(0, len(tasks), step)
-    ]
-    accuracy, loss = (torch.cat(parts, dim=1).cpu() for parts in zip(*chunks, strict=True))
-    return accuracy, loss, torch.full_like(accuracy, len(samples_N))
+        accuracy, loss = (torch.cat(parts, dim=1).cpu() for parts in zip(*chunks, strict=True))
+        return {"accuracy": accuracy, "loss": loss, "num_samples": torch.full_like(accuracy, len(samples_N))}
 
 
-@torch.no_grad()
-def evaluate_inferred(
-    pack: "MemberPack",
-    streams: Sequence[Stream],
-    dataset: Dataset,
-    samples_N: Tensor,
-    tasks: Sequence[int],
-    config: "TrialConfig",
-    *,
-    num_seen: int,
-    most: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Each member's accuracy on each task if nobody tells which task a batch is of, and how often it finds out.
+@dataclass(frozen=True)
+class TaskInferred:
+    """Nobody tells which task a batch is of.
 
     Test samples come in batches of 128; the task of each is inferred from its first images, among all tasks
     trained so far. A batch whose task is taken for another counts as wrong altogether (GNu), unless labels are
-    shared (GNs): then each image counts by what the network of the task that was inferred says.
-
-    Args:
-        pack: the members.
-        streams: one for each member.
-        dataset: on the pack's device; its test images are used.
-        samples_N: which of them, in the order in which they are taken; of these, a task that is about some
-            classes takes its own.
-        tasks: any tasks that were trained.
-        config: the members', for how many images a question has, and whether labels are shared.
-        num_seen: how many tasks were trained: the first of the streams, any of which may be inferred.
-        most: how many samples each task takes; None for all.
-
-    Returns:
-        Accuracy, and the share of batches whose task is found (fractions), each (E, T), float64, on the CPU.
+    shared (GNs): then each image counts by what the network of the task that was inferred says. The loss is that of
+    the task's own network. Adds `inferred`, the share of batches whose task is found.
 
     Source: papers.md, B3.
     """
-    pairs = [
-        _infer(pack, e, config, num_seen, task, *task_batch(stream, task, dataset, images_NI, labels_N))
-        for e, stream in enumerate(streams)
-        for task in tasks
-        for chosen_N in [task_samples(stream, task, dataset.test_labels, samples_N)[:most]]
-        for images_NI, labels_N in [(dataset.test_images[chosen_N], dataset.test_labels[chosen_N])]
-    ]
-    accuracy, inferred = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 2).unbind(2)
-    return accuracy, inferred
+
+    networks: Finders
+    inference: Inferred
+
+    @torch.no_grad()
+    def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
+        """Each member's accuracy on each task, and how often the task is found."""
+        given = TaskGiven(self.networks).measure(held_out, tasks)
+        pairs = [self._measure(held_out, *pair) for pair in held_out.pairs(tasks)]
+        accuracy, inferred = torch.tensor(pairs, dtype=torch.float64).view(len(held_out.tasks), len(tasks), 2).unbind(2)
+        return {**given, "accuracy": accuracy, "inferred": inferred}
+
+    def _measure(self, held_out: HeldOut, member: int, task: int) -> tuple[float, float]:
+        x_NI, labels_N = held_out.batch(member, task, held_out.of_task(member, task))
+        right = self.networks.right(member, task)
+        whole = len(x_NI) - len(x_NI) % QUESTION
+        correct, found = 0.0, []
+        for part, shape in ((slice(whole), (-1, QUESTION)), (slice(whole, None), (1, -1))):
+            if not len(labels_N[part]):
+                continue
+            x_ABI, labels_AB = x_NI[part].view(*shape, x_NI.shape[1]), labels_N[part].view(shape)
+            inferred_A = self.networks.find(member, x_ABI[:, : self.inference.images])
+            for answer in torch.unique(inferred_A).tolist():
+                if answer == right or self.inference.shared_labels:
+                    of_answer = inferred_A == answer
+                    predicted_AB = self._predicted(member, answer, x_ABI[of_answer])
+                    correct += (predicted_AB == labels_AB[of_answer]).sum().item()
+            found.append(inferred_A == right)
+        return correct / len(x_NI), torch.cat(found).double().mean().item()
+
+    def _predicted(self, member: int, found: int, x_ABI: Tensor) -> Tensor:
+        """The labels (A, B) that one member gives batches with what was found."""
+        if self.networks.is_retrievable:
+            logits = self.networks.answer_as(member, found, x_ABI.flatten(0, 1))
+            return logits.argmax(dim=1).view(x_ABI.shape[:2])
+        # Layers may be normalised over a batch, and what is measured is an answer to one.
+        return torch.stack([self.networks.answer_as(member, found, x_BI).argmax(dim=1) for x_BI in x_ABI])
 
 
-def _infer(
-    pack: "MemberPack", member: int, config: "TrialConfig", num_seen: int, task: int, x_NI: Tensor, labels_N: Tensor
-) -> tuple[float, float]:
-    right = pack.answer_of(member, task * config.rows_per_task)
-    whole = len(x_NI) - len(x_NI) % QUESTION
-    correct, found = 0.0, []
-    for part, shape in ((slice(whole), (-1, QUESTION)), (slice(whole, None), (1, -1))):
-        if not len(labels_N[part]):
-            continue
-        x_ABI, labels_AB = x_NI[part].view(*shape, x_NI.shape[1]), labels_N[part].view(shape)
-        inferred_A = pack.infer(member, x_ABI[:, : config.inference_images], num_seen)
-        for answer in torch.unique(inferred_A).tolist():
-            if answer == right or config.shared_labels:
-                of_answer = inferred_A == answer
-                predicted_AB = _predicted(pack, member, answer, x_ABI[of_answer])
-                correct += (predicted_AB == labels_AB[of_answer]).sum().item()
-        found.append(inferred_A == right)
-    return correct / len(x_NI), torch.cat(found).double().mean().item()
-
-
-def _predicted(pack: "MemberPack", member: int, task: int, x_ABI: Tensor) -> Tensor:
-    """The labels (A, B) that one member gives batches of one task."""
-    if pack.is_retrievable:
-        return pack.logits_of(member, task, x_ABI.flatten(0, 1)).argmax(dim=1).view(x_ABI.shape[:2])
-    # Layers may be normalised over a batch, and what is measured is an answer to one.
-    return torch.stack([pack.logits_of(member, task, x_BI).argmax(dim=1) for x_BI in x_ABI])
-
-
-@torch.no_grad()
-def recover_masks(
-    pack: "HopfieldPack",
-    streams: Sequence[Stream],
-    dataset: Dataset,
-    samples_N: Tensor,
-    tasks: Sequence[int],
-    most: int | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Let each member find its masks for each task from the test images that `evaluate` will measure it on.
-
-    Args:
-        pack: the members, which can recover masks.
-        streams: one for each member.
-        dataset: on the pack's device; its test images are used.
-        samples_N: which of them; of these, a task that is about some classes takes its own.
-        tasks: any tasks that are stored.
-        most: how many images each task takes; None for all.
-
-    Returns:
-        In what share of entries the masks found are the task's own, and whether they are nearer to these than to every
-        other stored task's (1 or 0), each (E, T), float64, on the CPU.
-
-    Source: papers.md, B4.
-    """
-    pairs = []
-    for e, stream in enumerate(streams):
-        for task in tasks:
-            chosen_N = task_samples(stream, task, dataset.test_labels, samples_N)[:most]
-            x_BI, _ = task_batch(stream, task, dataset, dataset.test_images[chosen_N], dataset.test_labels[chosen_N])
-            agreement_K = pack.recover(e, task, x_BI)
-            own = agreement_K[task].item()
-            pairs.append((own, float((agreement_K < own).sum().item() == len(agreement_K) - 1)))
-    agreement, inferred = torch.tensor(pairs, dtype=torch.float64).view(len(streams), len(tasks), 2).unbind(2)
-    return agreement, inferred
-
-
-def task_batch(
-    stream: Stream, task: int, dataset: Dataset, images_BI: Tensor, labels_B: Tensor
-) -> tuple[Tensor, Tensor]:
+def task_batch(tasks: Tasks, task: int, dataset: Dataset, images_BI: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
     """A task's inputs (B, I), normalised, and labels (B,) for the data set's."""
-    description_1 = stream.describe(task).to(images_BI.device)[None]
-    x_BI = dataset.normalise(stream.apply(images_BI[None], description_1))[0]
-    return x_BI, stream.relabel(labels_B[None], description_1)[0]
+    description_1 = tasks.describe(task).to(images_BI.device)[None]
+    x_BI = dataset.normalise(tasks.apply(images_BI[None], description_1))[0]
+    return x_BI, tasks.relabel(labels_B[None], description_1)[0]
 
 
-def task_samples(stream: Stream, task: int, labels: Tensor, samples_N: Tensor) -> Tensor:
+def task_samples(tasks: Tasks, task: int, labels: Tensor, samples_N: Tensor) -> Tensor:
     """Those of the samples that are of the task's classes."""
-    classes = stream.classes(task)
+    classes = tasks.classes(task)
     return samples_N if classes is None else samples_N[torch.isin(labels[samples_N], classes.to(labels.device))]
 
 
-def _evaluate_alone(
-    pack: "MemberPack",
-    member: int,
-    stream: Stream,
-    dataset: Dataset,
-    samples_N: Tensor,
-    task: int,
-    answer: int,
-    batch_size: int,
-) -> tuple[float, float, int]:
-    correct, loss = 0.0, 0.0
+def _measure_alone(networks: Networks, held_out: HeldOut, member: int, task: int) -> tuple[float, float, int]:
+    samples_N, correct, loss = held_out.of_task(member, task), 0.0, 0.0
     # Batches of about the same size on every device: where layers are normalised they matter to the result.
-    for samples_B in samples_N.tensor_split(-(-len(samples_N) // batch_size)):
-        images_BI, labels_B = dataset.test_images[samples_B], dataset.test_labels[samples_B]
-        x_BI, labels_B = task_batch(stream, task, dataset, images_BI, labels_B)
-        logits_BO = pack.logits_of(member, answer, x_BI)
+    for samples_B in samples_N.tensor_split(-(-len(samples_N) // held_out.batch_size)):
+        x_BI, labels_B = held_out.batch(member, task, samples_B)
+        logits_BO = networks.answer(member, task, x_BI)
         loss += nn.functional.cross_entropy(logits_BO, labels_B, reduction="sum").item()
         correct += (logits_BO.argmax(dim=1) == labels_B).sum().item()
     return correct / len(samples_N), loss / len(samples_N), len(samples_N)
 
 
-def _evaluate(
-    pack: "MemberPack",
-    streams: Sequence[Stream],
-    dataset: Dataset,
-    samples_N: Tensor,
-    tasks: Sequence[int],
-    rows_per_task: int,
+def _measure_together(
+    networks: Networks, held_out: HeldOut, samples_N: Tensor, tasks: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    retrieved = pack.retrieve([task * rows_per_task for task in tasks])
+    streams, dataset = held_out.tasks, held_out.dataset
+    retrieved = networks.retrieve(tasks)
     descriptions_M = torch.stack([stream.describe(task) for stream in streams for task in tasks]).to(samples_N.device)
     # Where each place has its own normalisation, the task's image is normalised and not the data set's.
     by_place = isinstance(dataset.mean, Tensor)
@@ -303,7 +236,7 @@ def _evaluate(
             x_MBI = dataset.normalise(streams[0].apply(images, descriptions_M))
         else:
             x_MBI = dataset.normalise(images[0]).expand(num_networks, -1, -1)
-        logits_MOB = pack.logits(retrieved, x_MBI)
+        logits_MOB = networks.logits(retrieved, x_MBI)
         labels_MB = dataset.test_labels[samples_B].expand(num_networks, -1)
         loss_M += nn.functional.cross_entropy(logits_MOB, labels_MB, reduction="none").sum(1, dtype=torch.float64)
         correct_M += (logits_MOB.argmax(dim=1) == labels_MB).sum(1)

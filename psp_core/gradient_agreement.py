@@ -15,8 +15,9 @@ from torch import Tensor
 from psp_core.datasets import Dataset
 from psp_core.devices import arithmetic
 from psp_core.evaluation import task_batch, task_samples
+from psp_core.groups import Stretch
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial
 
 SAMPLES = 2000  # training images on which gradients are taken
 
@@ -38,7 +39,7 @@ class Agreement:
     loss: float
 
 
-def gradient_agreement(config: TrialConfig, dataset: Dataset, device: torch.device) -> Iterator[Agreement]:
+def gradient_agreement(config: Trial, dataset: Dataset, device: torch.device) -> Iterator[Agreement]:
     """Train a trial, and after each task compare task 0's gradient with what it was when only task 0 was stored.
 
     Weights after task 0 are the initial ones and what task 0 stored in them: its model alone.
@@ -63,11 +64,21 @@ def gradient_agreement(config: TrialConfig, dataset: Dataset, device: torch.devi
 
 
 def _gradient_of_task_0(training: PackTraining) -> tuple[Tensor, float]:
-    pack, data, stream = training.pack, training.dataset, training.streams[0]
-    pack.begin(0)
+    data, tasks, group = training.dataset, training.tasks[0], training.learner.groups[0]
     every_N = torch.arange(len(data.train_labels), device=training.device)
-    samples_B = task_samples(stream, 0, data.train_labels, every_N)[:SAMPLES]
-    x_BI, labels_B = task_batch(stream, 0, data, data.train_images[samples_B], data.train_labels[samples_B])
+    samples_B = task_samples(tasks, 0, data.train_labels, every_N)[:SAMPLES]
+    x_BI, labels_B = task_batch(tasks, 0, data, data.train_images[samples_B], data.train_labels[samples_B])
+    batch = x_BI[None], labels_B[None]
+    training.learner.begin(
+        Stretch(
+            task=0,
+            index=0,
+            count=1,
+            batch_size=len(samples_B),
+            first=lambda: batch,
+            recent=lambda number: iter([batch]),
+        )
+    )
     with arithmetic(training.config.precision, training.device):
-        loss = pack.gradients(x_BI[None], labels_B[None])
-    return pack.flat_gradients[0].clone(), loss.item()
+        loss = training.learner.gradients(batch)
+    return group.gradients_EP[0].clone(), loss.item()

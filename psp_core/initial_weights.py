@@ -1,25 +1,16 @@
 """What a network's trained weights and biases begin with, and the distributions that all weights are drawn from."""
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from psp_core.settings import refuse_chosen
-
-if TYPE_CHECKING:
-    from psp_core.trial import TrialConfig
-
 # I inputs (of a convolution C * kh * kw), O outputs, C input channels
 
-INITIAL_WEIGHTS: Final = {
-    "usual": "Xavier normal, of convolutions Kaiming normal by fan out; biases 0",
-    "pytorch-plain": "as PyTorch draws them in layers without contexts, as usual in those with contexts and in heads",
-    "pytorch": "as PyTorch draws them, in every layer",
-    "kaiming-normal": "Kaiming normal by fan in, in every layer; biases 0",
-}
-"""By the setting's value. `usual` gives all contexts the same start.
+InitialWeights = Literal["usual", "pytorch-plain", "pytorch", "kaiming-normal"]
+INITIAL_WEIGHTS: Final = get_args(InitialWeights)
+"""`usual` gives all contexts the same start: Xavier normal, of convolutions Kaiming normal by fan out; biases 0.
 
 Source: `pytorch-plain` is what PSP's released code does: its baselines and the stem of its ResNet with contexts are
 PyTorch's own layers, its heads are Xavier normal. `pytorch` is "default" in SupSup's code, for the networks on CIFAR
@@ -61,18 +52,6 @@ def initial_bias(rule: str, in_features: int, out_features: int, rng: torch.Gene
     if _kind(rule, is_plain) == "pytorch":
         return torch_default(in_features, out_features, rng)[0]
     return torch.zeros(out_features)
-
-
-def check_initial_weights(config: "TrialConfig") -> None:
-    """Refuse them where no weights are trained.
-
-    Raises:
-        ValueError: names setting, value, rule and remedy.
-    """
-    if config.method != "psp":
-        refuse_chosen(
-            config, ["initial_weights"], f"method={config.method!r}", "use method 'psp', which trains weights"
-        )
 
 
 def _kind(rule: str, is_plain: bool) -> str:

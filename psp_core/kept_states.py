@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from psp_core.optimisers import Optimiser
+from psp_core.optimisers import Stepper
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class KeptStates:
     Source: the released code of paper A has one RMSprop without momentum for weights and all contexts (papers.md, A7).
     """
 
-    def __init__(self, optimiser: Optimiser) -> None:
+    def __init__(self, optimiser: Stepper) -> None:
         """Keep nothing yet."""
         self.optimiser = optimiser
         self._rows: dict[int, _Kept] = {}

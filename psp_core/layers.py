@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from psp_core.contexts import CONTEXTS, Context
+from psp_core.contexts import Context, get_context
 from psp_core.contexts.diagonal import Diagonal
 from psp_core.initial_weights import initial_bias, initial_weights
 from psp_core.randomness import generator
@@ -118,7 +118,7 @@ def draw_output_contexts(
         ValueError: `context` is not one real number for each input.
     """
     check_output_contexts(context)
-    return CONTEXTS["binary"].sample(num_tasks, out_features, generator(seed, "output contexts", index), device)
+    return get_context("binary").sample(num_tasks, out_features, generator(seed, "output contexts", index), device)
 
 
 def check_output_contexts(context: Context) -> None:

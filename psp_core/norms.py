@@ -2,22 +2,18 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core.convolutions import SuperposedConv2d
-from psp_core.settings import refuse_chosen
-
-if TYPE_CHECKING:
-    from psp_core.models import Architecture
-    from psp_core.trial import TrialConfig
 
 # B batch, C channels, H x W image, K tasks, N batches, E members
 
-NORMS: Final = ("static", "per-task", "affine")
+Norm = Literal["static", "per-task", "affine"]
+NORMS: Final = get_args(Norm)
 BY_TASK: Final = ("per-task", "affine")
 """Those with statistics for each task."""
 
@@ -113,49 +109,6 @@ class NormedConv2d(nn.Module):
         """The normalised output for a batch of task `task`, (B, C, H, W) to (B, O, H', W')."""
         y = self.conv(x, task)
         return static_batch_norm(y) if self.norm is None else self.norm(y, task)
-
-
-def check_norm(config: "TrialConfig", model: "Architecture") -> None:
-    """Refuse a norm that the network has not, and what only a norm that sees batches has a use for.
-
-    Raises:
-        ValueError: names settings, values, rule and remedy.
-    """
-    if config.norm != "static" and not model.has_norms:
-        raise ValueError(
-            f"norm={config.norm!r} does not apply to model={config.model!r}, which normalises nothing; leave it out, "
-            "or use a convolutional model."
-        )
-    if config.norm != "static" and config.rows_per_task > 1:
-        raise ValueError(
-            f"norm={config.norm!r} needs one context for each task: leave out contexts_per_task and schedule."
-        )
-    if config.norm == "affine" and (config.method != "psp" or config.trunk == "random"):
-        raise ValueError(
-            f"norm='affine' does not apply to method={config.method!r}, trunk={config.trunk!r}, where nothing trains "
-            "what all tasks share, scales and shifts neither; use norm 'per-task'."
-        )
-    if config.method != "hopsupsup" and not (model.has_norms and config.norm == "static"):
-        elsewhere = f"model={config.model!r}, norm={config.norm!r}, whose answers do not depend on the batch"
-        refuse_chosen(config, ["test_batch_size"], elsewhere, "use a convolutional model with norm 'static'")
-    if model.has_norms:
-        _check_batches(config)
-
-
-def _check_batches(config: "TrialConfig") -> None:
-    """Refuse batches of one image where it has one pixel left, of which a channel has no variance."""
-    if all(layer.positions > 1 for layer in config.layers[:-1]):
-        return
-    least = {"batch_size": 2}
-    if config.norm == "static":  # tests are cut into equal parts: of two, a batch may be left with one
-        least |= {"test_batch_size": 3, "eval_samples": 2}
-    for name, number in least.items():
-        given = getattr(config, name)
-        if given is not None and given < number:
-            raise ValueError(
-                f"{name}={given}: model={config.model!r} normalises over a batch, and has one pixel left of "
-                f"dataset={config.dataset!r}; give {number} or more."
-            )
 
 
 def measured_buffers(network: nn.Module) -> set[str]:

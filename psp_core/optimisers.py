@@ -6,7 +6,7 @@ number of passes over it: on CPUs each member takes one pass of PyTorch's fused 
 that can be, on CUDA devices `update` is compiled into one kernel for the whole pack.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
@@ -16,41 +16,164 @@ import torch
 from torch import Tensor
 
 from psp_core.devices import compiler_missing
+from psp_core.parts import Part, Rule, setting
+from psp_core.rules import NOT_NEGATIVE, positive
 
 # E members, P parameters of one member
 
 _FOREVER: Final = torch.tensor(1e9)  # steps after which Adam's bias corrections are 1 in any precision
 
 
-class Optimiser(ABC):
-    """Updates a pack's parameters in place.
+class Optimiser(Part, family="optimiser"):
+    """How numbers follow their gradients, as a study chooses it.
 
-    Args:
-        parameters_EP: the parameters, a row for each member.
-        gradients_EP: where their gradients will stand at each step; may be overwritten by it.
-        lrs: one learning rate for each member.
-        momenta: one momentum for each member; Adam has none.
-        weight_decay: d; each step's gradient is g + d p.
+    Attributes:
+        state_names: what is remembered of each number.
+        decays: by what a step changes state whose gradient is zero.
     """
 
-    name: ClassVar[str]
-    has_momentum: ClassVar[bool] = True
     state_names: ClassVar[tuple[str, ...]]
-    decays: ClassVar[Mapping[str, float]] = MappingProxyType({})  # by what a step changes state whose gradient is zero
+    decays: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
-    def __init__(
-        self,
-        parameters_EP: Tensor,
-        gradients_EP: Tensor,
-        lrs: Sequence[float],
-        momenta: Sequence[float],
-        weight_decay: float = 0.0,
-    ) -> None:
+    lr: float = setting(1e-4, "Learning rate.", rule=positive("; the paper's is 1e-4"), column="lr", per_member=True)
+    weight_decay: float = setting(
+        0.0,
+        "The share of each trained number that is added to its gradient.",
+        rule=NOT_NEGATIVE,
+        column="weight_decay",
+    )
+
+    @property
+    def mass(self) -> float:
+        """The momentum; 0 where the optimiser has none to choose."""
+        return 0.0
+
+    @classmethod
+    def used_state(cls, momenta: Sequence[float]) -> tuple[str, ...]:
+        """The state that is kept: no velocity where no member has momentum."""
+        return tuple(name for name in cls.state_names if name != "velocity" or any(momenta))
+
+    @staticmethod
+    def can_fuse(momenta: Sequence[float]) -> bool:
+        """Whether `fused_update` does these members' steps."""
+        return False
+
+    @staticmethod
+    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+        """One member's step in one pass."""
+        raise NotImplementedError
+
+    @staticmethod
+    @abstractmethod
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place; `lr` and `momentum` are (E, 1)."""
+
+
+class WithMomentum(Optimiser):
+    """An optimiser whose steps have a velocity."""
+
+    momentum: float = setting(
+        0.0,
+        "The share of its velocity that a step keeps.",
+        rule=Rule(lambda value: 0 <= value < 1, "must lie in [0, 1); leave it out for none."),
+        column="momentum",
+        per_member=True,
+    )
+
+    @property
+    def mass(self) -> float:
+        """The momentum."""
+        return self.momentum
+
+
+class SGD(WithMomentum, name="sgd"):
+    """v = momentum v + g; p -= lr v."""
+
+    state_names: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    @staticmethod
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place."""
+        for velocity in state:
+            g = velocity.mul_(momentum).add_(g)
+        p.addcmul_(g, lr, value=-1)
+
+
+class RMSprop(WithMomentum, name="rmsprop"):
+    """s = 0.99 s + 0.01 g^2; v = momentum v + g / (sqrt(s) + 1e-8); p -= lr v."""
+
+    state_names: ClassVar[tuple[str, ...]] = ("square", "velocity")
+    decays: ClassVar[Mapping[str, float]] = MappingProxyType({"square": 0.99})  # which moves no parameter
+
+    @staticmethod
+    def can_fuse(momenta: Sequence[float]) -> bool:
+        """Without momentum, RMSprop is Adam with beta1 = 0 and no bias correction left."""
+        return not any(momenta)
+
+    @staticmethod
+    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+        """One member's step in one pass; Adam's mean, with beta1 = 0, is the gradient itself."""
+        _fused_adam(p, g, g, state[0], _FOREVER, lr, beta1=0.0, beta2=0.99)
+
+    @staticmethod
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place."""
+        square, *velocities = state
+        square.mul_(0.99).addcmul_(g, g, value=0.01)
+        denominator = square.sqrt().add_(1e-8)
+        if not velocities:
+            p.addcdiv_(g * lr, denominator, value=-1)
+        for velocity in velocities:
+            velocity.mul_(momentum).addcdiv_(g, denominator)
+            p.addcmul_(velocity, lr, value=-1)
+
+
+class Adam(Optimiser, name="adam"):
+    """m = 0.9 m + 0.1 g; s = 0.999 s + 0.001 g^2; p -= lr m' / (sqrt(s') + 1e-8), bias-corrected."""
+
+    state_names: ClassVar[tuple[str, ...]] = ("mean", "square")
+
+    @staticmethod
+    def can_fuse(momenta: Sequence[float]) -> bool:
+        """Always."""
+        return True
+
+    @staticmethod
+    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+        """One member's step in one pass."""
+        mean, square = state
+        _fused_adam(p, g, mean, square, num_steps, lr, beta1=0.9, beta2=0.999)
+
+    @staticmethod
+    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+        """Every member's step, in place."""
+        mean, square = state
+        mean.mul_(0.9).add_(g, alpha=0.1)
+        square.mul_(0.999).addcmul_(g, g, value=0.001)
+        denominator = square.sqrt().div_((1 - 0.999**num_steps).sqrt()).add_(1e-8)
+        p.addcdiv_(mean * (lr / (1 - 0.9**num_steps)), denominator, value=-1)
+
+
+OPTIMISERS: Final[dict[str, type[Optimiser]]] = Optimiser.known
+
+
+class Stepper:
+    """Updates a pack's parameters in place, as optimisers of one kind do, each member with its own settings.
+
+    Args:
+        optimisers: each member's, of one kind and weight decay.
+        parameters_EP: the parameters, a row for each member.
+        gradients_EP: where their gradients will stand at each step; may be overwritten by it.
+    """
+
+    def __init__(self, optimisers: Sequence[Optimiser], parameters_EP: Tensor, gradients_EP: Tensor) -> None:
         """Start with a state of zeros."""
+        self.kind = type(optimisers[0])
+        lrs, momenta = [each.lr for each in optimisers], [each.mass for each in optimisers]
         self.parameters = parameters_EP
         self.gradients = gradients_EP
-        self.weight_decay = weight_decay
-        self._state_names = self.used_state(momenta)
+        self.weight_decay = optimisers[0].weight_decay
+        self._state_names = self.kind.used_state(momenta)
         self.state = [torch.zeros_like(parameters_EP) for _ in self._state_names]
         self._members = [
             (parameters_EP[e], gradients_EP[e], [tensor[e] for tensor in self.state], lr) for e, lr in enumerate(lrs)
@@ -60,10 +183,10 @@ class Optimiser(ABC):
         self._momentum_E1 = parameters_EP.new_tensor(momenta)[:, None]
         self._frozen: set[int] = set()
         on_cuda = parameters_EP.is_cuda
-        self._fused = not on_cuda and self.can_fuse(momenta)
-        self._update: Callable[..., None] = type(self).update
+        self._fused = not on_cuda and self.kind.can_fuse(momenta)
+        self._update: Callable[..., None] = self.kind.update
         if on_cuda and not compiler_missing():
-            self._update = _compiled(type(self))
+            self._update = _compiled(self.kind)
 
     @torch.no_grad()
     def step(self, lr_factor_1: Tensor | None = None) -> None:
@@ -79,7 +202,7 @@ class Optimiser(ABC):
             factor = 1.0 if lr_factor_1 is None else lr_factor_1.item()  # on a CPU, where nobody waits for it
             for e, (p, g, state, lr) in enumerate(self._members):
                 if e not in self._frozen:
-                    self.fused_update(p, g, state, self.num_steps, lr * factor)
+                    self.kind.fused_update(p, g, state, self.num_steps, lr * factor)
         else:
             lr_E1 = self._lr_E1 if lr_factor_1 is None else self._lr_E1 * lr_factor_1.to(self._lr_E1.dtype)
             self._update(self.parameters, self.gradients, self.state, self.num_steps, lr_E1, self._momentum_E1)
@@ -101,7 +224,7 @@ class Optimiser(ABC):
     def resume(self, state: Sequence[Tensor], num_steps: Tensor, *, idle: int) -> None:
         """Go on with a state that was this optimiser's `idle` steps ago; who is frozen stays so."""
         for name, mine, kept in zip(self._state_names, self.state, state, strict=True):
-            torch.mul(kept, self.decays.get(name, 1.0) ** idle, out=mine)
+            torch.mul(kept, self.kind.decays.get(name, 1.0) ** idle, out=mine)
             mine[sorted(self._frozen)] = 0
         self.num_steps.copy_(num_steps)
 
@@ -133,98 +256,6 @@ class Optimiser(ABC):
         if state["is_frozen"]:
             self.freeze(member)
 
-    @classmethod
-    def used_state(cls, momenta: Sequence[float]) -> tuple[str, ...]:
-        """The state that is kept: no velocity where no member has momentum."""
-        return tuple(name for name in cls.state_names if name != "velocity" or any(momenta))
-
-    @staticmethod
-    def can_fuse(momenta: Sequence[float]) -> bool:
-        """Whether `fused_update` does these members' steps."""
-        return False
-
-    @staticmethod
-    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
-        """One member's step in one pass."""
-        raise NotImplementedError
-
-    @staticmethod
-    @abstractmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
-        """Every member's step, in place; `lr` and `momentum` are (E, 1)."""
-
-
-class SGD(Optimiser):
-    """v = momentum v + g; p -= lr v."""
-
-    name: ClassVar[str] = "sgd"
-    state_names: ClassVar[tuple[str, ...]] = ("velocity",)
-
-    @staticmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
-        """Every member's step, in place."""
-        for velocity in state:
-            g = velocity.mul_(momentum).add_(g)
-        p.addcmul_(g, lr, value=-1)
-
-
-class RMSprop(Optimiser):
-    """s = 0.99 s + 0.01 g^2; v = momentum v + g / (sqrt(s) + 1e-8); p -= lr v."""
-
-    name: ClassVar[str] = "rmsprop"
-    state_names: ClassVar[tuple[str, ...]] = ("square", "velocity")
-    decays: ClassVar[Mapping[str, float]] = MappingProxyType({"square": 0.99})  # which moves no parameter
-
-    @staticmethod
-    def can_fuse(momenta: Sequence[float]) -> bool:
-        """Without momentum, RMSprop is Adam with beta1 = 0 and no bias correction left."""
-        return not any(momenta)
-
-    @staticmethod
-    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
-        """One member's step in one pass; Adam's mean, with beta1 = 0, is the gradient itself."""
-        _fused_adam(p, g, g, state[0], _FOREVER, lr, beta1=0.0, beta2=0.99)
-
-    @staticmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
-        """Every member's step, in place."""
-        square, *velocities = state
-        square.mul_(0.99).addcmul_(g, g, value=0.01)
-        denominator = square.sqrt().add_(1e-8)
-        if not velocities:
-            p.addcdiv_(g * lr, denominator, value=-1)
-        for velocity in velocities:
-            velocity.mul_(momentum).addcdiv_(g, denominator)
-            p.addcmul_(velocity, lr, value=-1)
-
-
-class Adam(Optimiser):
-    """m = 0.9 m + 0.1 g; s = 0.999 s + 0.001 g^2; p -= lr m' / (sqrt(s') + 1e-8), bias-corrected."""
-
-    name: ClassVar[str] = "adam"
-    has_momentum: ClassVar[bool] = False
-    state_names: ClassVar[tuple[str, ...]] = ("mean", "square")
-
-    @staticmethod
-    def can_fuse(momenta: Sequence[float]) -> bool:
-        """Always."""
-        return True
-
-    @staticmethod
-    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
-        """One member's step in one pass."""
-        mean, square = state
-        _fused_adam(p, g, mean, square, num_steps, lr, beta1=0.9, beta2=0.999)
-
-    @staticmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
-        """Every member's step, in place."""
-        mean, square = state
-        mean.mul_(0.9).add_(g, alpha=0.1)
-        square.mul_(0.999).addcmul_(g, g, value=0.001)
-        denominator = square.sqrt().div_((1 - 0.999**num_steps).sqrt()).add_(1e-8)
-        p.addcdiv_(mean * (lr / (1 - 0.9**num_steps)), denominator, value=-1)
-
 
 @cache
 def _compiled(optimiser: type[Optimiser]) -> Callable[..., None]:
@@ -240,6 +271,3 @@ def _fused_adam(
         [p], [g], [mean], [square], [], [num_steps],
         lr=lr, beta1=beta1, beta2=beta2, weight_decay=0.0, eps=1e-8, amsgrad=False, maximize=False,
     )  # fmt: skip
-
-
-OPTIMISERS: Final[dict[str, type[Optimiser]]] = {optimiser.name: optimiser for optimiser in (SGD, RMSprop, Adam)}

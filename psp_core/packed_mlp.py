@@ -75,6 +75,38 @@ class PackedMLP:
                 self._first_gradient(weight_gradient, inputs[0], g, contexts[0])
         return loss
 
+    def add_fisher(self, layers: Sequence[Layer], contexts: Sequence[Tensor], into: Sequence[Layer], x: Tensor) -> None:
+        """Add to `into` what each image tells of the weights: E_y (d log p(y|x) / dw)^2, y as the network would answer.
+
+        An image's gradient of a linear layer is z g^T, with z the layer's input and g the gradient of its output, so a
+        sum of its squares over images is one product, (z^2)^T (g^2). There is a backward pass for each answer y, whose
+        g are scaled by sqrt(p(y|x)).
+
+        Args:
+            layers: weights and biases (E, I, O) and (E, O); contexts must be real.
+            contexts: each layer's contexts of the current task, (E, ...).
+            into: tensors of the layers' shapes.
+            x: inputs (E, B, I).
+        """
+        assert not self.context.is_complex, "a complex gradient's square is no product of squares"
+        outputs, squares = [x], []  # of each layer before, after relu; and of each layer's bound inputs
+        for (weight, bias), context in zip(layers, contexts, strict=True):
+            z = self.context.bind(outputs[-1], context)
+            squares.append(z.square().mT)
+            outputs.append(torch.baddbmm(bias[:, None], z, weight).relu())
+        p_EBO = torch.baddbmm(layers[-1][1][:, None], z, layers[-1][0]).softmax(-1)
+        for answer in range(p_EBO.shape[-1]):
+            g = p_EBO.neg()
+            g[..., answer] += 1
+            g *= p_EBO[..., answer, None].sqrt()
+            for index in reversed(range(len(layers))):
+                of_weight, of_bias = into[index]
+                of_weight.baddbmm_(squares[index], g.square())
+                of_bias.add_(g.square().sum(1))
+                if index:
+                    g = self.context.unbind(torch.bmm(g, layers[index][0].mT), contexts[index])
+                    g = torch.ops.aten.threshold_backward(g, outputs[index], 0)
+
     def logits(self, layers: Sequence[Layer], x: Tensor) -> Tensor:
         """Logits of retrieved networks: each has the weights of one task.
 

@@ -7,15 +7,19 @@ Propositions 1 and 2 say what its mean and its second moment are (papers.md, A6)
 
 import math
 import time
-from dataclasses import dataclass, fields
-from typing import Any, Final, get_type_hints
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
 
-from psp_core.contexts import CONTEXTS, Context
+from psp_core.contexts import Context
+from psp_core.experiment import Experiment, Work
+from psp_core.outcome import Outcome
+from psp_core.parts import Rule, setting
 from psp_core.randomness import generator
-from psp_core.settings import Settings
+from psp_core.rules import at_least
 
 # K models, I inputs of each, O outputs of each, B inputs vectors, G groups of K models; 2 = real and imaginary part
 
@@ -24,88 +28,96 @@ BATCH: Final = 16
 """Output neurons of each model and input vectors: so many more samples of the crosstalk from each draw of contexts."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class RetrievalConfig:
+class RetrievalConfig(Experiment):
     """One measurement of crosstalk.
-
-    Args:
-        context: under what the models are stored.
-        width: N, the inputs of each model.
-        num_tasks: the most models that are stored together; 2, 4, 8, ... up to it are measured.
-        num_draws: how often all contexts are drawn anew; models and inputs stay.
-        alignment: eta, in [0, 1): the part of its largest possible response that a model has to an input,
-            |<w, x>| = eta |w| |x|, as a trained model responds to what it was trained on. All models
-            and inputs have the same direction in common.
-        support: the share of a layer's inputs that models and inputs use, in (0, 1]; zeros elsewhere, as
-            around the digits of MNIST.
-        seed: of the models, the inputs and the contexts.
 
     Raises:
         ValueError: a value breaks its rule.
     """
 
-    context: str = "binary"
-    width: int = 1024
-    num_tasks: int = 64
-    num_draws: int = 8
-    alignment: float = 0.0
-    support: float = 1.0
-    seed: int = 0
+    kind: ClassVar[str] = "retrieval"
+
+    context: Context = setting("binary", "Under what the models are stored.", label="{}", says_default=True)
+    width: int = setting(1024, "N, the inputs of each model.", rule=at_least(1))
+    num_tasks: int = setting(
+        64, "The most models that are stored together; 2, 4, 8, ... up to it are measured.", rule=at_least(2)
+    )
+    num_draws: int = setting(8, "How often all contexts are drawn anew; models and inputs stay.", rule=at_least(1))
+    alignment: float = setting(
+        0.0,
+        "Eta, in [0, 1): the part of its largest possible response that a model has to an input, |<w, x>| = eta |w| "
+        "|x|, as a trained model responds to what it was trained on. All models and inputs have the same direction "
+        "in common.",
+        rule=Rule(lambda value: 0 <= value < 1, "must lie in [0, 1)."),
+    )
+    support: float = setting(
+        1.0,
+        "The share of a layer's inputs that models and inputs use, in (0, 1]; zeros elsewhere, as around the digits of "
+        "MNIST.",
+        rule=Rule(lambda value: 0 < value <= 1, "must lie in (0, 1]; leave it out for all inputs."),
+    )
+    seed: int = setting(0, "Of the models, the inputs and the contexts.", rule=at_least(0))
 
     def __post_init__(self) -> None:
         """Check every setting, then the combinations."""
-        for field in fields(self):
-            object.__setattr__(self, field.name, RETRIEVAL_SETTINGS.check(field.name, getattr(self, field.name)))
+        super().__post_init__()
         if self.num_tasks & (self.num_tasks - 1):
             raise ValueError(f"num_tasks={self.num_tasks} must be a power of two: 2, 4, 8, ... models are measured.")
-        most = CONTEXTS[self.context].max_tasks(self.width)
+        most = self.context.max_tasks(self.width)
         if most is not None and self.num_tasks > most:
             raise ValueError(
-                f"context={self.context!r} has {most} different contexts for {self.width} inputs; "
+                f"context={self.context.name!r} has {most} different contexts for {self.width} inputs; "
                 f"num_tasks={self.num_tasks} need more: give fewer, or a larger width."
             )
 
     @property
-    def method_name(self) -> str:
+    def stored_name(self) -> str:
         """What kind of trial this is."""
-        return "retrieval"
+        return self.kind
 
     @property
-    def dataset(self) -> None:
+    def data_name(self) -> None:
         """None is needed."""
         return None
 
     @property
     def num_visits(self) -> int:
-        """Draws of all contexts: the pieces in which it is measured, as a network is trained in tasks."""
+        """Draws of all contexts."""
         return self.num_draws
 
     @property
-    def num_products(self) -> int:
-        """Multiplications in all, about: binding, responding, and drawing where that takes a decomposition."""
-        context = CONTEXTS[self.context]
-        of_context = context.num_products(self.width)
-        levels = self.num_tasks.bit_length() - 1
-        of_draw = levels * OUTPUTS * (3 * of_context + self.width * (BATCH + 10)) + 2 * self.width * of_context
-        return self.num_draws * self.num_tasks * of_draw
+    def num_steps(self) -> int:
+        """Nothing is trained."""
+        return 0
 
     @property
-    def num_bytes(self) -> int:
-        """Memory that it needs: contexts, and models in several states."""
-        parts = 2 if CONTEXTS[self.context].is_complex else 1
-        contexts = math.prod(CONTEXTS[self.context].shape(self.width))
+    def is_nested(self) -> bool:
+        """No: a trial of fewer models draws other ones."""
+        return False
+
+    @property
+    def curve_of(self) -> dict[str, str]:
+        """The context."""
+        return self.pieces()
+
+    @property
+    def member_bytes(self) -> int:
+        """Contexts, and models in several states."""
+        parts = 2 if self.context.is_complex else 1
+        contexts = math.prod(self.context.shape(self.width))
         return 4 * self.num_tasks * (contexts + 8 * parts * self.width * OUTPUTS)
 
+    def shared_bytes(self, device: str) -> int:
+        """Nothing."""
+        return 0
 
-RETRIEVAL_SETTINGS: Final = Settings(
-    kinds=get_type_hints(RetrievalConfig),
-    choices={"context": CONTEXTS},
-    least={"width": 1, "num_tasks": 2, "num_draws": 1, "seed": 0},
-    rules={
-        "alignment": (lambda value: 0 <= value < 1, "must lie in [0, 1)."),
-        "support": (lambda value: 0 < value <= 1, "must lie in (0, 1]; leave it out for all inputs."),
-    },
-)
+    def work(self, tasks_before: int = 0) -> Work:
+        """Binding, responding, and drawing where that takes a decomposition."""
+        of_context = self.context.num_products(self.width)
+        levels = self.num_tasks.bit_length() - 1
+        of_draw = levels * OUTPUTS * (3 * of_context + self.width * (BATCH + 10)) + 2 * self.width * of_context
+        products = self.num_draws * self.num_tasks * of_draw
+        return Work(num_steps=self.num_draws, tests=1, test_products=products)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +141,17 @@ class Crosstalk:
     num_samples: int
 
 
+CROSSTALK: Final = {
+    "num_models": Outcome(int, "2, 4, ... K stored together."),
+    "mean": Outcome(float, "Of the crosstalk, over its root mean square."),
+    "second_moment": Outcome(float, "Of the crosstalk, over E |w|^2 |x|^2."),
+    "predicted": Outcome(float, "The same by the paper's Proposition 2; NaN where it has none."),
+    "distortion": Outcome(float, "Of the retrieved model itself, over the same."),
+    "num_samples": Outcome(int, "Responses that were measured.", is_large=True),
+}
+"""Columns of the store's `crosstalk`, beside the trial."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetrievalResult:
     """What one trial measured: an entry for each number of models, and the seconds it took."""
@@ -136,6 +159,16 @@ class RetrievalResult:
     config: RetrievalConfig
     crosstalk: list[Crosstalk]
     seconds: float
+    diverged_at: None = None
+    final_accuracy: float = math.nan
+
+    def outcomes(self) -> dict[str, object]:
+        """No columns of its own."""
+        return {}
+
+    def measurements(self) -> dict[str, list[dict[str, object]]]:
+        """The crosstalk, by table of the store."""
+        return {"crosstalk": [asdict(row) for row in self.crosstalk]}
 
 
 class Retrieval:
@@ -152,7 +185,7 @@ class Retrieval:
         """Draw the models and the inputs."""
         self.config, self.configs = config, [config]
         self.device = device
-        self.context = CONTEXTS[config.context]
+        self.context = config.context
         parts = (2,) if self.context.is_complex else ()
         self.models = _vectors(config, "models", (config.num_tasks, OUTPUTS), parts).transpose(1, -1).to(device)
         self.inputs = _vectors(config, "inputs", (BATCH,), parts).to(device)
@@ -185,6 +218,14 @@ class Retrieval:
         named = [dict(zip(_SUMS, row, strict=True)) for row in self.sums.tolist()]
         crosstalk = [_summary(number, sums) for number, sums in zip(self.numbers, named, strict=True)]
         return [RetrievalResult(config=self.config, crosstalk=crosstalk, seconds=self.seconds)]
+
+    def member_state(self, member: int) -> dict[str, Any]:
+        """How far its only member is."""
+        return self.state_dict()
+
+    def load_member_states(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on from what `member_state` gave."""
+        self.load_state_dict(states[0])
 
     def state_dict(self) -> dict[str, Any]:
         """How far it is, as tensors and plain values."""

@@ -1,4 +1,4 @@
-"""The command line: psp list | plan | run | status | compact | plot | compare."""
+"""The command line: psp list | settings | plan | run | status | compact | plot | compare."""
 
 import os
 import shlex
@@ -59,6 +59,17 @@ def list_studies() -> None:
     for name, file in studies.items():
         text = f"{name:{column}}{overview(file)}"
         typer.echo(textwrap.fill(text, max(width, column + 20), subsequent_indent=column * " ", break_on_hyphens=False))
+
+
+@app.command()
+def settings(
+    name: Annotated[str | None, typer.Argument(help="A setting, a part such as top-k, or a family of parts.")] = None,
+) -> None:
+    """Show all settings that a study can have, or all that is known of one."""
+    from study.settings_text import detail, overview
+
+    for line in detail(name) if name else overview():
+        typer.echo(line)
 
 
 @app.command()

@@ -6,12 +6,11 @@ a finished longer trial holds a shorter one's result, and a longer one can begin
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from psp_core.trial import TrialConfig
-from study.plan import Length, Start, always_whole, trial_id
-from study.spec import Trial
+from psp_core.experiment import Experiment
+from study.plan import Length, Start, trial_id
 
 MEASURED: Final = ("ok", "diverged")
 
@@ -39,8 +38,8 @@ class Planned:
         start: what it goes on from, or could if that had been kept.
     """
 
-    trial: Trial
-    trained: Trial
+    trial: Experiment
+    trained: Experiment
     status: str | None
     error: str | None
     answer: str | None = None
@@ -53,7 +52,7 @@ class Planned:
         return self.status in MEASURED
 
 
-def compared(trials: Iterable[Trial], stored: Mapping[str, Finished], kept: Collection[str]) -> list[Planned]:
+def compared(trials: Iterable[Experiment], stored: Mapping[str, Finished], kept: Collection[str]) -> list[Planned]:
     """What the trials of a study are beside what a store holds.
 
     Args:
@@ -65,33 +64,31 @@ def compared(trials: Iterable[Trial], stored: Mapping[str, Finished], kept: Coll
     return [_compared(trial, stored, lengths, kept) for trial in trials]
 
 
-def not_among(trials: Iterable[Trial], others: Iterable[Trial]) -> list[Trial]:
+def not_among(trials: Iterable[Experiment], others: Iterable[Experiment]) -> list[Experiment]:
     """The trials that are none of the others, nor the beginning of one that holds their result."""
-    alike: defaultdict[Trial, list[Trial]] = defaultdict(list)
+    alike: defaultdict[Experiment, list[Experiment]] = defaultdict(list)
     for other in others:
         alike[_family(other)].append(other)
     return [trial for trial in trials if not any(_is_held(trial, other) for other in alike[_family(trial)])]
 
 
-def _family(trial: Trial) -> Trial:
+def _family(trial: Experiment) -> Experiment:
     """What trials share that differ in their length alone."""
-    if isinstance(trial, TrialConfig) and trial.is_nested:
-        return replace(trial, num_tasks=1, milestones=())
-    return trial
+    return trial.with_length(1) if trial.is_nested else trial
 
 
-def _is_held(trial: Trial, other: Trial) -> bool:
-    if not isinstance(trial, TrialConfig) or not isinstance(other, TrialConfig):
+def _is_held(trial: Experiment, other: Experiment) -> bool:
+    if not trial.is_nested:
         return trial == other
-    return other.num_tasks >= trial.num_tasks and _holds(_length(other), trial)
+    return _length(other).num_tasks >= _length(trial).num_tasks and _holds(_length(other), trial)
 
 
 def _compared(
-    trial: Trial, stored: Mapping[str, Finished], lengths: Sequence[Length], kept: Collection[str]
+    trial: Experiment, stored: Mapping[str, Finished], lengths: Sequence[Length], kept: Collection[str]
 ) -> Planned:
     own = stored.get(trial_id(trial))
     status, error = (own.status, own.error) if own else (None, None)
-    if not isinstance(trial, TrialConfig) or not trial.is_nested:
+    if not trial.is_nested:
         return Planned(trial, trial, status, error)
     start = _start(trial, stored, lengths, kept)
     trained = _going_on(trial, start) if start and start.is_kept else trial
@@ -100,7 +97,7 @@ def _compared(
         longer = [
             (length, name)
             for length, name in _like(trial, stored, lengths, ("ok",))
-            if length.num_tasks >= trial.num_tasks
+            if length.num_tasks >= _length(trial).num_tasks
         ]
         answer = next((name for length, name in longer if _holds(length, trial)), None)
         unmeasured = max((length.num_tasks for length, _ in longer), default=None)
@@ -109,42 +106,40 @@ def _compared(
     return Planned(trial, trained, status, error, unmeasured=unmeasured, start=start)
 
 
-def _length(trial: TrialConfig) -> Length:
-    return Length(trial.num_tasks, trial.milestones)
+def _length(trial: Experiment) -> Length:
+    return Length(*trial.length())
 
 
 def _like(
-    trial: TrialConfig, stored: Mapping[str, Finished], lengths: Sequence[Length], statuses: Sequence[str]
+    trial: Experiment, stored: Mapping[str, Finished], lengths: Sequence[Length], statuses: Sequence[str]
 ) -> list[tuple[Length, str]]:
     """The stored trials that differ from this one in their length alone."""
-    names = [
-        (length, trial_id(trial, num_tasks=length.num_tasks, milestones=length.milestones))
-        for length in lengths
-        if length != _length(trial)
-    ]
+    names = [(length, trial_id(trial, length)) for length in lengths if length != _length(trial)]
     return [(length, name) for length, name in names if name in stored and stored[name].status in statuses]
 
 
-def _holds(length: Length, trial: TrialConfig) -> bool:
+def _holds(length: Length, trial: Experiment) -> bool:
     """Whether a trial of this length, no shorter, measured all that `trial` measures."""
-    return always_whole(trial) or _length(trial).whole_at <= length.whole_at
+    return trial.always_measures_all or _length(trial).whole_at <= length.whole_at
 
 
 def _start(
-    trial: TrialConfig, stored: Mapping[str, Finished], lengths: Sequence[Length], kept: Collection[str]
+    trial: Experiment, stored: Mapping[str, Finished], lengths: Sequence[Length], kept: Collection[str]
 ) -> Start | None:
     """The longest stored beginning of a trial whose state is kept; else the longest."""
+    own, all_along = _length(trial), trial.always_measures_all
     starts = [
         Start(name, length.num_tasks, name in kept)
         for length, name in _like(trial, stored, lengths, MEASURED)
-        if length.num_tasks < trial.num_tasks
-        and (always_whole(trial) or {m for m in trial.milestones if m <= length.num_tasks} <= length.whole_at)
+        if length.num_tasks < own.num_tasks
+        and (all_along or {m for m in own.milestones if m <= length.num_tasks} <= length.whole_at)
     ]
     return max(starts, key=lambda start: (start.is_kept, start.num_tasks), default=None)
 
 
-def _going_on(trial: TrialConfig, start: Start) -> TrialConfig:
+def _going_on(trial: Experiment, start: Start) -> Experiment:
     """The trial with a milestone where its beginning ended, which measured everything."""
-    if always_whole(trial):
+    if trial.always_measures_all:
         return trial
-    return replace(trial, milestones=(*trial.milestones, start.num_tasks))
+    own = _length(trial)
+    return trial.with_length(own.num_tasks, (*own.milestones, start.num_tasks))

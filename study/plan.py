@@ -4,30 +4,19 @@ import hashlib
 import heapq
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from psp_core.cost import (
-    drawing_products,
-    measuring_products,
-    member_bytes,
-    num_activations,
-    num_retrieved,
-    num_tests,
-    retrieving_cost,
-    shared_bytes,
-    step_products,
-    trunk_size,
-)
-from psp_core.retrieval import RetrievalConfig
-from psp_core.trial import TRIAL_SETTINGS, TrialConfig
-from study.spec import Trial
+from psp_core.experiment import Experiment
 from study.workers import Workers, this_machine
 
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
+
+FIRST_KIND: Final = "training"
+"""The kind of experiments that ids do not name: the only one when the first trials were stored."""
 
 MAX_MEMBERS: Final = {"cpu": 16, "cuda": 128}
 MAX_PRODUCTS: Final = 500_000
@@ -79,14 +68,14 @@ class Start:
 
 @dataclass(frozen=True)
 class Pack:
-    """Trials of one shape that train together, on one device; of retrieval, one trial.
+    """Trials of one shape that run together, on one device.
 
     Attributes:
         trials: its members.
         starts: what each goes on from, after as many tasks as its neighbours; empty where all begin at the beginning.
     """
 
-    trials: tuple[Trial, ...]
+    trials: tuple[Experiment, ...]
     starts: tuple[Start, ...] = ()
 
     @property
@@ -107,34 +96,29 @@ class Pack:
     def num_steps(self) -> int:
         """Optimiser steps, each of which moves every member; none where nothing is trained."""
         trial = self.trials[0]
-        return 0 if isinstance(trial, RetrievalConfig) else trial.num_steps - self.tasks_before * trial.steps_per_task
+        return trial.work(self.tasks_before).num_steps if trial.num_steps else 0
 
     @property
     def member_bytes(self) -> int:
         """Memory that each of its trials needs, estimated."""
-        trial = self.trials[0]
-        return trial.num_bytes if isinstance(trial, RetrievalConfig) else member_bytes(trial)
+        return self.trials[0].member_bytes
 
     def bytes(self, device: str) -> int:
         """Memory that it needs there, estimated."""
-        trial = self.trials[0]
-        shared = 0 if isinstance(trial, RetrievalConfig) else shared_bytes(trial, device)
-        return shared + len(self.trials) * self.member_bytes
+        return self.trials[0].shared_bytes(device) + len(self.trials) * self.member_bytes
 
     def seconds(self, device: str) -> float:
         """Estimated time on one worker, measuring included; good to a factor of two or so."""
-        trial = self.trials[0]
-        if isinstance(trial, RetrievalConfig):
-            return _STEP[device] * trial.num_draws + _PRODUCT[device] * trial.num_products
-        of_sample = _PRODUCT[device] * step_products(trial) + _ACTIVATION[device] * num_activations(trial)
-        of_step = trial.batch_size * of_sample + _PARAM[device] * trunk_size(trial)
-        of_tests = _measuring_seconds(trial, device)
-        if before := self.tasks_before:
-            passed = tuple(milestone for milestone in trial.milestones if milestone < before)
-            of_tests -= _measuring_seconds(replace(trial, num_tasks=before, milestones=passed), device)
-        num_draws = len({trial.seed for trial in self.trials})  # of a seed, members share them
-        of_draws = num_draws * _PRODUCT[device] * drawing_products(trial)
-        return self.num_steps * _STEP[device] + of_draws + len(self.trials) * (self.num_steps * of_step + of_tests)
+        work = self.trials[0].work(self.tasks_before)
+        of_product, of_activation = _PRODUCT[device], _ACTIVATION[device]
+        of_sample = of_product * work.step_products + of_activation * work.step_activations
+        of_step = work.batch_size * of_sample + _PARAM[device] * work.step_numbers
+        of_network = of_product * work.network_products + of_activation * work.network_numbers
+        of_tests = work.networks * of_network + work.tests * of_product * work.test_products
+        num_draws = len({trial.row["seed"] for trial in self.trials})  # of a seed, members share them
+        of_draws = num_draws * of_product * work.drawing_products
+        own = len(self.trials) * (work.num_steps * of_step + of_tests)
+        return work.num_steps * _STEP[device] + of_draws + own
 
     def halves(self) -> "tuple[Pack, Pack]":
         """Two packs of half its trials each."""
@@ -142,14 +126,7 @@ class Pack:
         return self.of(range(middle)), self.of(range(middle, len(self.trials)))
 
 
-def _measuring_seconds(trial: TrialConfig, device: str) -> float:
-    """Estimated time to measure a trial: its networks retrieved, and test samples through them."""
-    products, numbers = retrieving_cost(trial)
-    of_network = _PRODUCT[device] * products + _ACTIVATION[device] * numbers
-    return num_retrieved(trial) * of_network + num_tests(trial) * _PRODUCT[device] * measuring_products(trial)
-
-
-def trial_id(trial: Trial, **instead: object) -> str:
+def trial_id(trial: Experiment, length: Length | None = None) -> str:
     """The trial's identity in every store: 16 hex digits.
 
     A hash of the canonical configuration and the schema version: the same in every process and on
@@ -158,46 +135,39 @@ def trial_id(trial: Trial, **instead: object) -> str:
 
     Args:
         trial: which.
-        instead: settings that stand in place of its own.
+        length: in place of its own.
     """
-    values = {f.name: instead.get(f.name, getattr(trial, f.name)) for f in fields(trial)}
-    chosen = {f.name: values[f.name] for f in fields(trial) if values[f.name] != f.default}
-    chosen = {name: TRIAL_SETTINGS.first_name(name, value) for name, value in chosen.items()}
-    kind = {"kind": "retrieval"} if isinstance(trial, RetrievalConfig) else {}
-    return _digest({"schema": SCHEMA_VERSION, **kind, **chosen})
+    instead = {"num_tasks": length.num_tasks, "milestones": length.milestones} if length else {}
+    kind = {} if trial.kind == FIRST_KIND else {"kind": trial.kind}
+    return _digest({"schema": SCHEMA_VERSION, **kind, **trial.chosen_with(**instead)})
 
 
-def merge(trials: Iterable[Trial]) -> list[Trial]:
+def merge(trials: Iterable[Experiment]) -> list[Experiment]:
     """One trial for all that differ only in num_tasks, in the order of their first appearance.
 
     Training K tasks passes through every smaller number, in streams whose tasks do not depend on it; where
     the study measures less than everything at each boundary, the smaller numbers become milestones at
     which all is measured.
     """
-    num_tasks: defaultdict[Trial, set[int]] = defaultdict(set)
+    num_tasks: defaultdict[Experiment, set[int]] = defaultdict(set)
     for trial in trials:
-        if isinstance(trial, TrialConfig) and trial.is_nested:
-            num_tasks[replace(trial, num_tasks=1, milestones=())] |= {trial.num_tasks, *trial.milestones}
+        number, milestones = trial.length()
+        if trial.is_nested:
+            num_tasks[trial.with_length(1)] |= {number, *milestones}
         else:
-            num_tasks[trial] = {trial.num_tasks}
+            num_tasks[trial] = {number}
     return [_merged(trial, seen) for trial, seen in num_tasks.items()]
 
 
-def _merged(trial: Trial, num_tasks: set[int]) -> Trial:
-    if num_tasks == {trial.num_tasks} or isinstance(trial, RetrievalConfig):
+def _merged(trial: Experiment, num_tasks: set[int]) -> Experiment:
+    if num_tasks == {trial.length()[0]}:
         return trial
     last = max(num_tasks)
-    milestones = () if always_whole(trial) else tuple(sorted(num_tasks - {last}))
-    return replace(trial, num_tasks=last, milestones=milestones)
-
-
-def always_whole(trial: TrialConfig) -> bool:
-    """Whether each measurement is of all tasks seen, on the whole test set."""
-    return trial.eval_tasks == "all" and trial.eval_samples is None
+    return trial.with_length(last, () if trial.always_measures_all else tuple(sorted(num_tasks - {last})))
 
 
 def make_packs(
-    trials: Iterable[Trial],
+    trials: Iterable[Experiment],
     workers: Workers | None = None,
     max_members: int | None = None,
     starts: Mapping[str, Start] | None = None,
@@ -212,14 +182,11 @@ def make_packs(
         starts: by trial id, what trials go on from; those that go on after as many tasks train together.
     """
     workers, starts = workers or this_machine(), starts or {}
-    groups: defaultdict[tuple[TrialConfig, int], list[TrialConfig]] = defaultdict(list)
+    groups: defaultdict[tuple[Hashable, int], list[Experiment]] = defaultdict(list)
     packs = []
     for trial in trials:
-        if isinstance(trial, RetrievalConfig):
-            packs.append(Pack((trial,)))
-        else:
-            start = starts.get(trial_id(trial))
-            groups[trial.shape, start.num_tasks if start else 0].append(trial)
+        start = starts.get(trial_id(trial))
+        groups[trial.shape, start.num_tasks if start else 0].append(trial)
     for (_, tasks_before), group in groups.items():
         for chunk in _chunks(group, _most_members(group, workers, max_members)):
             packs.append(Pack(chunk, tuple(starts[trial_id(trial)] for trial in chunk if tasks_before)))
@@ -232,22 +199,21 @@ def without(packs: Iterable[Pack], done: Collection[str]) -> list[Pack]:
     return [pack.of(members) for pack, members in left if members]
 
 
-def _chunks(group: Sequence[TrialConfig], most: int) -> list[tuple[TrialConfig, ...]]:
+def _chunks(group: Sequence[Experiment], most: int) -> list[tuple[Experiment, ...]]:
     """Members of packs of at most so many trials, as equal in size as can be, trials of one seed beside each other."""
     num_packs = -(-len(group) // most)
-    in_order = sorted(group, key=lambda trial: trial.seed)  # stable: members of one seed share contexts
+    in_order = sorted(group, key=lambda trial: trial.row["seed"])  # stable: members of one seed share contexts
     cuts = [len(group) * i // num_packs for i in range(num_packs + 1)]
     return [tuple(in_order[a:b]) for a, b in pairwise(cuts)]
 
 
-def _most_members(group: Sequence[TrialConfig], workers: Workers, max_members: int | None) -> int:
+def _most_members(group: Sequence[Experiment], workers: Workers, max_members: int | None) -> int:
     """How many trials of one shape may train together; at least one, however large."""
-    trial = max(group, key=lambda trial: trial.momentum)  # momentum costs memory
-    in_memory = (MEMORY_USED * workers.memory - shared_bytes(trial, workers.device)) // member_bytes(trial)
+    trial, member_bytes = group[0], max(trial.member_bytes for trial in group)  # momentum costs memory
+    in_memory = (MEMORY_USED * workers.memory - trial.shared_bytes(workers.device)) // member_bytes
     bounds = [MAX_MEMBERS[workers.device], max_members or len(group), in_memory]
     if workers.device == "cpu":
-        convolves = any(layer.positions > 1 for layer in trial.layers)  # several at once take longer than one by one
-        bounds.append(1 if convolves else MAX_PRODUCTS // step_products(trial))
+        bounds.append(trial.most_members or MAX_PRODUCTS // max(1, trial.work().step_products))
     return max(1, int(min(bounds)))
 
 

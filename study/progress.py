@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from psp_core.experiment import Experiment
 from psp_core.messages import plural
 from study.plan import Pack
 from study.screen import Screen, clock
-from study.spec import Trial
 
 
 class Tally:
@@ -181,8 +181,8 @@ class Display:
         )
 
 
-def describe(trials: Sequence[Trial], axes: Sequence[str]) -> str:
-    """The settings that vary in a study, with the values of these trials."""
-    values = {axis: list(dict.fromkeys(getattr(trial, axis) for trial in trials)) for axis in axes}
-    named = [f"{axis}={','.join(map(str, chosen))}" for axis, chosen in values.items()]
-    return " ".join(named) or f"context={trials[0].context}"
+def describe(trials: Sequence[Experiment], axes: Sequence[str]) -> str:
+    """The settings that vary in a study, with the values of these trials; none of a setting that they do not have."""
+    values = {axis: list(dict.fromkeys(trial.row[axis] for trial in trials if axis in trial.row)) for axis in axes}
+    named = [f"{axis}={','.join(map(str, chosen))}" for axis, chosen in values.items() if chosen]
+    return " ".join(named) or f"context={trials[0].row['context']}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from psp_core.datasets import Dataset, load_dataset, where_is
+from psp_core.experiment import Experiment
 from psp_core.messages import plural
 from study.lease import Lease
 from study.nested import MEASURED, Finished, Planned, compared, not_among
@@ -15,7 +16,7 @@ from study.plan import Pack, make_packs, merge, trial_id, without
 from study.progress import Display, Tally
 from study.provenance import provenance
 from study.screen import Screen, clock
-from study.spec import StudyError, StudySpec, Trial
+from study.spec import StudyError, StudySpec
 from study.stop import Stop
 from study.store import TrialStore
 from study.worker import Job
@@ -49,7 +50,7 @@ class Standing:
         return sum(planned.status in statuses for planned in self.planned)
 
     @property
-    def trained(self) -> list[Trial]:
+    def trained(self) -> list[Experiment]:
         """The planned trials as they are trained."""
         return [planned.trained for planned in self.planned]
 
@@ -81,7 +82,7 @@ def _compare(specs: Sequence[StudySpec], store: TrialStore) -> Standing:
     """The planned trials of all specs, each once; a trial that is the beginning of a longer one is part of it."""
     stored, damaged = store.finished()
     kept = store.kept()
-    combinations, planned = dict[Trial, None](), list[Trial]()
+    combinations, planned = dict[Experiment, None](), list[Experiment]()
     for spec in specs:
         trials = spec.trials()
         planned += not_among(merge(trials), planned) if planned else merge(trials)
@@ -263,4 +264,4 @@ def find_data(spec: StudySpec, data: Path | None) -> list[str]:
 
 
 def _names(spec: StudySpec) -> list[str]:
-    return sorted({trial.dataset for trial in spec.trials() if trial.dataset})
+    return sorted({trial.data_name for trial in spec.trials() if trial.data_name})

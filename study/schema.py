@@ -1,126 +1,91 @@
-"""The trial store's columns and their types: a contract with everything that reads its files."""
+"""The trial store's columns and their types: a contract with everything that reads its files.
 
-from typing import Final
+All columns are made from what the parts say of their settings and results; what they mean stands in the files, as
+metadata of each column.
+"""
+
+import types
+from collections.abc import Mapping
+from typing import Any, Final, get_args, get_origin
 
 import pyarrow as pa
 
+from psp_core.experiments import EXPERIMENTS
+from psp_core.methods import METHODS
+from psp_core.outcome import Outcome
+from psp_core.parts import Setting
+from psp_core.result import CURVES, EVALS, OUTCOMES
+from psp_core.retrieval import CROSSTALK
+
+_PLAIN: Final = {int: pa.int32(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
+
+
+def _field(name: str, kind: Any, text: str, *, is_large: bool = False) -> pa.Field:  # noqa: ANN401 - the type is data
+    if isinstance(kind, types.UnionType):
+        kind = get_args(kind)[0]
+    named = _PLAIN.get(kind, pa.string())  # names of parts and of choices
+    if get_origin(kind) is tuple:
+        named = pa.list_(pa.int32())
+    return pa.field(name, pa.int64() if is_large else named, metadata={"text": text})
+
+
+def _settings() -> list[pa.Field]:
+    """In the order of the first schema, then others."""
+    every: dict[str, Setting] = {}  # of a column that several kinds have, the first one's text
+    for kind in EXPERIMENTS.values():
+        every |= {one.column: one for one in kind.root.columns_of_settings() if one.column not in every}
+    names = dict.fromkeys([*(name for kind in EXPERIMENTS.values() for name in kind.root.at_first), *every])
+    return [_field(name, every[name].kind, every[name].text, is_large=name == "seed") for name in names]
+
+
+def _outcomes(outcomes: Mapping[str, Outcome]) -> list[pa.Field]:
+    return [_field(name, each.kind, each.text, is_large=each.is_large) for name, each in outcomes.items()]
+
+
+def _of_methods(which: str) -> dict[str, Outcome]:
+    """What any method adds; of a column that several have the first text."""
+    columns: dict[str, Outcome] = {}
+    for method in METHODS.values():
+        columns = getattr(method, which) | columns
+    return columns
+
+
+_ABOUT: Final = [
+    ("trial_id", str, "The hash of the trial's settings."),
+    ("study", str, "The study that ran it."),
+    ("status", str, "ok, diverged or failed."),
+    ("error", str, "What went wrong, if something did."),
+]
+_DESCRIBED: Final = [
+    ("curve", str, "The label of the trial's curve in figures."),
+    ("curve_of", str, "JSON: what the label says of each setting, by column, in order."),
+    ("experiment", str, "JSON: the other settings that are not at their defaults, but for width, lr, seed, num_tasks."),
+    ("nested_tasks", bool, "Whether each task is the same whatever their number; null of retrieval."),
+    ("nested_contexts", bool, "And whether what belongs to it is."),
+]
+_RUN: Final = [
+    ("seconds", float, "The trial's share of its pack's time."),
+    ("device", str, "What it ran on."),
+]
+
 TRIALS: Final = pa.schema(
     [
-        ("trial_id", pa.string()),
-        ("study", pa.string()),
-        ("status", pa.string()),  # ok | diverged | failed
-        ("error", pa.string()),
-        ("method", pa.string()),
-        ("frozen_weights", pa.string()),  # of supsup, as the next three; null or the default elsewhere
-        ("masks", pa.string()),
-        ("sparsity", pa.float64()),
-        ("transfer", pa.string()),
-        ("superfluous", pa.int32()),
-        ("task_inference", pa.string()),
-        ("inference_images", pa.int32()),
-        ("new_mask_eps", pa.float64()),  # null where training is told the task
-        ("steps_per_decision", pa.int32()),
-        ("trunk", pa.string()),
-        ("inference_layers", pa.string()),
-        ("inference_lr", pa.float64()),  # null but for gradient descent, as the next
-        ("inference_steps", pa.int32()),
-        ("shared_labels", pa.bool_()),
-        ("hopfield_rule", pa.string()),  # of hopsupsup, as the next three
-        ("recovery_order", pa.string()),
-        ("recovery_lr", pa.float64()),
-        ("recovery_gamma", pa.float64()),
-        ("context", pa.string()),
-        ("stream", pa.string()),
-        ("dataset", pa.string()),
-        ("normalisation", pa.string()),
-        ("model", pa.string()),
-        ("width", pa.int32()),
-        ("depth", pa.int32()),
-        ("num_tasks", pa.int32()),
-        ("lr", pa.float64()),
-        ("later_lr", pa.float64()),  # null: lr
-        ("lr_schedule", pa.string()),
-        ("warmup_steps", pa.int32()),
-        ("lr_decay_steps", pa.int32()),  # null but for multistep
-        ("lr_decay", pa.float64()),
-        ("seed", pa.int64()),
-        ("steps_per_task", pa.int32()),
-        ("batch_size", pa.int32()),
-        ("optimiser", pa.string()),
-        ("momentum", pa.float64()),
-        ("weight_decay", pa.float64()),
-        ("permute_first", pa.bool_()),
-        ("classes_per_task", pa.int32()),  # null but for split streams
-        ("shuffle_classes", pa.bool_()),
-        ("keep_labels", pa.bool_()),
-        ("interpolation", pa.string()),  # of turned streams; the default elsewhere
-        ("augmentation", pa.string()),
-        ("num_cycles", pa.int32()),
-        ("heads", pa.string()),
-        ("norm", pa.string()),
-        ("initial_weights", pa.string()),
-        ("contexts_per_task", pa.int32()),
-        ("schedule", pa.string()),
-        ("learned_contexts", pa.bool_()),
-        ("output_contexts", pa.bool_()),
-        ("channel_contexts", pa.bool_()),
-        ("precision", pa.string()),
-        ("eval_tasks", pa.string()),
-        ("eval_samples", pa.int32()),  # null: the whole test set
-        ("eval_every", pa.int32()),  # null: measured after tasks alone
-        ("eval_from", pa.int32()),  # null: eval_every
-        ("test_batch_size", pa.int32()),
-        ("milestones", pa.list_(pa.int32())),
-        ("num_draws", pa.int32()),  # of retrieval, as the next two
-        ("alignment", pa.float64()),
-        ("support", pa.float64()),
-        ("nested_tasks", pa.bool_()),  # whether each task is the same whatever their number; null of retrieval
-        ("nested_contexts", pa.bool_()),  # and whether its contexts in use are
-        ("num_params", pa.int64()),  # real numbers that are trained
-        ("context_bytes_per_task", pa.int64()),
-        ("total_bytes", pa.int64()),  # weights, and the contexts of all tasks
-        ("csc_bytes_per_task", pa.float64()),  # of masks as paper B counts them: 16-bit sparse columns; null elsewhere
-        ("num_masks", pa.int32()),  # where training is not told the task: masks in use at the end
-        ("purity", pa.float64()),  # and the share of training in which a mask met the task that it met most
-        ("seconds", pa.float64()),  # this trial's share of its pack's time
-        ("steps_per_second", pa.float64()),  # its optimiser steps over `seconds`
-        ("device", pa.string()),
-        ("final_accuracy", pa.float64()),  # mean of R[K-1, :], a fraction
+        *(_field(*column) for column in _ABOUT),
+        *_settings(),
+        *(_field(*column) for column in _DESCRIBED),
+        *_outcomes(OUTCOMES | _of_methods("outcomes")),
+        *(_field(*column) for column in _RUN),
     ]
 )
-EVALS: Final = pa.schema(
-    [
-        ("trial_id", pa.string()),
-        ("tasks_seen", pa.int32()),  # 1..K; of a stream with cycles 1..K * num_cycles
-        ("task", pa.int32()),  # 0..K-1
-        ("accuracy", pa.float64()),  # a fraction
-        ("loss", pa.float64()),  # nats
-        ("num_samples", pa.int32()),
-        ("inferred", pa.float64()),  # share of batches whose task was found; null where it was given
-        ("mask_agreement", pa.float64()),  # share of a recovered mask's entries that are the task's own, else null
-        ("step", pa.int64()),  # optimiser steps taken by then
-    ]
-)
-CURVES: Final = pa.schema(
-    [
-        ("trial_id", pa.string()),
-        ("step", pa.int64()),  # optimiser steps taken by then, of the whole trial
-        ("task", pa.int32()),  # 0..K-1
-        ("accuracy", pa.float64()),  # a fraction
-        ("loss", pa.float64()),  # nats
-        ("num_samples", pa.int32()),
-        ("inferred", pa.float64()),  # share of batches whose task was found; null where it was given
-    ]
-)
-CROSSTALK: Final = pa.schema(
-    [
-        ("trial_id", pa.string()),
-        ("num_models", pa.int32()),  # 2, 4, ... K stored together
-        ("mean", pa.float64()),  # of the crosstalk, over its root mean square
-        ("second_moment", pa.float64()),  # of the crosstalk, over E |w|^2 |x|^2; likewise the next two
-        ("predicted", pa.float64()),  # by the paper's Proposition 2; NaN where it has none
-        ("distortion", pa.float64()),  # of the retrieved model itself
-        ("num_samples", pa.int64()),
-    ]
-)
-MEASURED: Final = {"evals": EVALS, "curves": CURVES, "crosstalk": CROSSTALK}
+
+
+def _table(columns: Mapping[str, Outcome]) -> pa.Schema:
+    return pa.schema([_field(*_ABOUT[0]), *_outcomes(columns)])
+
+
+MEASURED: Final = {
+    "evals": _table(EVALS | _of_methods("answers")),
+    "curves": _table(CURVES | {"inferred": _of_methods("answers")["inferred"]}),
+    "crosstalk": _table(CROSSTALK),
+}
+"""The other tables."""

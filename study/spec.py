@@ -8,27 +8,24 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final, Self
 
+from psp_core.experiment import Experiment
+from psp_core.experiments import EXPERIMENTS
 from psp_core.messages import did_you_mean
-from psp_core.retrieval import RETRIEVAL_SETTINGS, RetrievalConfig
-from psp_core.trial import TRIAL_SETTINGS, TrialConfig
+from study.reading import Reader, StudyError, mapping
 from study.shipped import shipped_studies
 from study.yaml_text import load_yaml
+
+__all__ = ["KEYS", "PROVENANCE", "StudyError", "StudySpec", "load_study", "parse_yaml"]
 
 KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "small")
 SMALL_KEYS: Final = ("variants", "axes", "seeds", "settings")
 PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
-KINDS: Final = {"training": (TrialConfig, TRIAL_SETTINGS), "retrieval": (RetrievalConfig, RETRIEVAL_SETTINGS)}
-Trial = TrialConfig | RetrievalConfig
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
-
-
-class StudyError(ValueError):
-    """A study cannot run as written; the message names key, value, rule and remedy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudySpec:
-    """A validated study.
+    """A validated study. Its settings have their short names, however the study file says them.
 
     Attributes:
         name: lower-case letters, digits and hyphens.
@@ -37,8 +34,7 @@ class StudySpec:
         variants: settings that vary together, such as a context and how it is chosen; each is a mapping.
         axes: the settings that vary alone, each with its values.
         seeds: one trial for each variant, combination of the axes' values, and seed.
-        settings: what all trials share; every other setting has the default of `TrialConfig`, or
-            of `RetrievalConfig`.
+        settings: what all trials share; every other setting has its default.
         small: what the reduced form of the study says instead, under the same keys; see `reduced`.
         whole: of a study changed by `--set`, the one that was changed; else None.
         assignments: what changed it.
@@ -74,16 +70,17 @@ class StudySpec:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
         kind = content.get("kind", "training")
-        if not isinstance(kind, str) or kind not in KINDS:
-            raise StudyError(f"kind={kind!r} is not known; {did_you_mean(kind, KINDS)}")
-        check = _Check(kind)
-        axes = {key: check.values("axes", key, values) for key, values in _mapping(content, "axes").items()}
-        settings = {key: check.value("settings", key, value) for key, value in _mapping(content, "settings").items()}
-        variants = check.variants(content)
-        for key in axes.keys() & settings.keys():
+        if not isinstance(kind, str) or kind not in EXPERIMENTS:
+            raise StudyError(f"kind={kind!r} is not known; {did_you_mean(kind, EXPERIMENTS)}")
+        reader = Reader(EXPERIMENTS[kind].root)
+        axes = reader.axes(content)
+        settings, listed = reader.settings(content)
+        variants = reader.variants(content)
+        for key in axes.keys() & (settings.keys() | listed.keys()):
             raise StudyError(f"{key!r} stands in axes and in settings; a setting either varies or is shared: keep one.")
         for key in set.intersection(*map(set, variants)) & settings.keys() if variants else ():
             raise StudyError(f"{key!r} stands in settings and in every variant, which goes before: leave it out there.")
+        axes |= listed
         for key in {key for variant in variants for key in variant} & axes.keys():
             raise StudyError(f"{key!r} stands in variants and in axes; it varies alone or with others: keep one.")
         spec = cls(
@@ -92,9 +89,9 @@ class StudySpec:
             kind=kind,
             variants=variants,
             axes=axes,
-            seeds=check.values("", "seeds", content.get("seeds", [0])),
+            seeds=reader.values("", "seeds", content.get("seeds", [0])),
             settings=settings,
-            small=dict(_mapping(content, "small")),
+            small=dict(mapping(content, "small")),
         )
         spec.trials()  # combinations too are checked before anything runs
         if spec.small:
@@ -115,7 +112,9 @@ class StudySpec:
         for key in self.small:
             if key not in SMALL_KEYS:
                 raise StudyError(f"small: {key!r} is not a key of it; {did_you_mean(key, SMALL_KEYS)}")
-        axes, settings = _mapping(self.small, "axes"), _mapping(self.small, "settings")
+        reader = Reader(self.root)
+        settings, listed = reader.settings(self.small)
+        axes = reader.axes(self.small) | listed
         content = {
             **self.to_mapping(),
             "name": f"{self.name}-small",
@@ -137,33 +136,33 @@ class StudySpec:
         if not assignments:
             return self
         axes, settings, seeds = dict(self.axes), dict(self.settings), self.seeds
-        variants, check = self.variants, _Check(self.kind)
+        variants, reader = self.variants, Reader(self.root)
         given: dict[str, str] = {}
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             if not equals or not text.strip():
                 raise StudyError(f"--set {assignment!r} must read key=value or key=value1,value2.")
-            key = "seeds" if key == "seed" else key
+            key = "seeds" if key in ("seed", "seeds") else reader.short_name("--set", key)
             if key in given:
                 raise StudyError(f"--set {key} is given twice; give all its values at once: {key}={given[key]},{text}")
             given[key] = text
             values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
-                chosen = check.values("--set", key, values)
-                otherwise = settings.get(key, getattr(KINDS[self.kind][0], key))  # what a variant has that is silent
-                variants = [variant for variant in variants if variant.get(key, otherwise) in chosen]
+                chosen = reader.values("--set", key, values)
+                has = [self._value(variant, key) for variant in variants]
+                variants = [variant for variant, value in zip(variants, has, strict=True) if value in chosen]
                 for value in chosen:
-                    if all(variant.get(key, otherwise) != value for variant in variants):
+                    if value not in has:
                         raise StudyError(f"--set {assignment}: no variant of the study has {value!r}; see its file.")
                 continue
             if key == "seeds":
-                seeds = check.values("--set", key, values)
+                seeds = reader.values("--set", key, values)
             elif len(values) > 1:
                 settings.pop(key, None)
-                axes[key] = check.values("--set", key, values)
+                axes[key] = reader.values("--set", key, values)
             else:
                 axes.pop(key, None)
-                settings[key] = check.value("--set", key, values[0])
+                settings[key] = reader.value("--set", key, values[0])
         changed = type(self).from_mapping(
             {
                 **self.to_mapping(),
@@ -176,6 +175,18 @@ class StudySpec:
         )
         return replace(changed, whole=self, assignments=tuple(assignments))
 
+    def _value(self, variant: dict[str, Any], key: str) -> Any:  # noqa: ANN401 - of any setting
+        """What a setting is in the trials of a variant, also where the variant does not say it."""
+        if key in variant:
+            return variant[key]
+        first = {axis: values[0] for axis, values in self.axes.items()}
+        return self.root.from_flat({**self.settings, **first, **variant}).row.get(key)
+
+    @property
+    def root(self) -> type[Experiment]:
+        """What each of its trials is."""
+        return EXPERIMENTS[self.kind].root
+
     @property
     def varying(self) -> list[str]:
         """The settings that tell its trials apart, but for the seed."""
@@ -185,18 +196,17 @@ class StudySpec:
         """The study as a study file holds it."""
         return {key: getattr(self, key) for key in KEYS}
 
-    def trials(self) -> list[Trial]:
+    def trials(self) -> list[Experiment]:
         """Every trial of the study: the product of the variants, the axes and the seeds.
 
         Raises:
             StudyError: a combination is impossible.
         """
-        config, _ = KINDS[self.kind]
-        trials: list[Trial] = []
+        trials: list[Experiment] = []
         for variant, *values in product(self.variants or [{}], *self.axes.values(), self.seeds):
             chosen = variant | dict(zip((*self.axes, "seed"), values, strict=True))
             try:
-                trials.append(config(**{**self.settings, **chosen}))
+                trials.append(self.root.from_flat({**self.settings, **chosen}))
             except ValueError as error:
                 raise StudyError(f"study {self.name!r}, trial {chosen}: {error}") from None
         return trials
@@ -239,51 +249,3 @@ def parse_yaml(text: str, source: str) -> object:
 def _in_words(content: object) -> str:
     kinds = ((bool, "true or false"), (str, "a text"), (int | float, "a number"), (list, "a list"))
     return next((words for kind, words in kinds if isinstance(content, kind)), "something else")
-
-
-def _mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    value = content.get(key)
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise StudyError(f"{key}={value!r} must be a mapping of settings to values.")
-    return value
-
-
-class _Check:
-    """Checks values of a study of one kind."""
-
-    def __init__(self, kind: str) -> None:
-        _, self.settings = KINDS[kind]
-
-    def variants(self, content: Mapping[str, Any]) -> list[dict[str, Any]]:
-        variants = content.get("variants") or []
-        if not isinstance(variants, list) or not all(isinstance(variant, Mapping) and variant for variant in variants):
-            raise StudyError(f"variants={variants!r} must be a list of mappings of settings to values.")
-        checked = [{key: self.value("variants", key, value) for key, value in variant.items()} for variant in variants]
-        for variant in checked:
-            if checked.count(variant) > 1:
-                raise StudyError(f"variants lists {variant!r} twice; list each once.")
-        return checked
-
-    def values(self, where: str, key: str, values: object) -> list[Any]:
-        if not isinstance(values, list) or not values:
-            example = f"[{values}]" if isinstance(values, str | int | float) else "[1, 2]"
-            raise StudyError(
-                f"{where} {key}={values!r} must be a list of at least one value, such as {example}.".strip()
-            )
-        checked = [self.value(where, "seed" if key == "seeds" else key, value) for value in values]
-        for value in checked:
-            if checked.count(value) > 1:
-                raise StudyError(f"{where} {key} lists {value!r} twice; list each value once.".strip())
-        return checked
-
-    def value(self, where: str, key: str, value: object) -> Any:  # noqa: ANN401  (a value from a YAML file)
-        if key == "milestones":
-            raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
-        if key == "seed" and where in ("axes", "settings", "variants"):
-            raise StudyError(f"seed is not set in {where}: list the seeds under the key 'seeds'.")
-        try:
-            return self.settings.check(key, value)
-        except ValueError as error:
-            raise StudyError(f"{where}: {error}".removeprefix(": ")) from None

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import pyarrow as pa
@@ -149,15 +150,14 @@ class TrialStore:
         trials: Sequence[Row],
         evals: Sequence[Row],
         *,
-        curves: Sequence[Row] = (),
-        crosstalk: Sequence[Row] = (),
+        others: Mapping[str, Sequence[Row]] = MappingProxyType({}),
     ) -> None:
-        """Store a finished pack, its trials last; of curves and crosstalk there is a file where there are rows.
+        """Store a finished pack, its trials last; of other tables than evals there is a file where there are rows.
 
         Errors are stored without the secrets that a library's message may repeat.
         """
         shown = [{**row, "error": without_secrets(row.get("error") or "") or None} for row in trials]
-        some = [(folder, rows) for folder, rows in (("crosstalk", crosstalk), ("curves", curves)) if rows]
+        some = [(folder, rows) for folder, rows in sorted(others.items()) if rows]
         for folder, rows in (*some, ("evals", evals), ("trials", shown)):
             schema = TRIALS if folder == "trials" else MEASURED[folder]
             sink = pa.BufferOutputStream()

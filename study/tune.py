@@ -32,7 +32,7 @@ import ray
 import torch
 from ray import tune
 from ray.autoscaler.sdk import request_resources
-from ray.tune.experiment import Trial
+from ray.tune.experiment import Trial as RayTrial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 SECONDS_FOR_A_GPU: Final = 900  # an autoscaler may have to start a machine first
@@ -74,7 +74,7 @@ class PackTrainable(tune.Trainable):
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next pack in the same process."""
         job = self.jobs[new_config["pack"]]
-        name = job.pack.trials[0].dataset
+        name = job.pack.trials[0].data_name
         if name and name not in self.on_device:
             self.on_device[name] = self.datasets[name].to(self.device)
         self.run = PackRun(job, self.on_device[name] if name else None, self.device.type)
@@ -102,11 +102,11 @@ class _Reporter(tune.Callback):
         """Nothing: the tuner pickles its callbacks for a restore that is never made."""
         return {}
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+    def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object) -> None:
         self.display.started(self._job(trial).pack)
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: object
+        self, iteration: int, trials: list[RayTrial], trial: RayTrial, result: dict[str, Any], **info: object
     ) -> None:
         if result["refused"]:
             self.stop.refused = result["refused"]
@@ -116,7 +116,7 @@ class _Reporter(tune.Callback):
             self.kept[_pack_id(trial)] = result["kept"]
             trial.max_failures = trial.num_failures + MAX_RESTARTS
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: object) -> None:
+    def on_trial_error(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object) -> None:
         job = self._job(trial)
         if (trial.last_result or {}).get("done"):
             return  # the worker died after its results were stored
@@ -125,7 +125,7 @@ class _Reporter(tune.Callback):
             record_failure(job, f"{text}\n{trial.get_error()}")
         self.display.lost(job.pack)
 
-    def _job(self, trial: Trial) -> Job:
+    def _job(self, trial: RayTrial) -> Job:
         return self.jobs[_pack_id(trial)]
 
 
@@ -328,5 +328,5 @@ def _cause(error: Exception | None) -> str:
     return f"{type(cause).__name__}: {text[:LONGEST_CAUSE]}{'...' * (len(text) > LONGEST_CAUSE)}"
 
 
-def _pack_id(trial: Trial) -> str:
+def _pack_id(trial: RayTrial) -> str:
     return str(trial.config["pack"])

@@ -2,24 +2,23 @@
 
 import contextlib
 import io
+import json
 import math
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
 
 from psp_core.datasets import Dataset
+from psp_core.experiment import Experiment
+from psp_core.experiments import Result, Running, start
 from psp_core.messages import one_line, plural
-from psp_core.result import TrialResult
-from psp_core.retrieval import Retrieval, RetrievalConfig, RetrievalResult
-from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
 from study.files import FinalStorageError, StorageError
 from study.plan import Pack, trial_id
-from study.spec import Trial
 from study.store import Row, TrialStore
 
 # E members, K tasks
@@ -64,8 +63,8 @@ class PackRun:
         self.store = TrialStore(job.store, reached=True)
         self.device = torch.device(device)
         self.left = [job.pack]  # the pack, or what is left of its pieces: the first is being trained
-        self.training: PackTraining | Retrieval | None = None
-        self.results: list[TrialResult | RetrievalResult] = []
+        self.training: Running | None = None
+        self.results: list[Result] = []
         self.pieces_done: list[str] = []
         self.kept = 0.0  # how much of the pack its newest checkpoint holds
         self.last_checkpoint = self.last_note = time.monotonic()
@@ -122,7 +121,7 @@ class PackRun:
         if not self.training.done:
             self._checkpoint(self.training)
         else:
-            if self.job.keep_state and isinstance(self.training, PackTraining):
+            if self.job.keep_state and self.job.pack.trials[0].is_nested:
                 self._keep_states(self.training)
             self.results += self.training.results()
             self.training = None
@@ -130,7 +129,7 @@ class PackRun:
         if not self.left:
             self._store([])
 
-    def _begin(self) -> PackTraining | Retrieval:
+    def _begin(self) -> Running:
         """The pack as it was when its newest readable checkpoint was written, or as its trials begin."""
         for content in self.store.checkpoints(self.left[0].id):
             training = self._new()
@@ -140,7 +139,7 @@ class PackRun:
                 continue
             return training
         training = self._new()
-        if self.left[0].starts and isinstance(training, PackTraining):
+        if self.left[0].starts:
             try:
                 training.load_member_states([self._loaded(self.store.state(s.trial_id)) for s in self.left[0].starts])
             except StorageError:
@@ -152,7 +151,7 @@ class PackRun:
     def _loaded(self, content: bytes | None) -> Any:  # noqa: ANN401 - whatever a file holds
         return torch.load(io.BytesIO(content or b""), map_location=self.device, weights_only=True)
 
-    def _keep_states(self, training: PackTraining) -> None:
+    def _keep_states(self, training: Running) -> None:
         """Keep where each member ended; a storage that refuses costs the state, not the results."""
         for e, config in enumerate(training.configs):
             content = io.BytesIO()
@@ -160,19 +159,15 @@ class PackRun:
             with contextlib.suppress(StorageError):
                 self.store.keep_state(trial_id(config), content.getvalue())
 
-    def _new(self) -> PackTraining | Retrieval:
-        first, *_ = self.left[0].trials
-        if isinstance(first, RetrievalConfig):
-            return Retrieval(first, self.device)
-        assert self.dataset
-        return PackTraining([t for t in self.left[0].trials if isinstance(t, TrialConfig)], self.dataset, self.device)
+    def _new(self) -> Running:
+        return start(self.left[0].trials, self.dataset, self.device)
 
-    def _checkpoint(self, training: PackTraining | Retrieval) -> None:
+    def _checkpoint(self, training: Running) -> None:
         """Keep the state, if it is time for it; a storage that refuses costs the checkpoint, not the training."""
         if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_seconds:
             self._write_checkpoint(training)
 
-    def _write_checkpoint(self, training: PackTraining | Retrieval) -> None:
+    def _write_checkpoint(self, training: Running) -> None:
         content = io.BytesIO()
         torch.save(training.state_dict(), content)
         with contextlib.suppress(StorageError):
@@ -187,30 +182,25 @@ class PackRun:
         return self._report(failed=True)
 
     def _store(self, failures: list[Row]) -> None:
-        device = _device_name(self.device)
-        rows, evals, curves, crosstalk = list[Row](), list[Row](), list[Row](), list[Row]()
+        rows = [*(_result_row(self.job, result, _device_name(self.device)) for result in self.results), *failures]
+        tables = defaultdict[str, list[Row]](list)
         for result in self.results:
-            if isinstance(result, RetrievalResult):
-                rows.append(_row(self.job, result.config, status="ok", device=device, seconds=result.seconds))
-                crosstalk += [{"trial_id": trial_id(result.config), **asdict(row)} for row in result.crosstalk]
-            else:
-                rows.append(_trial_row(self.job, result, device))
-                evals += _eval_rows(result)
-                curves += _curve_rows(result)
-        self.store.write_pack(self.job.pack.id, rows + failures, evals, curves=curves, crosstalk=crosstalk)
+            name = trial_id(result.config)
+            for table, measured in result.measurements().items():
+                tables[table] += ({"trial_id": name, **row} for row in measured)
+        self.store.write_pack(self.job.pack.id, rows, tables.pop("evals", []), others=tables)
         for pack_id in {self.job.pack.id, *self.pieces_done}:
             self.store.forget_progress(pack_id)
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
-        trained = [result for result in self.results if isinstance(result, TrialResult)]
         return {
             "fraction": self._fraction(),
             "kept": self.kept,
             "done": not self.left,
             "refused": "",
             "failed": failed,
-            "diverged": sum(result.diverged_at is not None for result in trained),
-            "accuracy": max((a for result in trained if (a := result.final_accuracy) == a), default=math.nan),
+            "diverged": sum(result.diverged_at is not None for result in self.results),
+            "accuracy": max((a for result in self.results if (a := result.final_accuracy) == a), default=math.nan),
         }
 
     def _fraction(self) -> float:
@@ -242,41 +232,33 @@ def record_failure(job: Job, error: str) -> None:
     store.forget_progress(job.pack.id)
 
 
-def _failures(job: Job, trials: Iterable[Trial], error: str) -> list[Row]:
+def _failures(job: Job, trials: Iterable[Experiment], error: str) -> list[Row]:
     return [_row(job, trial, status="failed", error=error) for trial in trials]
 
 
-def _trial_row(job: Job, result: TrialResult, device: str) -> Row:
+def _result_row(job: Job, result: Result, device: str) -> Row:
     diverged = result.diverged_at is not None
-    config = result.config
-    of_tasks = config.num_tasks * result.context_bytes_per_task
-    total_bytes = 4 * result.num_params + result.context_bytes_once + of_tasks
     return _row(
         job,
-        config,
+        result.config,
         status="diverged" if diverged else "ok",
         error=f"loss or weights not finite at step {result.diverged_at}" if diverged else None,
         device=device,
-        num_params=result.num_params,
-        context_bytes_per_task=result.context_bytes_per_task,
-        **({"total_bytes": total_bytes} | result.notes),
         seconds=result.seconds,
-        steps_per_second=config.num_steps / result.seconds,
-        final_accuracy=None if diverged else result.final_accuracy,
+        **result.outcomes(),
     )
 
 
-def _row(job: Job, trial: Trial, **outcome: object) -> Row:
-    settings: Mapping[str, object] = asdict(trial)
-    known: dict[str, object] = {}
-    if isinstance(trial, TrialConfig):
-        known = {"nested_tasks": trial.has_nested_tasks, "nested_contexts": trial.has_nested_contexts}
+def _row(job: Job, trial: Experiment, **outcome: object) -> Row:
     return {
         "trial_id": trial_id(trial),
         "study": job.study,
-        **settings,
-        **known,
-        "method": trial.method_name,
+        **trial.row,
+        **trial.facts,
+        "method": trial.stored_name,
+        "curve": "".join(trial.curve_of.values()),
+        "curve_of": json.dumps(trial.curve_of, separators=(",", ":")),
+        "experiment": json.dumps(trial.setup, sort_keys=True, separators=(",", ":")),
         **outcome,
     }
 
@@ -290,31 +272,5 @@ def _alone(state: Any) -> Any:  # noqa: ANN401 - nested dicts and lists
     return [_alone(value) for value in state] if isinstance(state, list) else state
 
 
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
-
-
 def _device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _eval_rows(result: TrialResult) -> Iterator[Row]:
-    name = trial_id(result.config)
-    for row, task in result.accuracy.isfinite().nonzero().tolist():
-        yield {
-            "trial_id": name,
-            "tasks_seen": row + 1,
-            "task": task,
-            "accuracy": result.accuracy[row, task].item(),
-            "loss": result.loss[row, task].item(),
-            "num_samples": int(result.num_samples[row, task]),
-            "inferred": _number(result.inferred[row, task].item()),
-            "mask_agreement": _number(result.mask_agreement[row, task].item()),
-            "step": (row + 1) * result.config.steps_per_task,
-        }
-
-
-def _curve_rows(result: TrialResult) -> Iterator[Row]:
-    name = trial_id(result.config)
-    for point in result.curve:
-        yield {"trial_id": name, **point._asdict(), "inferred": _number(point.inferred)}

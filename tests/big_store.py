@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from study.plan import make_packs, merge, trial_id
-from study.schema import EVALS, TRIALS
+from study.schema import MEASURED, TRIALS
 from study.spec import StudySpec
 from study.store import TrialStore
 from study.worker import Job, _row
@@ -41,18 +41,18 @@ def write_big_store(out: Path, num_trials: int, num_tasks: int) -> TrialStore:
         pq.write_table(pa.Table.from_pylist(rows, schema=TRIALS), out / "trials" / f"{pack.id}.parquet")
         count = len(pack.trials)
         fall = 0.01 * np.tile(seen - task, count) * rng.uniform(0.5, 1.5, count).repeat(len(seen))
-        columns = [
-            np.repeat([trial_id(trial) for trial in pack.trials], len(seen)),
-            np.tile(seen, count),
-            np.tile(task - 1, count),
-            np.round(np.clip(0.95 - fall + rng.normal(0, 0.01, len(fall)), 0, 1), 4),
-            np.round(fall + 0.1, 4),
-            np.full(len(fall), 10_000),
-            pa.nulls(len(fall), pa.float64()),
-            pa.nulls(len(fall), pa.float64()),
-            np.tile(seen, count) * 1000,
-        ]
-        pq.write_table(pa.table(columns, schema=EVALS), out / "evals" / f"{pack.id}.parquet", compression="zstd")
+        columns = {
+            "trial_id": np.repeat([trial_id(trial) for trial in pack.trials], len(seen)),
+            "tasks_seen": np.tile(seen, count),
+            "task": np.tile(task - 1, count),
+            "accuracy": np.round(np.clip(0.95 - fall + rng.normal(0, 0.01, len(fall)), 0, 1), 4),
+            "loss": np.round(fall + 0.1, 4),
+            "num_samples": np.full(len(fall), 10_000),
+            "step": np.tile(seen, count) * 1000,
+        }
+        nulls = {field.name: pa.nulls(len(fall), field.type) for field in MEASURED["evals"]}
+        evals = pa.table(nulls | columns, schema=MEASURED["evals"])
+        pq.write_table(evals, out / "evals" / f"{pack.id}.parquet", compression="zstd")
     return store
 
 

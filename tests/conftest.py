@@ -13,9 +13,15 @@ import pytest
 import torch
 from hypothesis import settings
 
+from psp_core.contexts import get_context
 from psp_core.datasets import SOURCES, data_root, load_dataset
+from psp_core.groups import Stretch
+from psp_core.methods import Learner
+from psp_core.methods.base import network_size
+from psp_core.models import SuperposedModel, TaskParts
+from psp_core.streams import Tasks
 from psp_core.training import PackTraining, train
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial
 from study.plan import make_packs, merge
 from study.spec import StudySpec
 from study.store import TrialStore
@@ -68,7 +74,7 @@ def require_data(name: str) -> Path:
     return data_root()
 
 
-def whole_and_resumed(configs: Sequence[TrialConfig], stop_after: int) -> tuple[PackTraining, PackTraining]:
+def whole_and_resumed(configs: Sequence[Trial], stop_after: int) -> tuple[PackTraining, PackTraining]:
     """A pack on digits trained in one go, and another from a file of its state after so many tasks."""
     whole, first, second = (PackTraining(configs, load_dataset("digits"), torch.device("cpu")) for _ in range(3))
     while not whole.done:
@@ -84,17 +90,46 @@ def whole_and_resumed(configs: Sequence[TrialConfig], stop_after: int) -> tuple[
     return whole, second
 
 
-def assert_packed_equals_alone(configs: Sequence[TrialConfig]) -> None:
+def assert_packed_equals_alone(configs: Sequence[Trial]) -> None:
     """Trials on digits measure the same in a pack and each alone; to be asked in float64, for they are whole trials."""
     for packed, config in zip(train(configs), configs, strict=True):
         (alone,) = train([config])
-        for mine, theirs in (
-            (packed.loss, alone.loss),
-            (packed.accuracy, alone.accuracy),
-            (packed.inferred, alone.inferred),
-            (packed.mask_agreement, alone.mask_agreement),
-        ):
+        assert packed.answers.keys() == alone.answers.keys()
+        pairs = [(packed.loss, alone.loss), (packed.accuracy, alone.accuracy)]
+        for mine, theirs in pairs + [(packed.answers[name], alone.answers[name]) for name in packed.answers]:
             torch.testing.assert_close(mine, theirs, equal_nan=True)
+
+
+def started(config: Trial) -> Learner:
+    """A pack of one on a CPU, as it begins."""
+    return config.method.start([config], torch.device("cpu"))
+
+
+def plain_module(config: Trial) -> SuperposedModel:
+    """The network of a trial without contexts, as an ordinary module; what masks it has is not in it."""
+    parts = TaskParts(context=get_context("none"), num_tasks=config.num_tasks, seed=config.seed, heads=config.heads)
+    return config.model.build(network_size(config, config.superfluous), parts)
+
+
+def tasks_of(config: Trial) -> Tasks:
+    """The tasks of a trial."""
+    return config.stream.tasks(config.dataset.sizes, config.num_tasks, config.seed)
+
+
+def begin(training: PackTraining, task: int, index: int = 0) -> Stretch:
+    """Begin a task, and one of its stretches, as training does, without taking its steps."""
+    training.begin_task(task)
+    training._step_1.zero_()
+    stretch = Stretch(
+        task=task,
+        index=index,
+        count=training.config.method.num_stretches(training.config),
+        batch_size=training.config.batch_size,
+        first=lambda: training._batch(training._step_1),
+        recent=training._recent,
+    )
+    training._begin_stretch(stretch, task * training.config.steps_per_task)
+    return stretch
 
 
 @pytest.fixture(scope="session")
@@ -140,7 +175,7 @@ def run_here(
     store.claim(spec, {})
     for pack in make_packs(merge(spec.trials()), workers, max_members):
         job = Job(study=spec.name, pack=pack, store=store.uri)
-        name = pack.trials[0].dataset
+        name = pack.trials[0].data_name
         run = PackRun(job, load_dataset(name) if name else None)
         while not run.step()["done"]:
             pass

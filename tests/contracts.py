@@ -1,9 +1,9 @@
 """What every context and every stream must do: a new one inherits its contract and adds its own facts."""
 
+import dataclasses
 import importlib
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from psp_core import TrialConfig, load_dataset
-from psp_core.contexts import CONTEXTS, Context
+from psp_core import Trial, TrialConfig, load_dataset
+from psp_core.contexts import CONTEXTS, Context, get_context
 from psp_core.convolutions import SuperposedConv2d
+from psp_core.datasets import DATASETS
 from psp_core.layers import SuperposedLinear
 from psp_core.models import SuperposedMLP, mlp
-from psp_core.packing import Pack
+from psp_core.networks import Networks
 from psp_core.randomness import generator
-from psp_core.streams import STREAMS, Stream
+from psp_core.streams import STREAMS, Stream, Tasks
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from study.plan import make_packs
 
 SIZE = 24
@@ -78,7 +80,7 @@ class ContextContract:
         return torch.randn(shape, generator=rng(1))
 
     def test_is_registered_under_its_name(self) -> None:
-        assert CONTEXTS[self.context.name] == self.context
+        assert CONTEXTS[self.context.name] is type(self.context)
 
     def skip_unless_orthogonal(self) -> None:
         if not self.context.is_orthogonal:
@@ -176,7 +178,7 @@ class ContextContract:
     def test_one_stored_task_is_retrieved_exactly(self) -> None:
         """The plain layer's weights, stored under c(k), give the plain layer's output back."""
         self.skip_unless_orthogonal()
-        plain = SuperposedLinear(SIZE, 4, CONTEXTS["none"], 1, seed=SEED)
+        plain = SuperposedLinear(SIZE, 4, get_context("none"), 1, seed=SEED)
         layer = SuperposedLinear(SIZE, 4, self.context, 3, seed=SEED)
         x = torch.randn(5, SIZE, generator=rng(2))
         with torch.no_grad():
@@ -236,7 +238,7 @@ class ContextContract:
             torch.randint(4, (num_members, 10), generator=rng()),
         )
         learned = {name for name, _ in self.networks(1)[0].named_buffers()} if self.context.is_learnable else set()
-        packs = [Pack(self.networks(num_members), CPU, learned=names) for names in ([], learned)]
+        packs = [Networks(self.networks(num_members), CPU, learned=names) for names in ([], learned)]
         for pack in packs:
             pack.begin(1)
             pack.gradients(x, labels)
@@ -252,7 +254,7 @@ class ContextContract:
                 assert gradient is not None
                 torch.testing.assert_close(packs[1].learned_gradients[name][e], gradient[1])
 
-    def trials(self, **settings: object) -> list[TrialConfig]:
+    def trials(self, **settings: object) -> list[Trial]:
         """Of three seeds on 8x8 digits."""
         size = {"dataset": "digits", "width": 8, "depth": 1, "num_tasks": 2, "steps_per_task": 3, "batch_size": 16}
         config = TrialConfig(**{**size, "context": self.context.name, "lr": 0.01, **settings})
@@ -276,9 +278,11 @@ class ContextContract:
                 self.trials(learned_contexts=True)
             return
         training = PackTraining(self.trials(learned_contexts=True), load_dataset("digits"), CPU)
-        drawn = [{name: rows.clone() for name, rows in rows_of.items()} for rows_of in training.pack.all_contexts]
+        drawn = [
+            {name: rows.clone() for name, rows in rows_of.items()} for rows_of in training.learner.networks.all_contexts
+        ]
         training.train_task()
-        for before, after in zip(drawn, training.pack.all_contexts, strict=True):
+        for before, after in zip(drawn, training.learner.networks.all_contexts, strict=True):
             for name, rows in before.items():
                 assert after[name].isfinite().all()
                 assert not torch.equal(after[name][0], rows[0])  # of the task just trained
@@ -294,24 +298,26 @@ class ContextContract:
 
 
 class StreamContract:
-    """Inherit, and make the stream; its images are 4x4. Say in `settings` what a trial of it needs beside its name."""
+    """Inherit, and give the stream; its images are 4x4. Say which data set trials of it have, if no digits."""
 
-    num_inputs = 16
+    stream: ClassVar[Stream]
+    dataset: ClassVar[str] = "digits"
     is_random = True
-    settings: ClassVar[dict[str, object]] = {}
+    num_inputs = 16
 
-    def make(self, seed: int) -> Stream:
-        raise NotImplementedError
+    def make(self, seed: int) -> Tasks:
+        """Its tasks of 4x4 images, which have the data set's classes."""
+        sizes = dataclasses.replace(DATASETS[self.dataset].sizes, shape=(1, 4, 4))
+        return self.stream.tasks(sizes, 5, seed)
 
-    def trial(self, **more: object) -> TrialConfig:
-        """Of its stream, on 8x8 digits unless its settings say otherwise."""
-        size = {"dataset": "digits", "num_tasks": 3, "width": 8, "depth": 1, "steps_per_task": 4, "batch_size": 16}
-        return TrialConfig(**{**size, "stream": self.make(0).name, **self.settings, **more})
+    def trial(self, **more: object) -> Trial:
+        size = {"num_tasks": 3, "width": 8, "depth": 1, "steps_per_task": 4, "batch_size": 16}
+        return TrialConfig(**{**size, "dataset": self.dataset, "stream": self.stream, **more})
 
     def test_a_trial_of_it_is_planned_trained_and_measured(self) -> None:
         trials = [self.trial(seed=seed) for seed in range(2)]
         assert all(pack.seconds("cpu") > 0 for pack in make_packs(trials))
-        if trials[0].dataset != "digits":
+        if self.dataset != "digits":
             pytest.skip("trains on images that are not part of this project")
         training = PackTraining(trials, load_dataset("digits"), CPU)
         while not training.done:
@@ -321,10 +327,10 @@ class StreamContract:
 
     def test_tasks_are_the_same_whatever_their_number_if_it_says_so(self) -> None:
         """Trials that differ in their number of tasks alone are then trained as one."""
-        few, many = (STREAMS[self.make(0).name].for_trial(self.trial(num_tasks=number)) for number in (2, 4))
+        few, many = (self.stream.tasks(DATASETS[self.dataset].sizes, number, 0) for number in (2, 4))
         equal = [torch.equal(few.describe(task), many.describe(task)) for task in range(2)]
-        assert all(equal) == few.is_nested
-        assert self.trial().is_nested == few.is_nested
+        assert all(equal) == self.stream.is_nested
+        assert self.trial().is_nested == self.stream.is_nested
 
     def test_a_task_depends_on_seed_and_task_alone(self) -> None:
         forwards = [self.make(3).describe(task) for task in range(4)]
@@ -335,36 +341,35 @@ class StreamContract:
         assert not torch.equal(self.make(3).describe(1), self.make(3).describe(2))
 
     def test_is_registered_under_its_name(self) -> None:
-        stream = self.make(0)
-        assert STREAMS[stream.name] is type(stream)
+        assert STREAMS[self.stream.name] is type(self.stream)
 
     def test_only_a_continuous_stream_changes_within_a_task(self) -> None:
-        stream = self.make(3)
-        assert torch.equal(stream.describe(1), stream.describe(1, 0.0))
-        assert torch.equal(stream.describe(1), stream.describe(1, 0.5)) != stream.is_continuous
+        tasks = self.make(3)
+        assert torch.equal(tasks.describe(1), tasks.describe(1, 0.0))
+        assert torch.equal(tasks.describe(1), tasks.describe(1, 0.5)) != self.stream.is_continuous
 
     def test_labels_are_the_places_of_a_task_s_classes(self) -> None:
-        stream, task = self.make(3), 1
-        classes = stream.classes(task)
+        tasks, task = self.make(3), 1
+        classes = tasks.classes(task)
         classes = torch.arange(10) if classes is None else classes
         labels = classes[torch.randint(len(classes), (1, 20), generator=rng())]
-        relabelled = stream.relabel(labels, stream.describe(task)[None])
+        relabelled = tasks.relabel(labels, tasks.describe(task)[None])
         assert torch.equal(classes[relabelled], labels)
 
     def test_weights_that_are_pulled_back_see_the_task_in_the_data_sets_images(self) -> None:
-        stream, images = self.make(3), torch.randn(1, 5, self.num_inputs, generator=rng())
+        tasks, images = self.make(3), torch.randn(1, 5, self.num_inputs, generator=rng())
         weights = torch.randn(2, self.num_inputs, 4, generator=rng(1))
-        descriptions = torch.stack([stream.describe(task) for task in (2, 1)])
-        pulled_back = stream.pull_back(weights, descriptions)
+        descriptions = torch.stack([tasks.describe(task) for task in (2, 1)])
+        pulled_back = tasks.pull_back(weights, descriptions)
         if pulled_back is None:
             pytest.skip("the tasks of this stream are not linear in the pixels")
-        expected = stream.apply(images.expand(2, -1, -1), descriptions) @ weights
+        expected = tasks.apply(images.expand(2, -1, -1), descriptions) @ weights
         torch.testing.assert_close(images @ pulled_back, expected)
 
     def test_members_do_not_see_each_other(self) -> None:
-        streams = [self.make(seed) for seed in range(3)]
+        members = [self.make(seed) for seed in range(3)]
         images = torch.randint(256, (3, 5, self.num_inputs), generator=rng()).to(torch.uint8)
-        together = streams[0].apply(images, torch.stack([stream.describe(2) for stream in streams]))
-        for e, stream in enumerate(streams):
-            alone = stream.apply(images[e : e + 1], stream.describe(2)[None])
+        together = members[0].apply(images, torch.stack([tasks.describe(2) for tasks in members]))
+        for e, tasks in enumerate(members):
+            alone = tasks.apply(images[e : e + 1], tasks.describe(2)[None])
             assert torch.equal(together[e : e + 1], alone)

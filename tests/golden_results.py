@@ -31,17 +31,26 @@ MOST_SHOWN: Final = 10
 """Differences of one pack that are printed."""
 
 
+MEASURED: Final = ("accuracy", "loss", "num_samples", "inferred")
+"""What a curve's point has, in order."""
+KINDS: Final = {"num_samples": int}
+
+
 def numbers(result: TrialResult | RetrievalResult) -> dict[str, Any]:
     """All that a trial measured, but for its seconds: the one place here that knows what results are called."""
     if isinstance(result, RetrievalResult):
         return {"crosstalk": [vars(row) for row in result.crosstalk]}
+    unmeasured = torch.full_like(result.loss, float("nan"))
     return {
         "accuracy": result.accuracy,
         "loss": result.loss,
         "num_samples": result.num_samples,
-        "inferred": result.inferred,
-        "mask_agreement": result.mask_agreement,
-        "curve": [list(point) for point in result.curve],
+        "inferred": result.answers.get("inferred", unmeasured),
+        "mask_agreement": result.answers.get("mask_agreement", unmeasured),
+        "curve": [
+            [step, task, *(KINDS.get(name, float)(measured.get(name, "nan")) for name in MEASURED)]
+            for step, task, measured in result.curve
+        ],
         "diverged_at": result.diverged_at,
         "num_params": result.num_params,
         "context_bytes_once": result.context_bytes_once,
@@ -157,7 +166,7 @@ def images(name: str) -> Dataset:
     """A data set; of those that are no part of a package, noise of the same shape."""
     if name == "digits":
         return load_dataset(name)
-    sizes, rng = DATASETS[name], generator(0, "noise")
+    sizes, rng = DATASETS[name].sizes, generator(0, "noise")
     labels = torch.arange(sizes.num_classes).repeat(2)
     pixels = torch.randint(256, (len(labels), sizes.num_inputs), dtype=torch.uint8, generator=rng)
     return Dataset(

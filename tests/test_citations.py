@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("psp_core", "study", "analysis")
-MENTION = re.compile(r"papers\.md")
+MENTION = re.compile(r"papers\.md(?![\])])")  # a link to the page is no citation
 CITATION = re.compile(r"papers\.md,?(?: part)? ([AB]\d?(?:(?:,| and|, and) [AB]\d)*)")
 
 

@@ -12,8 +12,6 @@ PROJECT = Path(__file__).parent.parent
 CONTEXT = '''
 """Block-sign contexts: neighbours share a sign."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -21,10 +19,8 @@ from psp_core.contexts.binary import random_signs
 from psp_core.contexts.diagonal import Diagonal
 
 
-class BlockSigns(Diagonal):
+class BlockSigns(Diagonal, name="block-signs"):
     """A random sign for every two inputs."""
-
-    name = "block-signs"
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:
         """The signs, each twice."""
@@ -35,43 +31,46 @@ class BlockSigns(Diagonal):
         return -(-size // 16)
 '''
 CONTEXT_TEST = """
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import get_context
 from tests.contracts import ContextContract
 
 
 class TestBlockSigns(ContextContract):
-    context = CONTEXTS["block-signs"]
+    context = get_context("block-signs")
 """
 STREAM = '''
 """The shifted stream: every task shows the same images moved around."""
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from psp_core.datasets import DATASETS
+from psp_core.datasets import Sizes
+from psp_core.parts import setting
 from psp_core.randomness import generator
-from psp_core.streams.base import Stream
+from psp_core.rules import at_least
+from psp_core.streams.base import Stream, Tasks
 
 
-class Shifted(Stream):
+class Shifted(Stream, name="shifted"):
     """Task k's pixels are those of the data set so many places further on, which comes from the seed."""
 
-    name: ClassVar[str] = "shifted"
+    least: int = setting(0, "How many places at least.", rule=at_least(0), column="shifted_least")
 
-    def __init__(self, num_inputs: int, seed: int) -> None:
-        """Remember both."""
-        self.num_inputs, self.seed = num_inputs, seed
+    def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
+        """Tasks of as many places each as the seed says."""
+        return ShiftedTasks(data.num_inputs, seed, self.least)
 
-    @classmethod
-    def for_trial(cls, config):
-        """The stream of a trial."""
-        return cls(DATASETS[config.dataset].num_inputs, config.seed)
+
+class ShiftedTasks(Tasks):
+    """Task k moves the numbers of all images by so many places."""
+
+    def __init__(self, num_inputs: int, seed: int, least: int) -> None:
+        """Remember all of them."""
+        self.num_inputs, self.seed, self.least = num_inputs, seed, least
 
     def describe(self, task: int, fraction: float = 0.0) -> Tensor:
         """How many places, shape ()."""
-        return torch.randint(10**6, (), generator=generator(self.seed, "shift", task))
+        return self.least + torch.randint(10**6, (), generator=generator(self.seed, "shift", task))
 
     def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """Move them."""
@@ -80,13 +79,12 @@ class Shifted(Stream):
         return images_EBI.gather(2, from_EI[:, None].expand(images_EBI.shape))
 '''
 STREAM_TEST = """
-from psp_core.streams import STREAMS, Stream
+from psp_core.streams import STREAMS
 from tests.contracts import StreamContract
 
 
 class TestShifted(StreamContract):
-    def make(self, seed: int) -> Stream:
-        return STREAMS["shifted"](self.num_inputs, seed)
+    stream = STREAMS["shifted"]()
 """
 
 
@@ -103,20 +101,12 @@ def project_with_both(folder: Path) -> None:
     }
     for name, text in written.items():
         (folder / name).write_text(text.lstrip())
-    for package, line, entry in (
-        (
-            "contexts",
-            "from psp_core.contexts.block_signs import BlockSigns",
-            ("    Gaussian(),\n", "    BlockSigns(),\n"),
-        ),
-        ("streams", "from psp_core.streams.shifted import Shifted", ("(Permuting, ", "Shifted, ")),
+    for package, line in (
+        ("contexts", "from psp_core.contexts.block_signs import BlockSigns"),
+        ("streams", "from psp_core.streams.shifted import Shifted"),
     ):
         registry = folder / "psp_core" / package / "__init__.py"
-        after, mine = entry
-        text = registry.read_text()
-        assert text.count(after) == 1
-        text = text.replace(after, after + mine)
-        registry.write_text(text.replace("from psp_core.", f"{line}\nfrom psp_core.", 1))
+        registry.write_text(registry.read_text().replace("from psp_core.", f"{line}\nfrom psp_core.", 1))
 
 
 def run(folder: Path, *arguments: str) -> str:
@@ -135,5 +125,5 @@ def test_nothing_else_has_to_know_a_new_context_or_stream(tmp_path: Path) -> Non
     assert (
         int(out.rpartition(" passed")[0].split()[-1]) > 40
     )  # both contracts, and what is asked of every one elsewhere
-    changes = ("--set", "context=block-signs,binary", "--set", "stream=shifted")
+    changes = ("--set", "context=block-signs,binary", "--set", "stream=shifted", "--set", "shifted_least=3")
     assert "24 planned" in run(tmp_path, "study", "plan", "quickstart", *changes)

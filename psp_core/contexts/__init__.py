@@ -17,30 +17,10 @@ from psp_core.contexts.plain_complex import PlainComplex
 from psp_core.contexts.rotation import Rotation
 from psp_core.contexts.rotation_powers import RotationPowers
 from psp_core.contexts.signed_permutation import SignedPermutation
-from psp_core.contexts.structured_rotation import StructuredRotation
+from psp_core.contexts.structured_rotation import OneTransform, StructuredRotation
 from psp_core.contexts.ternary import Ternary
-from psp_core.messages import lookup
 
-_ALL: Final[tuple[Context, ...]] = (
-    NoContext(),
-    PlainComplex(),
-    Binary(),
-    Complex(),
-    OnePower(),
-    Rotation(),
-    RotationPowers(),
-    StructuredRotation(),
-    StructuredRotation(num_transforms=1),
-    Householder(),
-    Permutation(),
-    SignedPermutation(),
-    Hadamard(),
-    Fourier(),
-    Mask(),
-    Ternary(),
-    Gaussian(),
-)
-CONTEXTS: Final[dict[str, Context]] = {context.name: context for context in _ALL}
+CONTEXTS: Final[dict[str, type[Context]]] = Context.known
 
 
 def get_context(name: str) -> Context:
@@ -49,7 +29,28 @@ def get_context(name: str) -> Context:
     Raises:
         ValueError: no context has that name; the message lists all and the nearest.
     """
-    return lookup("context", name, CONTEXTS)
+    return Context.named(name)()
 
 
-__all__ = ["CONTEXTS", "Context", "get_context"]
+__all__ = [
+    "CONTEXTS",
+    "Binary",
+    "Complex",
+    "Context",
+    "Fourier",
+    "Gaussian",
+    "Hadamard",
+    "Householder",
+    "Mask",
+    "NoContext",
+    "OnePower",
+    "OneTransform",
+    "Permutation",
+    "PlainComplex",
+    "Rotation",
+    "RotationPowers",
+    "SignedPermutation",
+    "StructuredRotation",
+    "Ternary",
+    "get_context",
+]

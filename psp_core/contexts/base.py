@@ -1,16 +1,18 @@
 """What a context is: the thing that turns the shared weights into one task's weights."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from math import prod
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
+from psp_core.parts import Part
+
 Crosstalk = Literal["elementwise", "spread"]
 
 
-class Context(ABC):
+class Context(Part, family="context"):
     """How K tasks' contexts are drawn, and how one of them is bound to a layer's input.
 
     A layer with input size I holds the contexts of all its K tasks as one tensor (K, *shape(I)).
@@ -25,7 +27,6 @@ class Context(ABC):
     numbers `bind` has no gradient for, such as indices, or that are not each task's own.
     """
 
-    name: str
     is_complex: ClassVar[bool] = False
     is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
     is_orthogonal: ClassVar[bool] = True  # unbind inverts bind, and lengths are kept

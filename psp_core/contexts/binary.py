@@ -14,10 +14,9 @@ def random_signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     return torch.randint(2, shape, generator=generator).mul_(2).sub_(1)
 
 
-class Binary(Diagonal):
+class Binary(Diagonal, name="binary"):
     """c(k) in {-1, +1}^I, both signs equally likely; its own inverse (paper A, section 2.2)."""
 
-    name = "binary"
     crosstalk: ClassVar[Crosstalk | None] = "elementwise"
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:

@@ -32,10 +32,9 @@ def conjugate(x: Tensor) -> Tensor:
     return torch.stack([x[..., 0, :], -x[..., 1, :]], dim=-2)
 
 
-class Complex(Context):
+class Complex(Context, name="complex"):
     """c(k)_j = exp(i phi_j), phi_j ~ U[-pi, pi); the inverse is the conjugate (paper A, section 2.2)."""
 
-    name = "complex"
     is_complex: ClassVar[bool] = True
     is_mixable: ClassVar[bool] = True
     crosstalk: ClassVar[Crosstalk | None] = "elementwise"

@@ -12,7 +12,7 @@ from psp_core.contexts.complex import Complex, unit_phasors
 # K tasks, I inputs, 2 = real and imaginary part
 
 
-class Fourier(Complex):
+class Fourier(Complex, name="fourier"):
     """c(k)_j = exp(2 pi i f(k) j / I), j = 0..I-1: a row of the DFT matrix; the inverse is the conjugate.
 
     The frequencies f(k) are 0..I-1 in random order, so there are I different contexts, and their rows are
@@ -28,7 +28,6 @@ class Fourier(Complex):
     phase, k counts on within a task, and task 0 has the all-ones context.
     """
 
-    name = "fourier"
     crosstalk: ClassVar[Crosstalk | None] = None  # likewise of two frequencies
 
     def max_tasks(self, size: int) -> int | None:

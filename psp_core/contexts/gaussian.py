@@ -9,7 +9,7 @@ from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.diagonal import Diagonal
 
 
-class Gaussian(Diagonal):
+class Gaussian(Diagonal, name="gaussian"):
     """c(k)_i from N(0, 1), independent.
 
     Not orthogonal: lengths are kept on average only, |c * x|^2 has the mean |x|^2. The crosstalk of one
@@ -19,7 +19,6 @@ class Gaussian(Diagonal):
     Source: the released code's "Gaussian" (papers.md, A7), of unit variance there too; not in the paper.
     """
 
-    name = "gaussian"
     is_orthogonal: ClassVar[bool] = False
     crosstalk: ClassVar[Crosstalk | None] = "elementwise"
 

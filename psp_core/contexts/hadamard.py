@@ -11,7 +11,7 @@ from psp_core.contexts.binary import Binary
 # K tasks, I inputs, N the next power of two
 
 
-class Hadamard(Binary):
+class Hadamard(Binary, name="hadamard"):
     """c(k) = row r(k) of the N x N Sylvester-Hadamard matrix, at I of its N columns; its own inverse.
 
     Entry (r, c) is (-1)^popcount(r & c). N is I, or the next power of two: a layer of I inputs then has I
@@ -29,7 +29,6 @@ class Hadamard(Binary):
     signs, which are `binary` here.
     """
 
-    name = "hadamard"
     crosstalk: ClassVar[Crosstalk | None] = None  # two rows differ: the sum over i has a part less
 
     def max_tasks(self, size: int) -> int | None:

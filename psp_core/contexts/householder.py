@@ -8,7 +8,7 @@ from psp_core.contexts.base import Context
 # K tasks, I inputs
 
 
-class Householder(Context):
+class Householder(Context, name="householder"):
     """C(k) = 1 - 2 v v^T / |v|^2 with Gaussian v: symmetric, orthogonal, its own inverse.
 
     Orthogonal; 4 I bytes per task. A reflection changes a vector along one direction only, by
@@ -19,8 +19,6 @@ class Householder(Context):
 
     Source: the released code's "Householder" (papers.md, A7); not in the paper.
     """
-
-    name = "householder"
 
     def shape(self, size: int) -> tuple[int, ...]:
         """The vector v."""

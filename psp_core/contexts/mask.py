@@ -8,7 +8,7 @@ from torch import Tensor
 from psp_core.contexts.diagonal import Diagonal
 
 
-class Mask(Diagonal):
+class Mask(Diagonal, name="mask"):
     """c(k) in {0, 1}^I, both equally likely: a task sees half of each layer's inputs.
 
     Not orthogonal: what is bound loses its masked inputs, and half of its squared length on average. So
@@ -18,7 +18,6 @@ class Mask(Diagonal):
     Source: the released code's "{0,1} mask" (papers.md, A7); not in the paper.
     """
 
-    name = "mask"
     is_orthogonal: ClassVar[bool] = False
 
     def draw(self, size: int, generator: torch.Generator) -> Tensor:

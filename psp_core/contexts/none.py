@@ -8,10 +8,9 @@ from torch import Tensor
 from psp_core.contexts.base import Context
 
 
-class NoContext(Context):
+class NoContext(Context, name="none"):
     """c(k) = 1 for every task: all tasks share the same weights."""
 
-    name = "none"
     is_learnable: ClassVar[bool] = False
 
     def shape(self, size: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from psp_core.contexts.complex import Complex, phases, unit_phasors
 
 
-class OnePower(Complex):
+class OnePower(Complex, name="one-power"):
     """c(k)_j = exp(i (k+1) phi_j): one complex context, raised to a power for each task.
 
     Tasks are numbered from 0 and the powers from 1, so that no task gets the trivial all-ones
@@ -16,7 +16,6 @@ class OnePower(Complex):
     exponent drift within a task (papers.md, A7).
     """
 
-    name = "one-power"
     is_learnable: ClassVar[bool] = False
 
     def sample(

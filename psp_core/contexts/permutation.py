@@ -10,7 +10,7 @@ from psp_core.contexts.base import Context
 # E members, K tasks, B batch, I inputs
 
 
-class Permutation(Context):
+class Permutation(Context, name="permutation"):
     """(C x)_i = x_p(i) with a random permutation p(k); the inverse is the transpose.
 
     Orthogonal; ceil(log2 I) bits per input and task. Held as float32 like every context, which is exact
@@ -20,7 +20,6 @@ class Permutation(Context):
     Source: the released code's "route" (papers.md, A7); not in the paper.
     """
 
-    name = "permutation"
     is_learnable: ClassVar[bool] = False
 
     def shape(self, size: int) -> tuple[int, ...]:

@@ -27,7 +27,7 @@ def haar_orthogonal(
     return orthogonal
 
 
-class Rotation(Context):
+class Rotation(Context, name="rotation"):
     """c(k) orthogonal, Haar-distributed; the inverse is the transpose (paper A, section 2.2).
 
     Costs I x I numbers for each task and layer, and one more matrix product for each layer. All
@@ -35,7 +35,6 @@ class Rotation(Context):
     seen, and a QR decomposition costs more than the product it serves.
     """
 
-    name = "rotation"
     is_mixable: ClassVar[bool] = True
     crosstalk: ClassVar[Crosstalk | None] = "spread"
 

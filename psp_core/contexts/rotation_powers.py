@@ -12,7 +12,7 @@ from psp_core.contexts.rotation import QR_PRODUCTS, Rotation, haar_orthogonal
 # K tasks, I inputs
 
 
-class RotationPowers(Rotation):
+class RotationPowers(Rotation, name="rotation-powers"):
     """c(k) = Q^(k+1), matrix powers of one Haar-distributed rotation Q; the inverse is the transpose.
 
     Orthogonal. A task costs 4 bytes, its exponent, and all tasks share the 4 I^2 bytes of Q. The powers
@@ -28,7 +28,6 @@ class RotationPowers(Rotation):
     here, so that no task has the identity.
     """
 
-    name = "rotation-powers"
     is_learnable: ClassVar[bool] = False
     crosstalk: ClassVar[Crosstalk | None] = None  # it grows with the tasks' distance
 

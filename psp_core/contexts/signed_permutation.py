@@ -12,7 +12,7 @@ from psp_core.contexts.permutation import Permutation
 # K tasks, I inputs
 
 
-class SignedPermutation(Permutation):
+class SignedPermutation(Permutation, name="signed-permutation"):
     """(C x)_i = s_i x_p(i) with a random permutation p(k) and random signs s(k); the inverse is the transpose.
 
     Orthogonal; a bit more than a permutation per input and task. One float for each input holds both:
@@ -22,7 +22,6 @@ class SignedPermutation(Permutation):
     Source: the released code's "binroute" (`BinRouteLinear`), which may train the signs; not in the paper.
     """
 
-    name = "signed-permutation"
     crosstalk: ClassVar[Crosstalk | None] = "spread"
 
     def sample(

@@ -15,7 +15,7 @@ from psp_core.randomness import generator as named_generator
 # E members, K tasks, B batch, I inputs, T transforms
 
 
-class StructuredRotation(Context):
+class StructuredRotation(Context, name="structured-rotation"):
     """C(k) = D_T H P_T D_(T-1) ... H P_1 D_0: T Hadamard transforms between T + 1 vectors of random signs.
 
     D_t are the task's own signs, as diagonal matrices. H is the same for all tasks: sizes that are no
@@ -36,11 +36,8 @@ class StructuredRotation(Context):
     multiplications: each block is a Kronecker product of small Hadamard matrices, and each of these is
     one matrix product. Trained signs are numbers as any, and C is orthogonal no longer.
 
-    Args:
-        num_transforms: T, at least 1.
-
-    Raises:
-        ValueError: there is no transform.
+    Attributes:
+        num_transforms: T, at least 1: without any, the context would be `binary`.
 
     Source: ours, for paper A's rotations; the same construction serves as a fast random rotation in
     random features (Le, Sarlos and Smola 2013, "Fastfood"; Yu et al. 2016, "Orthogonal random features").
@@ -48,13 +45,7 @@ class StructuredRotation(Context):
 
     # With one transform and a power of two, E (D H D' H D'')_ij^2 = sum_l H_il^2 H_lj^2 = 1/I; else it is close.
     crosstalk: ClassVar[Crosstalk | None] = "spread"
-
-    def __init__(self, num_transforms: int = 2) -> None:
-        """Choose T; the name tells it where it is not 2."""
-        if num_transforms < 1:
-            raise ValueError(f"num_transforms={num_transforms} must be at least 1; without any, use 'binary'.")
-        self.num_transforms = num_transforms
-        self.name = "structured-rotation" if num_transforms == 2 else f"structured-rotation-{num_transforms}"
+    num_transforms: ClassVar[int] = 2
 
     def shape(self, size: int) -> tuple[int, ...]:
         """T + 1 signs for each input."""
@@ -124,6 +115,12 @@ def kronecker_factors(block: int) -> list[int]:
 def block_permutation(size: int, index: int) -> Tensor:
     """P_t: what the t-th transform of a layer of `size` inputs finds at each place, for every task and trial alike."""
     return torch.randperm(size, generator=named_generator(0, "structured rotation", size, index))
+
+
+class OneTransform(StructuredRotation, name="structured-rotation-1"):
+    """As `structured-rotation` with T = 1: the cheapest; for sizes that are no power of two the least like Haar's."""
+
+    num_transforms: ClassVar[int] = 1
 
 
 class _Constants(NamedTuple):

@@ -9,7 +9,7 @@ from psp_core.contexts.base import Crosstalk
 from psp_core.contexts.diagonal import Diagonal
 
 
-class Ternary(Diagonal):
+class Ternary(Diagonal, name="ternary"):
     """c(k) in {-1, 0, +1}^I, all three equally likely.
 
     Not orthogonal: what is bound loses a third of its inputs. The crosstalk of one other model has mean 0
@@ -20,7 +20,6 @@ class Ternary(Diagonal):
     Source: the released code's "ternary" (papers.md, A7), equally likely there too; not in the paper.
     """
 
-    name = "ternary"
     is_orthogonal: ClassVar[bool] = False
     crosstalk: ClassVar[Crosstalk | None] = "elementwise"
     crosstalk_share: ClassVar[float] = 4 / 9

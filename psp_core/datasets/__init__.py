@@ -8,58 +8,31 @@ import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from psp_core.datasets.base import NORMALISATIONS, Dataset, DataUnavailableError, Sizes
+from psp_core.datasets.base import Dataset, Sizes
+from psp_core.datasets.data import Data
 from psp_core.datasets.digits import DIGITS, load_digits
-from psp_core.datasets.digits import SIZES as DIGITS_SIZES
 from psp_core.datasets.imagenet import IMAGENET, find_imagenet, load_imagenet
-from psp_core.datasets.imagenet import SIZES as IMAGENET_SIZES
 from psp_core.datasets.sources import SOURCES, Collection, Source
+from psp_core.datasets.unavailable import DataUnavailableError
 from psp_core.messages import lookup, one_line
-
-if TYPE_CHECKING:
-    from psp_core.trial import TrialConfig
 
 __all__ = [
     "DATASETS",
-    "NORMALISATIONS",
     "SOURCES",
+    "Data",
     "DataUnavailableError",
     "Dataset",
     "Sizes",
     "Source",
-    "check_normalisation",
     "data_root",
     "ensure_dataset",
     "load_dataset",
     "where_is",
 ]
 
-DATASETS: Final = {
-    DIGITS: DIGITS_SIZES,
-    **{name: source.sizes for name, source in SOURCES.items()},
-    IMAGENET: IMAGENET_SIZES,
-}
-
-
-def check_normalisation(config: "TrialConfig", *, is_permuted: bool) -> None:
-    """Refuse a normalisation by channel where the channels' constants are not known, or the channels are mixed.
-
-    Raises:
-        ValueError: names the data set, and those that have them; or the stream.
-    """
-    if config.normalisation == "by-channel" and is_permuted:
-        raise ValueError(
-            f"normalisation='by-channel' does not apply to stream={config.stream!r}, which mixes channels; leave it "
-            "out, or use another stream."
-        )
-    if config.normalisation == "by-channel" and DATASETS[config.dataset].channels is None:
-        known = ", ".join(repr(name) for name, sizes in DATASETS.items() if sizes.channels)
-        raise ValueError(
-            f"normalisation='by-channel' does not apply to dataset={config.dataset!r}, which has no constants for each "
-            f"channel; leave it out, or use one of {known}."
-        )
+DATASETS: Final[dict[str, type[Data]]] = Data.known
 
 
 def data_root(root: str | os.PathLike[str] | None = None) -> Path:

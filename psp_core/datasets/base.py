@@ -2,25 +2,16 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from psp_core.datasets.folders import FolderImages
+from psp_core.datasets.folders import FolderImages
 
 # N samples, C channels, I inputs (the pixels of one image: channels, then rows, then columns)
 
 Moments = tuple[tuple[float, ...], tuple[float, ...]]
 """The mean of each channel, and the standard deviation of each."""
-
-NORMALISATIONS: Final = ("data-set", "by-channel")
-"""By one mean and standard deviation of all pixels, or by those of each channel."""
-
-
-class DataUnavailableError(ValueError):
-    """A data set's files are neither there nor to be had; the message names them."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +68,9 @@ class Dataset:
     scale: float
     mean: float | Tensor
     std: float | Tensor
-    train_images: "Tensor | FolderImages"
+    train_images: Tensor | FolderImages
     train_labels: Tensor
-    test_images: "Tensor | FolderImages"
+    test_images: Tensor | FolderImages
     test_labels: Tensor
     channels: Moments | None = None
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psp_core.datasets.base import DataUnavailableError
+from psp_core.datasets.unavailable import DataUnavailableError
 from psp_core.messages import one_line
 
 # N samples, B of them, I inputs (C channels, H rows, W columns)

@@ -6,8 +6,9 @@ from typing import Final
 
 from torch import Tensor
 
-from psp_core.datasets.base import Dataset, DataUnavailableError, Moments, Sizes
+from psp_core.datasets.base import Dataset, Moments, Sizes
 from psp_core.datasets.folders import FolderImages, list_folder
+from psp_core.datasets.unavailable import DataUnavailableError
 from psp_core.messages import one_line
 
 IMAGENET: Final = "imagenet"

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from psp_core.datasets.base import DataUnavailableError, Moments, Sizes
+from psp_core.datasets.base import Moments, Sizes
+from psp_core.datasets.unavailable import DataUnavailableError
 from psp_core.messages import one_line
 
 # N samples, C channels, H rows, W columns, I inputs (C * H * W)

@@ -2,24 +2,31 @@
 
 from typing import Final
 
-from psp_core.models.base import HEADS, Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts
-from psp_core.models.lenet import LENET
-from psp_core.models.mlp import MLP, SuperposedMLP, mlp
-from psp_core.models.resnet import RESNET_18, ResNet18
-from psp_core.models.resnet_50 import RESNET_50, ResNet50
-from psp_core.models.small_conv import SMALL_CONV, SmallConv
+from psp_core.models.base import HEADS, Convolutional, Heads, LayerSize, Model, NetworkSize, SuperposedModel, TaskParts
+from psp_core.models.lenet import LeNetModel
+from psp_core.models.mlp import MLPModel, SuperposedMLP, mlp
+from psp_core.models.resnet import ResNet18, ResNet18Model
+from psp_core.models.resnet_50 import ResNet50, ResNet50Model
+from psp_core.models.small_conv import SmallConv, SmallConvModel
 
-MODELS: Final[dict[str, Architecture]] = {model.name: model for model in (MLP, LENET, SMALL_CONV, RESNET_18, RESNET_50)}
+MODELS: Final[dict[str, type[Model]]] = Model.known
 
 __all__ = [
     "HEADS",
     "MODELS",
-    "Architecture",
+    "Convolutional",
+    "Heads",
     "LayerSize",
+    "LeNetModel",
+    "MLPModel",
+    "Model",
     "NetworkSize",
     "ResNet18",
+    "ResNet18Model",
     "ResNet50",
+    "ResNet50Model",
     "SmallConv",
+    "SmallConvModel",
     "SuperposedMLP",
     "SuperposedModel",
     "TaskParts",

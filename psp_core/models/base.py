@@ -1,22 +1,28 @@
 """What a model is: a network of superposed layers, and what is known of it before it is built."""
 
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, ClassVar, Final, Literal, get_args
 
 import torch
 from torch import nn
 
 from psp_core.contexts import Context, get_context
 from psp_core.convolutions import SuperposedConv2d
+from psp_core.course import Course
+from psp_core.datasets import Data
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
 from psp_core.messages import did_you_mean
-from psp_core.norms import NORMS, NormedConv2d, TaskBatchNorm
+from psp_core.norms import BY_TASK, NORMS, Norm, NormedConv2d, TaskBatchNorm
+from psp_core.parts import Part, setting
+from psp_core.rules import at_least
 
 # B batch, I inputs, O outputs, K tasks
 
-HEADS: Final = ("shared", "per-task")
+Heads = Literal["shared", "per-task"]
+HEADS: Final = get_args(Heads)
 
 
 class SuperposedModel(nn.Module):
@@ -82,17 +88,13 @@ class LayerSize:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkSize:
-    """How large a network is.
+    """What a network gets and gives.
 
     Attributes:
-        width: see the model.
-        depth: see the model.
         image_shape: of the inputs, (C, H, W); their product is I.
         out_features: O, the logits.
     """
 
-    width: int
-    depth: int
     image_shape: tuple[int, int, int]
     out_features: int
 
@@ -199,27 +201,98 @@ class TaskParts:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Architecture:
-    """A model, as the registry holds it.
+class Model(Part, family="model"):
+    """A network's kind, as a study chooses it.
 
     Attributes:
-        name: as settings give it.
-        build: the network, its weights drawn; refuses settings that it cannot have with a ValueError.
-        layer_sizes: its layers, with shared heads; with heads for each task the last one has no context.
-        needs_real_context: whether it refuses complex contexts.
-        has_depth: whether its number of layers can be chosen.
-        has_width: whether their sizes can.
-        has_norms: whether it has batch norm, so that `norm` can be chosen.
+        needs_real_context: whether the network refuses complex contexts.
+        convolves: whether it has convolutions, which norms belong to.
     """
 
-    name: str
-    build: Callable[[NetworkSize, TaskParts], SuperposedModel]
-    layer_sizes: Callable[[NetworkSize], list[LayerSize]]
-    needs_real_context: bool
-    has_depth: bool = True
-    has_width: bool = True
-    has_norms: bool = False
+    needs_real_context: ClassVar[bool] = False
+    convolves: ClassVar[bool] = False
+
+    @property
+    def normalises(self) -> str | None:
+        """By what statistics batches are normalised; None where no layer is."""
+        return None
+
+    @property
+    def by_task(self) -> bool:
+        """Whether statistics are kept of each task."""
+        return self.normalises is not None and self.normalises in BY_TASK
+
+    @abstractmethod
+    def build(self, size: NetworkSize, parts: TaskParts) -> SuperposedModel:
+        """The network, its weights drawn.
+
+        Raises:
+            ValueError: it cannot have such parts.
+        """
+
+    @abstractmethod
+    def layer_sizes(self, size: NetworkSize) -> list[LayerSize]:
+        """Its layers, with shared heads; with heads for each task the last layer has no context."""
+
+    def hidden_sizes(self, trial: Course) -> list[LayerSize]:
+        """All layers but the last, of which alone the number of outputs says something."""
+        return self.layer_sizes(NetworkSize(image_shape=trial.of(Data).sizes.shape, out_features=1))[:-1]
+
+    def check(self, trial: Course) -> None:
+        """Refuse what the network cannot do with the trial's data set and batches.
+
+        Raises:
+            ValueError: the message names setting, value, rule and remedy.
+        """
+
+
+class Convolutional(Model):
+    """A network with convolutions, each with a batch norm behind it."""
+
+    needs_real_context: ClassVar[bool] = True
+    convolves: ClassVar[bool] = True
+
+    norm: Norm = setting(
+        "static",
+        "How convolutions are normalised: `static`, each batch by its own statistics, at test time too; `per-task`, "
+        "at test time by the task's own, measured when its training ends; or `affine`, likewise, with a scale and a "
+        "shift for each channel, which all tasks train and share.",
+        column="norm",
+    )
+
+    @property
+    def normalises(self) -> str | None:
+        """By `norm`."""
+        return self.norm
+
+    def normed(self, parts: TaskParts) -> TaskParts:
+        """What layers are made of, with this network's norm."""
+        return replace(parts, norm=self.norm)
+
+    def check(self, trial: Course) -> None:
+        """Refuse batches of one image where the image has one pixel left, of which a channel has no variance."""
+        if all(layer.positions > 1 for layer in self.hidden_sizes(trial)):
+            return
+        least = {"batch_size": 2}
+        if self.norm == "static":  # tests are cut into equal parts: of two, a batch may be left with one
+            least |= {"test_batch_size": 3, "eval_samples": 2}
+        for name, number in least.items():
+            given = getattr(trial, name)
+            if given is not None and given < number:
+                raise ValueError(
+                    f"{name}={given}: model={self.name!r} normalises over a batch, and has one pixel left of "
+                    f"dataset={trial.of(Data).name!r}; give {number} or more."
+                )
+
+
+def width_setting() -> Any:  # noqa: ANN401 - an int's setting
+    """The width of networks that have one to choose."""
+    return setting(
+        256,
+        "Units of each hidden layer; of a convolutional network, channels of the first (ResNets: 64 in the papers).",
+        rule=at_least(1),
+        column="width",
+    )
 
 
 def linear_size(inputs: int, outputs: int) -> LayerSize:

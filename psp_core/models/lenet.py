@@ -4,27 +4,20 @@ from itertools import pairwise
 from math import prod
 from typing import Final
 
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, TaskParts, linear_size
+from psp_core.models.base import LayerSize, Model, NetworkSize, TaskParts, linear_size
 from psp_core.models.mlp import SuperposedMLP, chain
 
 HIDDEN: Final = (300, 100)
 """Units of its hidden layers (LeCun et al. 1998; papers.md, B5)."""
 
 
-def _build(size: NetworkSize, parts: TaskParts) -> SuperposedMLP:
-    return chain([prod(size.image_shape), *HIDDEN], size.out_features, parts)
+class LeNetModel(Model, name="lenet-300-100"):
+    """A fully connected network of 300 and 100 hidden units."""
 
+    def build(self, size: NetworkSize, parts: TaskParts) -> SuperposedMLP:
+        """The network."""
+        return chain([prod(size.image_shape), *HIDDEN], size.out_features, parts)
 
-def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
-    sizes = [prod(size.image_shape), *HIDDEN, size.out_features]
-    return [linear_size(i, o) for i, o in pairwise(sizes)]
-
-
-LENET: Final = Architecture(
-    name="lenet-300-100",
-    build=_build,
-    layer_sizes=_layer_sizes,
-    needs_real_context=False,
-    has_depth=False,
-    has_width=False,
-)
+    def layer_sizes(self, size: NetworkSize) -> list[LayerSize]:
+        """One layer after another."""
+        return [linear_size(i, o) for i, o in pairwise([prod(size.image_shape), *HIDDEN, size.out_features])]

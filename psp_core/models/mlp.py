@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
-from typing import Final
 
 import torch
 from torch import Tensor, nn
 
 from psp_core.contexts import Context
+from psp_core.course import Course
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, SuperposedModel, TaskParts, linear_size
+from psp_core.models.base import LayerSize, Model, NetworkSize, SuperposedModel, TaskParts, linear_size, width_setting
+from psp_core.parts import setting
+from psp_core.rules import at_least
 
 # B batch, I inputs, O outputs; 2 = real and imaginary part
 
@@ -76,13 +78,24 @@ def chain(sizes: Sequence[int], out_features: int, parts: TaskParts) -> Superpos
     return SuperposedMLP([*hidden, parts.output(sizes[-1], out_features, len(hidden))], parts.context)
 
 
-def _build(size: NetworkSize, parts: TaskParts) -> SuperposedMLP:
-    return chain([prod(size.image_shape), *[size.width] * size.depth], size.out_features, parts)
+class MLPModel(Model, name="mlp"):
+    """A fully connected network."""
 
+    width: int = width_setting()
+    depth: int = setting(2, "Number of hidden layers, or of convolutions.", rule=at_least(0), column="depth")
 
-def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
-    sizes = [prod(size.image_shape), *[size.width] * size.depth, size.out_features]
-    return [linear_size(i, o) for i, o in pairwise(sizes)]
+    def build(self, size: NetworkSize, parts: TaskParts) -> SuperposedMLP:
+        """The network; of depth 0 it is a single linear layer."""
+        return chain(self._sizes(size), size.out_features, parts)
 
+    def layer_sizes(self, size: NetworkSize) -> list[LayerSize]:
+        """One layer after another."""
+        return [linear_size(i, o) for i, o in pairwise([*self._sizes(size), size.out_features])]
 
-MLP: Final = Architecture(name="mlp", build=_build, layer_sizes=_layer_sizes, needs_real_context=False)
+    def _sizes(self, size: NetworkSize) -> list[int]:
+        return [prod(size.image_shape), *[self.width] * self.depth]
+
+    def check(self, trial: Course) -> None:
+        """Refuse a width where there is no hidden layer."""
+        if self.depth == 0 and self.width != type(self).width:
+            raise ValueError(f"width={self.width} does not apply at depth=0, a single layer; leave it out.")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import count
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor, nn
 
@@ -10,13 +10,14 @@ from psp_core.contexts import Context
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
 from psp_core.models.base import (
-    Architecture,
+    Convolutional,
     LayerSize,
     NetworkSize,
     SuperposedModel,
     TaskParts,
     conv_size,
     linear_size,
+    width_setting,
 )
 from psp_core.norms import NormedConv2d
 
@@ -106,14 +107,6 @@ class ResNet18(ResNet):
     """
 
 
-def _build(size: NetworkSize, parts: TaskParts) -> ResNet18:
-    conv = numbered_conv(parts)
-    stem = parts.of_stem().conv(size.image_shape[0], size.width, 3, 0)
-    blocks = [BasicBlock(shape, conv) for shape in block_shapes(size.width)]
-    last = parts.output(8 * size.width, size.out_features, len(_layer_sizes(size)) - 1)
-    return ResNet18(stem, blocks, last, parts.context, size.image_shape)
-
-
 def numbered_conv(parts: TaskParts) -> MakeConv:
     """Makes convolutions that are layers 1, 2, ... of their network: the stem is layer 0."""
     indices = count(1)
@@ -122,18 +115,6 @@ def numbered_conv(parts: TaskParts) -> MakeConv:
         return parts.conv(i, o, kernel_size, next(indices), stride)
 
     return conv
-
-
-def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
-    """The stem, each block's convolutions with the shortcut last, and the linear layer."""
-    sides = list(size.image_shape[1:])
-    sizes = [conv_size(size.image_shape[0], size.width, 3, sides, has_context=False)]
-    for i, o, stride in block_shapes(size.width):
-        sides = strided(sides, stride)
-        sizes += [conv_size(i, o, 3, sides), conv_size(o, o, 3, sides)]
-        if stride > 1:
-            sizes.append(conv_size(i, o, 1, sides))
-    return [*sizes, linear_size(8 * size.width, size.out_features)]
 
 
 def strided(sides: Sequence[int], stride: int) -> list[int]:
@@ -148,11 +129,27 @@ def block_shapes(width: int) -> list[BlockShape]:
     return first + [shape for i, o in stages for shape in (BlockShape(i, o, 2), BlockShape(o, o, 1))]
 
 
-RESNET_18: Final = Architecture(
-    name="resnet-18",
-    build=_build,
-    layer_sizes=_layer_sizes,
-    needs_real_context=True,
-    has_depth=False,
-    has_norms=True,
-)
+class ResNet18Model(Convolutional, name="resnet-18"):
+    """ResNet-18 for small images."""
+
+    width: int = width_setting()
+
+    def build(self, size: NetworkSize, parts: TaskParts) -> ResNet18:
+        """The network."""
+        parts = self.normed(parts)
+        conv = numbered_conv(parts)
+        stem = parts.of_stem().conv(size.image_shape[0], self.width, 3, 0)
+        blocks = [BasicBlock(shape, conv) for shape in block_shapes(self.width)]
+        last = parts.output(8 * self.width, size.out_features, len(self.layer_sizes(size)) - 1)
+        return ResNet18(stem, blocks, last, parts.context, size.image_shape)
+
+    def layer_sizes(self, size: NetworkSize) -> list[LayerSize]:
+        """The stem, each block's convolutions with the shortcut last, and the linear layer."""
+        sides = list(size.image_shape[1:])
+        sizes = [conv_size(size.image_shape[0], self.width, 3, sides, has_context=False)]
+        for i, o, stride in block_shapes(self.width):
+            sides = strided(sides, stride)
+            sizes += [conv_size(i, o, 3, sides), conv_size(o, o, 3, sides)]
+            if stride > 1:
+                sizes.append(conv_size(i, o, 1, sides))
+        return [*sizes, linear_size(8 * self.width, size.out_features)]

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psp_core.models.base import Architecture, LayerSize, NetworkSize, TaskParts, conv_size, linear_size
+from psp_core.models.base import Convolutional, LayerSize, NetworkSize, TaskParts, conv_size, linear_size, width_setting
 from psp_core.models.resnet import MakeConv, ResNet, numbered_conv, strided
 
 # B batch, C channels
@@ -78,31 +78,6 @@ class ResNet50(ResNet):
         return F.max_pool2d(x, 3, stride=2, padding=1)
 
 
-def _build(size: NetworkSize, parts: TaskParts) -> ResNet50:
-    conv = numbered_conv(parts)
-    stem = parts.of_stem().conv(size.image_shape[0], size.width, 7, 0, stride=2)
-    blocks = [Bottleneck(shape, conv) for shape in bottleneck_shapes(size.width)]
-    sizes = _layer_sizes(size)
-    last = parts.output(sizes[-1].inputs, size.out_features, len(sizes) - 1)
-    return ResNet50(stem, blocks, last, parts.context, size.image_shape)
-
-
-def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
-    """The stem, each block's convolutions with the shortcut last, and the linear layer."""
-    sides = strided(size.image_shape[1:], 2)
-    sizes = [conv_size(size.image_shape[0], size.width, 7, sides, has_context=False)]
-    sides = strided(sides, 2)
-    shapes = bottleneck_shapes(size.width)
-    for shape in shapes:
-        i, inner, out = shape.in_channels, shape.inner_channels, shape.out_channels
-        sizes.append(conv_size(i, inner, 1, sides))
-        sides = strided(sides, shape.stride)
-        sizes += [conv_size(inner, inner, 3, sides), conv_size(inner, out, 1, sides)]
-        if shape.has_shortcut:
-            sizes.append(conv_size(i, out, 1, sides))
-    return [*sizes, linear_size(shapes[-1].out_channels, size.out_features)]
-
-
 def bottleneck_shapes(width: int) -> list[BottleneckShape]:
     """The sixteen blocks."""
     shapes, channels = [], width
@@ -114,11 +89,32 @@ def bottleneck_shapes(width: int) -> list[BottleneckShape]:
     return shapes
 
 
-RESNET_50: Final = Architecture(
-    name="resnet-50",
-    build=_build,
-    layer_sizes=_layer_sizes,
-    needs_real_context=True,
-    has_depth=False,
-    has_norms=True,
-)
+class ResNet50Model(Convolutional, name="resnet-50"):
+    """ResNet-50."""
+
+    width: int = width_setting()
+
+    def build(self, size: NetworkSize, parts: TaskParts) -> ResNet50:
+        """The network."""
+        parts = self.normed(parts)
+        conv = numbered_conv(parts)
+        stem = parts.of_stem().conv(size.image_shape[0], self.width, 7, 0, stride=2)
+        blocks = [Bottleneck(shape, conv) for shape in bottleneck_shapes(self.width)]
+        sizes = self.layer_sizes(size)
+        last = parts.output(sizes[-1].inputs, size.out_features, len(sizes) - 1)
+        return ResNet50(stem, blocks, last, parts.context, size.image_shape)
+
+    def layer_sizes(self, size: NetworkSize) -> list[LayerSize]:
+        """The stem, each block's convolutions with the shortcut last, and the linear layer."""
+        sides = strided(size.image_shape[1:], 2)
+        sizes = [conv_size(size.image_shape[0], self.width, 7, sides, has_context=False)]
+        sides = strided(sides, 2)
+        shapes = bottleneck_shapes(self.width)
+        for shape in shapes:
+            i, inner, out = shape.in_channels, shape.inner_channels, shape.out_channels
+            sizes.append(conv_size(i, inner, 1, sides))
+            sides = strided(sides, shape.stride)
+            sizes += [conv_size(inner, inner, 3, sides), conv_size(inner, out, 1, sides)]
+            if shape.has_shortcut:
+                sizes.append(conv_size(i, out, 1, sides))
+        return [*sizes, linear_size(shapes[-1].out_channels, size.out_features)]

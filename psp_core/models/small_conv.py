@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,19 +10,20 @@ from psp_core.contexts import Context
 from psp_core.heads import TaskHeads
 from psp_core.layers import SuperposedLinear
 from psp_core.models.base import (
-    Architecture,
+    Convolutional,
     LayerSize,
     NetworkSize,
     SuperposedModel,
     TaskParts,
     conv_size,
     linear_size,
+    width_setting,
 )
 from psp_core.norms import NormedConv2d
+from psp_core.parts import setting
+from psp_core.rules import at_least
 
 # B batch, I inputs (pixels), O outputs
-
-NAME: Final = "small-conv"
 
 
 class SmallConv(SuperposedModel):
@@ -62,36 +62,32 @@ class SmallConv(SuperposedModel):
         return logits
 
 
-def _build(size: NetworkSize, parts: TaskParts) -> SmallConv:
-    channels = _channels(size)
-    convolutions = [parts.conv(i, o, 3, index) for index, (i, o) in enumerate(pairwise(channels))]
-    last = parts.output(channels[-1], size.out_features, size.depth)
-    return SmallConv(convolutions, last, parts.context, size.image_shape)
+class SmallConvModel(Convolutional, name="small-conv"):
+    """A few convolutions and a linear layer."""
 
+    width: int = width_setting()
+    depth: int = setting(2, "Number of convolutions.", rule=at_least(1), column="depth")
 
-def _layer_sizes(size: NetworkSize) -> list[LayerSize]:
-    channels, sizes = _channels(size), []
-    sides: Sequence[int] = size.image_shape[1:]
-    for i, o in pairwise(channels):
-        sizes.append(conv_size(i, o, 3, sides))
-        sides = [side // 2 for side in sides] if _is_pooled(sides) else sides
-    return [*sizes, linear_size(channels[-1], size.out_features)]
+    def build(self, size: NetworkSize, parts: TaskParts) -> SmallConv:
+        """The network."""
+        parts, channels = self.normed(parts), self._channels(size)
+        convolutions = [parts.conv(i, o, 3, index) for index, (i, o) in enumerate(pairwise(channels))]
+        last = parts.output(channels[-1], size.out_features, self.depth)
+        return SmallConv(convolutions, last, parts.context, size.image_shape)
 
+    def layer_sizes(self, size: NetworkSize) -> list[LayerSize]:
+        """One layer after another."""
+        channels, sizes = self._channels(size), []
+        sides: Sequence[int] = size.image_shape[1:]
+        for i, o in pairwise(channels):
+            sizes.append(conv_size(i, o, 3, sides))
+            sides = [side // 2 for side in sides] if _is_pooled(sides) else sides
+        return [*sizes, linear_size(channels[-1], size.out_features)]
 
-def _channels(size: NetworkSize) -> list[int]:
-    """Of the image and of each convolution's output: width, 2 width, 4 width, ..."""
-    if size.depth < 1:
-        raise ValueError(
-            f"depth={size.depth} must be at least 1 for model={NAME!r}, which has so many convolutions; "
-            "give 1 or more, or use model='mlp' for a single linear layer."
-        )
-    return [size.image_shape[0], *(size.width * 2**layer for layer in range(size.depth))]
+    def _channels(self, size: NetworkSize) -> list[int]:
+        """Of the image and of each convolution's output: width, 2 width, 4 width, ..."""
+        return [size.image_shape[0], *(self.width * 2**layer for layer in range(self.depth))]
 
 
 def _is_pooled(sides: Sequence[int]) -> bool:
     return min(sides) >= 4
-
-
-SMALL_CONV: Final = Architecture(
-    name=NAME, build=_build, layer_sizes=_layer_sizes, needs_real_context=True, has_norms=True
-)

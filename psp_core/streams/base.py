@@ -1,56 +1,22 @@
-"""What a stream is: an ordered sequence of tasks over a data set."""
+"""What a stream is: a way to make an ordered sequence of tasks of a data set."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from psp_core.datasets import DATASETS
+from psp_core.course import Course
+from psp_core.datasets import Data, Sizes
+from psp_core.parts import Part
 
-if TYPE_CHECKING:
-    from psp_core.trial import TrialConfig
 
-
-class Stream(ABC):
+class Tasks(ABC):
     """Turns a data set's images and labels into those of task k, in two steps.
 
     `describe(task)` gives a small tensor that says what the task is, drawn from the stream's seed
     and the task alone. `apply` and `relabel` make the task's images and labels from the data set's.
-    The members of a pack each have their own stream: their descriptions are stacked.
-
-    To add a stream: a subclass in a file of its own, a line in `psp_core/streams/__init__.py`,
-    and a test class that inherits `tests/contracts.py::StreamContract`.
+    The members of a pack each have their own tasks: their descriptions are stacked.
     """
-
-    name: ClassVar[str]
-    is_continuous: ClassVar[bool] = False  # a task changes from step to step
-    is_permuted: ClassVar[bool] = False  # whether `permute_first` applies
-    is_nested: ClassVar[bool] = True  # task k is the same whatever the number of tasks
-    has_interpolations: ClassVar[bool] = False  # whether `interpolation` applies
-
-    @classmethod
-    @abstractmethod
-    def for_trial(cls, config: "TrialConfig") -> "Stream":
-        """The stream of a trial; its seed is the trial's."""
-
-    @classmethod
-    def check(cls, config: "TrialConfig") -> None:
-        """Refuse what this stream cannot do.
-
-        Raises:
-            ValueError: a setting does not apply, or asks for more than there is.
-        """
-        if config.classes_per_task is not None or config.shuffle_classes or config.keep_labels:
-            raise ValueError(
-                f"classes_per_task={config.classes_per_task}, shuffle_classes={config.shuffle_classes} and "
-                f"keep_labels={config.keep_labels}: dividing classes does not apply to stream={config.stream!r}, "
-                "whose tasks have them all; leave them out, or use 'split'."
-            )
-
-    @classmethod
-    def num_outputs(cls, config: "TrialConfig") -> int:
-        """How many classes a task has: a network's outputs."""
-        return DATASETS[config.dataset].num_classes
 
     @abstractmethod
     def describe(self, task: int, fraction: float = 0.0) -> Tensor:
@@ -78,9 +44,47 @@ class Stream(ABC):
         """The images of one task for each of E members, shape (E, B, I), any dtype."""
 
     def classes(self, task: int) -> Tensor | None:
-        """The data set's classes that task `task` is about, int64; None where it is about all of them."""
+        """The data set's classes that task `task` is about, int64; None where the task is about all of them."""
         return None
 
     def relabel(self, labels_EB: Tensor, description_E: Tensor) -> Tensor:
         """The task's labels for the data set's."""
         return labels_EB
+
+
+class Stream(Part, family="stream"):
+    """How tasks are made of a data set, as a study chooses it.
+
+    Attributes:
+        is_continuous: a task changes from step to step.
+        is_permuted: tasks mix an image's channels.
+        is_nested: task k is the same whatever the number of tasks.
+    """
+
+    is_continuous: ClassVar[bool] = False
+    is_permuted: ClassVar[bool] = False
+    is_nested: ClassVar[bool] = True
+
+    @abstractmethod
+    def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
+        """The tasks of a trial; what is random in them depends on the seed."""
+
+    def num_outputs(self, data: Sizes) -> int:
+        """How many labels a task has: a network's outputs, but for superfluous ones."""
+        return data.num_classes
+
+    def num_classes(self, data: Sizes) -> int:
+        """How many of the data set's classes a task is about."""
+        return self.num_outputs(data)
+
+    def check(self, trial: Course) -> None:
+        """Refuse what this stream cannot do with the trial's data set and number of tasks.
+
+        Raises:
+            ValueError: the message names setting, value, rule and remedy.
+        """
+        if self.is_permuted and trial.of(Data).normalisation == "by-channel":
+            raise ValueError(
+                f"normalisation='by-channel' does not apply to stream={self.name!r}, which mixes channels; leave it "
+                "out, or use another stream."
+            )

@@ -1,21 +1,31 @@
 """The permuting stream: every task shows the same images with its pixels in another order."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from psp_core.datasets import DATASETS
+from psp_core.datasets import Sizes
+from psp_core.parts import setting
 from psp_core.randomness import generator
-from psp_core.streams.base import Stream
-
-if TYPE_CHECKING:
-    from psp_core.trial import TrialConfig
+from psp_core.streams.base import Stream, Tasks
 
 # E members, B batch, I numbers of an image
 
 
-class Permuting(Stream):
+class Permuting(Stream, name="permuting"):
+    """Every task shows the same images with their pixels in another order."""
+
+    is_permuted: ClassVar[bool] = True
+
+    permute_first: bool = setting(False, "Whether task 0 is permuted as well.", column="permute_first")
+
+    def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
+        """Tasks whose permutations depend on the seed and the task alone."""
+        return PermutingTasks(data.num_inputs, seed, permute_first=self.permute_first)
+
+
+class PermutingTasks(Tasks):
     """Task k permutes the numbers of all images in its own way; task 0 leaves them as they are.
 
     The colours of an image are permuted together with its pixels: I numbers in all.
@@ -28,19 +38,11 @@ class Permuting(Stream):
     Source: paper A, section 4.2.1; papers.md, A7 and B5.
     """
 
-    name: ClassVar[str] = "permuting"
-    is_permuted: ClassVar[bool] = True
-
     def __init__(self, num_inputs: int, seed: int, *, permute_first: bool = False) -> None:
         """Remember what the permutations depend on."""
         self.num_inputs = num_inputs
         self.seed = seed
         self.permute_first = permute_first
-
-    @classmethod
-    def for_trial(cls, config: "TrialConfig") -> "Permuting":
-        """The stream of a trial."""
-        return cls(DATASETS[config.dataset].num_inputs, config.seed, permute_first=config.permute_first)
 
     def describe(self, task: int, fraction: float = 0.0) -> Tensor:
         """The permutation of task `task`: pixel i of its images is pixel p[i] of the data set's."""

@@ -1,22 +1,30 @@
 """The rotating stream: the images turn a little further at every step."""
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from psp_core.datasets import DATASETS
-from psp_core.streams.base import Stream
-
-if TYPE_CHECKING:
-    from psp_core.trial import TrialConfig
+from psp_core.datasets import Sizes
+from psp_core.streams.base import Stream, Tasks
 
 # E members, B batch, I numbers of an image: C channels, H rows, W columns
 
 
-class Rotating(Stream):
+class Rotating(Stream, name="rotating"):
+    """Every task is a part of a turn of the same images, which turn a little further at every step."""
+
+    is_continuous: ClassVar[bool] = True
+    is_nested: ClassVar[bool] = False
+
+    def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
+        """Equal parts of a full turn."""
+        return RotatingTasks(data.shape, num_tasks)
+
+
+class RotatingTasks(Tasks):
     """A full turn in K tasks: within task k the angle goes from 360 k/K to 360 (k+1)/K degrees.
 
     Images turn counter-clockwise about their centre, between pixels by bilinear interpolation, with
@@ -32,19 +40,10 @@ class Rotating(Stream):
     same map for a whole batch, on the device.
     """
 
-    name: ClassVar[str] = "rotating"
-    is_continuous: ClassVar[bool] = True
-    is_nested: ClassVar[bool] = False
-
     def __init__(self, shape: tuple[int, int, int], num_tasks: int) -> None:
         """Remember both."""
         self.shape = shape
         self.num_tasks = num_tasks
-
-    @classmethod
-    def for_trial(cls, config: "TrialConfig") -> "Rotating":
-        """The stream of a trial."""
-        return cls(DATASETS[config.dataset].shape, config.num_tasks)
 
     def describe(self, task: int, fraction: float = 0.0) -> Tensor:
         """The angle in radians, shape ()."""

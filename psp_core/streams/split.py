@@ -1,21 +1,59 @@
 """The split stream: every task is about some of the data set's classes and no other task's."""
 
-from typing import TYPE_CHECKING, ClassVar
-
 import torch
 from torch import Tensor
 
-from psp_core.datasets import DATASETS
+from psp_core.course import Course
+from psp_core.datasets import Data, Sizes
+from psp_core.parts import setting
 from psp_core.randomness import generator
-from psp_core.streams.base import Stream
-
-if TYPE_CHECKING:
-    from psp_core.trial import TrialConfig
+from psp_core.rules import at_least
+from psp_core.streams.base import Stream, Tasks
 
 # E members, B batch, I numbers of an image, c classes of a task
 
 
-class Split(Stream):
+class Split(Stream, name="split"):
+    """Every task is about some of the data set's classes and no other task's."""
+
+    classes_per_task: int = setting(
+        text="How many of the data set's classes each task has.", rule=at_least(1), column="classes_per_task"
+    )
+    shuffle: bool = setting(False, "Whether tasks take their classes in a random order.", column="shuffle_classes")
+    keep_labels: bool = setting(
+        False,
+        "Whether labels stay the data set's, so that the network has an output for each of its classes.",
+        column="keep_labels",
+    )
+
+    def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
+        """Tasks that take their classes in the data set's order, or in one drawn from the seed."""
+        in_order = torch.arange(data.num_classes)
+        if self.shuffle:
+            in_order = torch.randperm(data.num_classes, generator=generator(seed, "classes"))
+        return SplitTasks(in_order, self.classes_per_task, keep_labels=self.keep_labels)
+
+    def num_outputs(self, data: Sizes) -> int:
+        """The classes of one task, or all of the data set's where tasks keep its labels."""
+        return data.num_classes if self.keep_labels else self.classes_per_task
+
+    def num_classes(self, data: Sizes) -> int:
+        """The classes of one task."""
+        return self.classes_per_task
+
+    def check(self, trial: Course) -> None:
+        """Refuse more classes than there are."""
+        super().check(trial)
+        data, wanted = trial.of(Data), self.classes_per_task
+        there = data.sizes.num_classes
+        if wanted * trial.num_tasks > there:
+            raise ValueError(
+                f"num_tasks={trial.num_tasks} of classes_per_task={wanted} need {wanted * trial.num_tasks} classes; "
+                f"dataset={data.name!r} has {there}: give fewer of either."
+            )
+
+
+class SplitTasks(Tasks):
     """Task k has the classes k c to k c + c - 1 of the data set, in its order or in a random one.
 
     Labels are places in that list, 0 to c - 1, so that all tasks can share one head of c outputs; or, with
@@ -30,47 +68,11 @@ class Split(Stream):
     order paper B's split CIFAR-100, with its own labels paper B's split MNIST (papers.md, B5).
     """
 
-    name: ClassVar[str] = "split"
-
     def __init__(self, classes: Tensor, classes_per_task: int, *, keep_labels: bool = False) -> None:
         """Remember all of them."""
         self.in_order = classes
         self.classes_per_task = classes_per_task
         self.keep_labels = keep_labels
-
-    @classmethod
-    def for_trial(cls, config: "TrialConfig") -> "Split":
-        """The stream of a trial."""
-        per_task = config.classes_per_task or cls.num_outputs(config)
-        return cls(cls._in_order(config), per_task, keep_labels=config.keep_labels)
-
-    @classmethod
-    def _in_order(cls, config: "TrialConfig") -> Tensor:
-        num_classes = DATASETS[config.dataset].num_classes
-        if config.shuffle_classes:
-            return torch.randperm(num_classes, generator=generator(config.seed, "classes"))
-        return torch.arange(num_classes)
-
-    @classmethod
-    def check(cls, config: "TrialConfig") -> None:
-        """Refuse a trial without `classes_per_task`, or with more classes than there are."""
-        wanted, there = config.classes_per_task, DATASETS[config.dataset].num_classes
-        if wanted is None:
-            raise ValueError(
-                f"stream={config.stream!r} needs classes_per_task: how many of the {there} classes of "
-                f"dataset={config.dataset!r} each task has."
-            )
-        if wanted * config.num_tasks > there:
-            raise ValueError(
-                f"num_tasks={config.num_tasks} of classes_per_task={wanted} need {wanted * config.num_tasks} classes; "
-                f"dataset={config.dataset!r} has {there}: give fewer of either."
-            )
-
-    @classmethod
-    def num_outputs(cls, config: "TrialConfig") -> int:
-        """The classes of one task, or all of the data set's where tasks keep its labels."""
-        assert config.classes_per_task
-        return DATASETS[config.dataset].num_classes if config.keep_labels else config.classes_per_task
 
     def describe(self, task: int, fraction: float = 0.0) -> Tensor:
         """The task's classes, shape (c,)."""

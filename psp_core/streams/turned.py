@@ -1,16 +1,16 @@
 """The turned stream: every task shows the same images turned by an angle of its own."""
 
 import math
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor
 
-from psp_core.datasets import DATASETS
-from psp_core.streams.rotating import Rotating
-
-if TYPE_CHECKING:
-    from psp_core.trial import TrialConfig
+from psp_core.course import Course
+from psp_core.datasets import Sizes
+from psp_core.parts import setting
+from psp_core.streams.base import Stream, Tasks
+from psp_core.streams.rotating import RotatingTasks
 
 # E members, B batch, I numbers of an image: C channels, H rows, W columns
 
@@ -20,7 +20,29 @@ ANGLES: Final = 36
 _FRACTION: Final = 16  # bits behind the point of Pillow's coordinates
 
 
-class Turned(Rotating):
+class Turned(Stream, name="turned"):
+    """Every task shows the same images turned by 10 degrees more than the task before; 36 tasks at most."""
+
+    interpolation: Literal["bilinear", "nearest"] = setting(
+        "bilinear",
+        "What stands between pixels: `bilinear`, a mean of four, or the `nearest`, as for paper B's authors.",
+        column="interpolation",
+    )
+
+    def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
+        """Angles 10 degrees apart."""
+        return TurnedTasks(data.shape, self.interpolation)
+
+    def check(self, trial: Course) -> None:
+        """Refuse more tasks than there are angles."""
+        super().check(trial)
+        if trial.num_tasks > ANGLES:
+            raise ValueError(
+                f"num_tasks={trial.num_tasks}: stream='turned' has {ANGLES} at most, 10 degrees apart; give fewer."
+            )
+
+
+class TurnedTasks(RotatingTasks):
     """Task k shows all images turned by 10 k degrees counter-clockwise, k = 0..35; task 0 as they are.
 
     Nothing changes within a task, nothing is random, and task k is the same whatever the number of tasks.
@@ -35,29 +57,10 @@ class Turned(Rotating):
     by nearest neighbour; this is a map for whole batches on the device.
     """
 
-    name: ClassVar[str] = "turned"
-    is_continuous: ClassVar[bool] = False
-    is_nested: ClassVar[bool] = True
-    has_interpolations: ClassVar[bool] = True
-
     def __init__(self, shape: tuple[int, int, int], interpolation: str = "bilinear") -> None:
-        """A rotating stream of 36 tasks, each standing still where that one begins it."""
+        """Tasks of a rotating stream of 36, each standing still where that one begins the task."""
         super().__init__(shape, ANGLES)
         self.interpolation = interpolation
-
-    @classmethod
-    def for_trial(cls, config: "TrialConfig") -> "Turned":
-        """The stream of a trial."""
-        return cls(DATASETS[config.dataset].shape, config.interpolation)
-
-    @classmethod
-    def check(cls, config: "TrialConfig") -> None:
-        """Refuse more tasks than there are angles."""
-        super().check(config)
-        if config.num_tasks > ANGLES:
-            raise ValueError(
-                f"num_tasks={config.num_tasks}: stream='turned' has {ANGLES} at most, 10 degrees apart; give fewer."
-            )
 
     def describe(self, task: int, fraction: float = 0.0) -> Tensor:
         """The angle in radians, shape (); of `nearest` which number of the image each one is, (I,), -1 for black."""

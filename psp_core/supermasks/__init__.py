@@ -5,7 +5,7 @@ Paper B (SupSup, papers.md part B). Building blocks; none knows of trials or stu
 
 from psp_core.supermasks.bits import bit_bytes, csc_bytes, packed, unpacked
 from psp_core.supermasks.hopfield import RULES, HopfieldStore
-from psp_core.supermasks.inference import ALGORITHMS, binary, exhaustive, gradient_descent, is_new_task, one_shot
+from psp_core.supermasks.inference import binary, exhaustive, gradient_descent, is_new_task, one_shot
 from psp_core.supermasks.masks import (
     erdos_renyi_density,
     mask_gradient,
@@ -18,13 +18,13 @@ from psp_core.supermasks.objectives import OBJECTIVES, Objective, entropy, super
 from psp_core.supermasks.recovery import RecoveryConfig, recover
 from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
-from psp_core.supermasks.weights import FROZEN_WEIGHTS, score_init, signed_kaiming_constant
+from psp_core.supermasks.weights import FROZEN_WEIGHTS, FrozenWeights, score_init, signed_kaiming_constant
 
 __all__ = [
-    "ALGORITHMS",
     "FROZEN_WEIGHTS",
     "OBJECTIVES",
     "RULES",
+    "FrozenWeights",
     "HopfieldStore",
     "MaskStore",
     "Objective",

@@ -147,8 +147,3 @@ def is_new_task(gradient: Tensor, k: int, eps: float = EPS) -> Tensor:
     if gradient.shape[-1] != k:
         raise ValueError(f"k={k} masks have {k} gradients; there are {gradient.shape[-1]}.")
     return k * (-gradient).softmax(-1).amax(-1) < 1 + eps
-
-
-ALGORITHMS: Final[dict[str, Algorithm]] = {"one-shot": one_shot, "binary": binary}
-"""Those that need no settings, and take any objective: `gradient_descent` needs a learning rate and a number of steps,
-`exhaustive` an objective that compares networks."""

@@ -1,17 +1,16 @@
 """The frozen random weights that supermasks choose from, and the scores that masks begin with."""
 
 import math
-from collections.abc import Callable
+from abc import abstractmethod
 from typing import Final
 
 import torch
 from torch import Tensor
 
 from psp_core.initial_weights import kaiming_normal, kaiming_uniform, torch_default
+from psp_core.parts import Part
 
 # I inputs, O outputs
-
-Draw = Callable[[int, int, torch.Generator], Tensor]
 
 
 def signed_kaiming_constant(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
@@ -34,10 +33,44 @@ def score_init(in_features: int, out_features: int, rng: torch.Generator) -> Ten
     return torch_default(in_features, out_features, rng)
 
 
-FROZEN_WEIGHTS: Final[dict[str, Draw]] = {
-    "signed-constant": signed_kaiming_constant,
-    "kaiming-normal": kaiming_normal,
-    "kaiming-uniform": kaiming_uniform,
-    "default": torch_default,
-}
-"""How frozen weights are drawn, by the code's names; "default" is torch's own (BatchE RandW, papers.md B5)."""
+class FrozenWeights(Part, family="frozen_weights"):
+    """How the frozen weights are drawn that masks choose from."""
+
+    @abstractmethod
+    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
+        """A layer's weights, shape (I, O)."""
+
+
+class SignedConstant(FrozenWeights, name="signed-constant"):
+    """One size and random signs: +c or -c, c = sqrt(2 / I); see `signed_kaiming_constant`."""
+
+    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
+        """Signs of one size."""
+        return signed_kaiming_constant(in_features, out_features, rng)
+
+
+class KaimingNormal(FrozenWeights, name="kaiming-normal"):
+    """From a normal distribution, see `kaiming_normal`."""
+
+    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
+        """From a normal distribution."""
+        return kaiming_normal(in_features, out_features, rng)
+
+
+class KaimingUniform(FrozenWeights, name="kaiming-uniform"):
+    """From a uniform distribution, see `kaiming_uniform`."""
+
+    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
+        """From a uniform distribution of the same variance."""
+        return kaiming_uniform(in_features, out_features, rng)
+
+
+class TorchDefault(FrozenWeights, name="default"):
+    """As PyTorch draws a layer's weights (BatchE RandW; papers.md, B5): see `torch_default`."""
+
+    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
+        """As PyTorch draws a layer's weights."""
+        return torch_default(in_features, out_features, rng)
+
+
+FROZEN_WEIGHTS: Final[dict[str, type[FrozenWeights]]] = FrozenWeights.known

@@ -70,7 +70,7 @@ def add_trials(
         for row, offset in zip(trials, offsets, strict=True)
         for step, value in curve.items()
     ]
-    TrialStore(str(out)).write_pack(f"pack-{len(list(out.glob('trials/*')))}", trials, evals, curves=curves)
+    TrialStore(str(out)).write_pack(f"pack-{len(list(out.glob('trials/*')))}", trials, evals, others={"curves": curves})
     return str(out)
 
 

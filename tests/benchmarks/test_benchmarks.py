@@ -1,6 +1,5 @@
 import subprocess
 import sys
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 
@@ -10,8 +9,8 @@ import torch
 from benchmarks.floor import step_shapes
 from benchmarks.timing import interleaved
 from psp_core import TrialConfig, train
-from psp_core.contexts import CONTEXTS
-from psp_core.cost import retrieved_products, step_products
+from psp_core.contexts import CONTEXTS, get_context
+from psp_core.trial import replace
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_floor_has_the_products_that_the_plan_counts(context: str, depth: int) -> None:
     trial = TrialConfig(dataset="digits", context=context, num_tasks=1, **({"width": 32} if depth else {}), depth=depth)
     counted = sum(prod(shape) for shape in step_shapes(trial))
-    assert counted == trial.batch_size * step_products(trial)
+    assert counted == trial.batch_size * trial.cost.step_products
 
 
 @pytest.mark.parametrize("context", CONTEXTS)
@@ -33,11 +32,11 @@ def test_a_pack_computes_no_more_products_than_counted(context: str) -> None:
     train([trial])  # contexts are drawn with products of their own, but not as flops that are counted
     with FlopCounterMode(display=False) as counter:
         train([trial, replace(trial, seed=1)])
-    steps = 2 * trial.num_steps * trial.batch_size * step_products(trial)
-    measured = 2 * 359 * retrieved_products(trial)
-    retrieval = 2 * sum(size * CONTEXTS[context].num_products(size) for size in (16, 16)) + 2 * 16 * CONTEXTS[
+    steps = 2 * trial.num_steps * trial.batch_size * trial.cost.step_products
+    measured = 2 * 359 * trial.cost.retrieved_products
+    retrieval = 2 * sum(size * get_context(context).num_products(size) for size in (16, 16)) + 2 * 16 * get_context(
         context
-    ].num_products(64)
+    ).num_products(64)
     assert counter.get_total_flops() <= 2 * (steps + measured + retrieval)
 
 

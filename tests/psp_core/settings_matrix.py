@@ -1,28 +1,33 @@
 """All pairs of settings' values, in few trials: what `tests/psp_core/test_settings_matrix.py` trains.
 
-Values come from `TRIAL_SETTINGS`: every choice of a name, both of a yes or no, some numbers, and none where there may
-be none. A new setting joins by itself. Trials are found by a search that begins with those below and changes a setting
-or several at a time; what `TrialConfig` refuses on the way is kept with its message.
+Values come from the settings that trials declare: every choice of a name, both of a yes or no, some numbers, and none
+where there may be none. A new setting joins by itself. What is chosen says every setting, with its first default where
+the setting does not apply. Trials are found by a search that begins with those below and changes a setting or several
+at a time; what `TrialConfig` refuses on the way is kept with its message.
 """
 
 import random
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field
 from itertools import combinations
 from typing import Any, Final, get_args
 
-from psp_core.cost import member_bytes, step_products
 from psp_core.datasets import DATASETS
-from psp_core.trial import TRIAL_SETTINGS, TrialConfig
+from psp_core.identity import DEFAULTS as AT_FIRST
+from psp_core.parts import Setting
+from psp_core.trial import Trial, TrialConfig
 
 Chosen = dict[str, Any]  # a trial's settings by name, all of them
 Pair = tuple[tuple[str, Any], tuple[str, Any]]
 
-DEFAULTS: Final[Chosen] = {f.name: f.default for f in fields(TrialConfig)}
+SETTINGS: Final = {one.column: one for one in Trial.columns_of_settings()}
+DEFAULTS: Final[Chosen] = {
+    name: AT_FIRST.get(name, None if one.default is MISSING else one.default) for name, one in SETTINGS.items()
+}
 NUMBERS: Final = (0, 0.125, 1, 2)  # of these, the first two beside the default that a setting may be
 SOME: Final[dict[str, list[Any]]] = {  # where others matter, or would take long
-    "dataset": [name for name, sizes in DATASETS.items() if sizes.in_memory],
+    "dataset": [name for name, data in DATASETS.items() if data.sizes.in_memory],
     "width": [4, 6, DEFAULTS["width"]],  # the default alone is accepted where there is none
     "depth": [0, 1, DEFAULTS["depth"]],
     "num_tasks": [2, 3],
@@ -40,11 +45,13 @@ STARTS: Final[list[Chosen]] = [
     {"method": "supsup", "context": "none"},
     {"method": "hopsupsup", "context": "none", "stream": "split", "classes_per_task": 2, "keep_labels": True},
     {"learned_contexts": True, "output_contexts": True, "trunk": "first-task"},
+    {"context": "none", "trunk": "per-task"},
+    {"method": "supsup", "context": "none", "masks": "top-k", "sparsity": 0.125},
     {"task_inference": "entropy-gradient-descent", "inference_lr": 0.5, "inference_steps": 1},
     {"dataset": "cifar-10-100", "stream": "incremental", "model": "resnet-18"},
     {"steps_per_task": 4, "lr_schedule": "multistep", "lr_decay_steps": 2},
     {
-        "method": "supsup", "context": "none", "task_inference": "entropy-one-shot", "shared_labels": True,
+        "method": "nns", "context": "none", "task_inference": "entropy-one-shot", "shared_labels": True,
         "new_mask_eps": 0.125, "steps_per_decision": 1,
     },
 ]  # fmt: skip
@@ -55,24 +62,24 @@ MOST_PRODUCTS: Final = 3e7
 
 def values() -> dict[str, list[Any]]:
     """The values of each setting that are tried."""
-    return {name: SOME.get(name) or _values(name, kind) for name, kind in TRIAL_SETTINGS.kinds.items()}
+    return {name: SOME.get(name) or _values(one) for name, one in SETTINGS.items()}
 
 
-def _values(name: str, kind: Any) -> list[Any]:
-    found: list[Any] = [DEFAULTS[name]]
+def _values(one: Setting) -> list[Any]:
+    found, kind = [DEFAULTS[one.column]], one.kind
     if isinstance(kind, types.UnionType):
         found.append(None)
         kind = get_args(kind)[0]
-    found += TRIAL_SETTINGS.choices.get(name, ())
+    found += one.choices
     found += [False, True] if kind is bool else []
     numbers = [kind(number) for number in NUMBERS if kind in (int, float) and kind(number) == number]
-    found += [number for number in numbers if number not in found and _is_allowed(name, number)][:2]
+    found += [number for number in numbers if number not in found and _is_allowed(one, number)][:2]
     return list(dict.fromkeys(found))
 
 
-def _is_allowed(name: str, value: Any) -> bool:
+def _is_allowed(one: Setting, value: Any) -> bool:
     try:
-        TRIAL_SETTINGS.check(name, value)
+        one.checked(value)
     except ValueError:
         return False
     return True
@@ -91,7 +98,7 @@ class Search:
     """
 
     values: Mapping[str, list[Any]] = field(default_factory=values)
-    trials: list[TrialConfig] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
     refused: dict[str, Chosen] = field(default_factory=dict)
     failed: dict[str, Chosen] = field(default_factory=dict)
     rng: random.Random = field(default_factory=lambda: random.Random(0))
@@ -123,10 +130,10 @@ class Search:
         """Values that no trial has."""
         return [(name, v) for name, of_name in self.values.items() for v in of_name if (name, v) not in self._having]
 
-    def _reach(self, wanted: tuple[str, Any], tries: int = 300) -> None:
+    def _reach(self, wanted: tuple[str, Any], tries: int = 3000) -> None:
         """Find a trial with a value, by changing up to three other settings of one that there is."""
         for _ in range(tries):
-            chosen = dict(self.rng.choice(self.trials).__dict__)
+            chosen = {**DEFAULTS, **self.rng.choice(self.trials).row}
             for name in self.rng.sample(list(self.values), self.rng.randrange(4)):
                 chosen[name] = self.rng.choice(self.values[name])
             chosen[wanted[0]] = wanted[1]
@@ -179,8 +186,8 @@ class Search:
         except Exception as error:
             self.failed.setdefault(repr(error), chosen)
             return False
-        products = step_products(trial) * trial.batch_size * trial.num_steps
-        return member_bytes(trial) <= MOST_BYTES and products <= MOST_PRODUCTS
+        products = trial.cost.step_products * trial.batch_size * trial.num_steps
+        return trial.member_bytes <= MOST_BYTES and products <= MOST_PRODUCTS
 
     def _take(self, chosen: Chosen) -> None:
         self.trials.append(TrialConfig(**chosen))

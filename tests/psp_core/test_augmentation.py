@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
@@ -8,6 +6,7 @@ from torchvision.transforms import functional as TF
 from psp_core import TrialConfig, load_dataset, train
 from psp_core.augmentation import AUGMENTATIONS, PADDING, augmented
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from tests.conftest import whole_and_resumed
 from tests.contracts import rng
 
@@ -41,20 +40,20 @@ def test_parts_are_torchvisions_to_the_bit(shape: tuple[int, int, int]) -> None:
 
 def test_every_place_is_drawn_equally_often_and_half_are_flipped() -> None:
     config = replace(DIGITS, steps_per_task=300, batch_size=60)
-    drawn_N3 = AUGMENTATIONS["crop-flip"].draw(config, 0).view(-1, 3).long()
+    drawn_N3 = AUGMENTATIONS["crop-flip"]().draw(config, 0).view(-1, 3).long()
     number, places = len(drawn_N3), 2 * PADDING + 1
     of_pair = torch.bincount(drawn_N3[:, 0] * places + drawn_N3[:, 1], minlength=places**2)
     assert len(of_pair) == places**2
     spread = (number / places**2) ** 0.5  # of a count
     assert ((of_pair - number / places**2).abs() < 5 * spread).all()
     assert abs(drawn_N3[:, 2].sum().item() - number / 2) < 5 * (number / 4) ** 0.5
-    flips = AUGMENTATIONS["flip"].draw(config, 0)
+    flips = AUGMENTATIONS["flip"]().draw(config, 0)
     assert (flips[..., :2] == PADDING).all()
-    assert torch.equal(flips[..., 2], AUGMENTATIONS["crop-flip"].draw(config, 0)[..., 2])
+    assert torch.equal(flips[..., 2], AUGMENTATIONS["crop-flip"]().draw(config, 0)[..., 2])
 
 
 def test_what_is_drawn_depends_on_the_seed_and_on_the_task_alone() -> None:
-    augmentation, other = AUGMENTATIONS["crop-flip"], replace(DIGITS, lr=0.1, width=4, num_tasks=1)
+    augmentation, other = AUGMENTATIONS["crop-flip"](), replace(DIGITS, lr=0.1, width=4, num_tasks=1)
     assert torch.equal(augmentation.draw(DIGITS, 0), augmentation.draw(other, 0))
     assert not torch.equal(augmentation.draw(DIGITS, 0), augmentation.draw(DIGITS, 1))
     assert not torch.equal(augmentation.draw(DIGITS, 0), augmentation.draw(replace(DIGITS, seed=1), 0))
@@ -75,9 +74,9 @@ def test_batches_are_the_usual_ones_augmented_before_their_task_is_made(name: st
             assert torch.equal(labels_EB, labels)
             for e, config in enumerate(configs):
                 images = data.train_images[training._samples_SEB[step.item(), e]]
-                drawn = AUGMENTATIONS[name].draw(config, task)[step.item()]
+                drawn = AUGMENTATIONS[name]().draw(config, task)[step.item()]
                 images = by_torchvision(images, drawn, data.shape)
-                assert torch.equal(x_EBI[e], data.normalise(images[:, training.streams[e].describe(task)]))
+                assert torch.equal(x_EBI[e], data.normalise(images[:, training.tasks[e].describe(task)]))
 
 
 def test_tests_are_not_augmented() -> None:
@@ -91,7 +90,7 @@ def test_tests_are_not_augmented() -> None:
 def test_a_trial_goes_on_from_its_state_to_the_bit() -> None:
     configs = [replace(DIGITS, seed=seed, num_tasks=3) for seed in range(2)]
     whole, resumed = whole_and_resumed(configs, stop_after=1)
-    assert torch.equal(whole.pack.flat, resumed.pack.flat)
+    assert torch.equal(whole.learner.networks.flat, resumed.learner.networks.flat)
 
 
 def test_an_augmentation_is_named() -> None:

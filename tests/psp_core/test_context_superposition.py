@@ -24,9 +24,9 @@ def network(context: str) -> SuperposedModel:
 
 
 def conv() -> SuperposedModel:
-    size = NetworkSize(width=4, depth=2, image_shape=(1, 8, 8), out_features=6)
+    size = NetworkSize(image_shape=(1, 8, 8), out_features=6)
     parts = TaskParts(context=get_context("binary"), num_tasks=NUM_TASKS, seed=3)
-    return MODELS["small-conv"].build(size, parts).requires_grad_(False)
+    return MODELS["small-conv"](width=4, depth=2).build(size, parts).requires_grad_(False)
 
 
 def superposition(model: SuperposedModel, objective: str = "entropy", **options: object) -> ContextSuperposition:

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from tests.contracts import rng
 
@@ -11,7 +11,7 @@ REAL = ["none", "binary", "rotation"]
 
 
 def conv(context: str, kernel_size: int = 3, stride: int = 1, **settings: int) -> SuperposedConv2d:
-    return SuperposedConv2d(2, 4, kernel_size, CONTEXTS[context], 3, stride=stride, **{"seed": 1, **settings})
+    return SuperposedConv2d(2, 4, kernel_size, get_context(context), 3, stride=stride, **{"seed": 1, **settings})
 
 
 def images() -> Tensor:
@@ -73,7 +73,7 @@ def test_one_stored_kernel_is_retrieved_exactly(context: str) -> None:
 
 def test_initial_kernels_are_kaiming_normal_by_fan_out() -> None:
     """Var w = 2 / (O kh kw): the outputs count, not the inputs."""
-    layer = SuperposedConv2d(16, 64, 3, CONTEXTS["binary"], 1, seed=0)
+    layer = SuperposedConv2d(16, 64, 3, get_context("binary"), 1, seed=0)
     assert layer.weight.shape == (16 * 9, 64)
     torch.testing.assert_close(layer.weight.square().mean(), torch.tensor(2 / (64 * 9)), rtol=0.03, atol=0)
     assert [name for name, _ in layer.named_parameters()] == ["weight"]

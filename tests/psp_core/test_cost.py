@@ -1,27 +1,18 @@
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import CONTEXTS, get_context
 from psp_core.contexts.rotation import QR_PRODUCTS
-from psp_core.cost import (
-    drawing_products,
-    measuring_products,
-    member_bytes,
-    num_params,
-    num_retrieved,
-    num_tests,
-    shared_bytes,
-    step_products,
-)
+from psp_core.cost import shared_bytes
 from psp_core.datasets import load_dataset
 from psp_core.evaluation import CHUNK_BYTES
+from psp_core.measuring import num_retrieved, num_tests
 from psp_core.models import mlp
-from psp_core.packing import Pack
+from psp_core.networks import Networks
 from psp_core.training import train
-from psp_core.trial import TrialConfig
+from psp_core.trial import TrialConfig, replace
 from tests.memory import peak_bytes
 
 
@@ -30,8 +21,8 @@ from tests.memory import peak_bytes
 def test_parameters_are_counted_as_the_network_has_them(context: str, depth: int) -> None:
     trial = TrialConfig(dataset="digits", context=context, depth=depth, num_tasks=1, **({"width": 8} if depth else {}))
     width = trial.width if depth else 1
-    net = mlp(width, depth, CONTEXTS[context], in_features=64, out_features=10, num_tasks=1, seed=0)
-    assert num_params(trial) == sum(p.numel() for p in net.parameters())
+    net = mlp(width, depth, get_context(context), in_features=64, out_features=10, num_tasks=1, seed=0)
+    assert trial.cost.num_params == sum(p.numel() for p in net.parameters())
 
 
 @pytest.mark.parametrize("keep_labels", [False, True])
@@ -50,8 +41,8 @@ def test_tests_are_counted_as_they_are_made(settings: dict[str, object]) -> None
 @pytest.mark.parametrize("settings", [{}, {"eval_tasks": "ends"}, {"eval_samples": 50, "milestones": (2,)}])
 def test_networks_are_retrieved_as_often_as_counted(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     retrieved = []
-    retrieve = Pack.retrieve
-    monkeypatch.setattr(Pack, "retrieve", lambda pack, tasks: retrieved.extend(tasks) or retrieve(pack, tasks))
+    retrieve = Networks.retrieve
+    monkeypatch.setattr(Networks, "retrieve", lambda pack, tasks: retrieved.extend(tasks) or retrieve(pack, tasks))
     trial = TrialConfig(dataset="digits", width=4, num_tasks=4, steps_per_task=1, **settings)
     train([trial])
     assert len(retrieved) == num_retrieved(trial)
@@ -65,7 +56,7 @@ def test_every_decomposition_behind_a_context_is_counted(context: str, monkeypat
     trial = TrialConfig(dataset="digits", context=context, width=8, num_tasks=5, steps_per_task=1)
     train([trial])
     counted = sum(QR_PRODUCTS * len(matrix) ** 3 for matrix in decomposed)
-    assert counted <= drawing_products(trial) <= 4 * counted  # and the products of powers
+    assert counted <= trial.cost.drawing_products <= 4 * counted  # and the products of powers
 
 
 @pytest.mark.parametrize("order", ["together", "layer-by-layer"])
@@ -79,9 +70,9 @@ def test_masks_are_trained_and_recovered_in_as_many_products_as_counted(order: s
     )
     with FlopCounterMode(display=False) as counter:
         (result,) = train([trial])
-    measured = int(result.num_samples.sum()) * measuring_products(trial)
+    measured = int(result.num_samples.sum()) * trial.cost.measuring_products
     counted = sum(flops for name, flops in counter.get_flop_counts()["Global"].items() if name is torch.ops.aten.bmm)
-    assert counted == 2 * (trial.num_steps * trial.batch_size * step_products(trial) + measured)
+    assert counted == 2 * (trial.num_steps * trial.batch_size * trial.cost.step_products + measured)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +91,6 @@ def test_memory_is_estimated_as_it_is_used(settings: dict[str, Any], members: in
     trial = TrialConfig(**settings)
     load_dataset("digits")
     used = peak_bytes(lambda: train([replace(trial, seed=seed) for seed in range(members)]))
-    estimated = members * member_bytes(trial) + shared_bytes(trial, "cpu")
+    estimated = members * trial.member_bytes + shared_bytes(trial, "cpu")
     assert estimated - 6 * CHUNK_BYTES["cpu"] < 2.2 * used
     assert used < estimated

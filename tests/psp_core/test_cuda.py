@@ -1,16 +1,16 @@
 """What only a CUDA device can show: the same numbers through graphs, and packs that do not fit."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from psp_core import TrialConfig, load_dataset, train
+from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.contexts import CONTEXTS
 from psp_core.devices import Repeater
 from psp_core.optimisers import OPTIMISERS
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from tests.psp_core.test_imagenet import KINDS as IMAGENET
 from tests.psp_core.test_imagenet import in_memory
 from tests.psp_core.test_training import change_by_a_step
@@ -27,7 +27,7 @@ DIGITS = TrialConfig(
 )
 
 
-def assert_there_as_here(configs: list[TrialConfig]) -> None:
+def assert_there_as_here(configs: list[Trial]) -> None:
     """Whole trials on the device measure what they do on the CPU; to be asked in float64."""
     for there, here in zip(train(configs, device="cuda"), train(configs), strict=True):
         torch.testing.assert_close(there.loss, here.loss, equal_nan=True)
@@ -67,7 +67,7 @@ def test_images_that_stay_in_their_files_are_fetched_there(imagenet_root: Path) 
     while not one.done:
         one.train_task()
         other.train_task()
-        torch.testing.assert_close(one.pack.flat, other.pack.flat)
+        torch.testing.assert_close(one.learner.networks.flat, other.learner.networks.flat)
 
 
 @pytest.mark.usefixtures("float64")
@@ -79,7 +79,7 @@ def test_a_graph_takes_the_steps_that_are_taken_without_it(learned: bool, monkey
         training = PackTraining(configs, load_dataset("digits"), torch.device("cuda"))
         training.train_task()
         training.train_task()
-        return training.pack.flat
+        return training.learner.networks.flat
 
     torch.testing.assert_close(weights(3), weights(10**6))
 

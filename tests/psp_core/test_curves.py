@@ -1,14 +1,12 @@
 """Measuring every so many steps: the moments, what is measured at them, and that it changes nothing else."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
 from psp_core import TrialConfig, load_dataset, train
-from psp_core.cost import num_tests
-from psp_core.measuring import CurvePoint, is_moment, next_moment
+from psp_core.measuring import CurvePoint, is_moment, next_moment, num_tests
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from tests.conftest import whole_and_resumed
 
 CPU = torch.device("cpu")
@@ -63,16 +61,18 @@ def test_a_moment_is_measured_as_a_trial_that_ends_there(kind: str) -> None:
         short.load_state_dict(state)
         short.curves = [[]]
         short.train_task()
-        R, loss = short.accuracy_EVK[0, 1], short.loss_EVK[0, 1]
+        R, loss = short.measured["accuracy"][0, 1], short.measured["loss"][0, 1]
         again = PackTraining([config], load_dataset("digits"), CPU)
         again.load_state_dict(state)
         again.train_task()
         points = [point for point in again.results()[0].curve if point.step == 12 + taken]
         tasks = {"first": [0], "a net for each task": [1]}.get(kind, [0, 1])
         assert [point.task for point in points] == tasks
-        assert [point.accuracy for point in points] == R[tasks].tolist()
-        assert [point.loss for point in points] == loss[tasks].tolist()
-        assert {point.num_samples for point in points} == set(short.num_samples_EVK[0, 1, tasks].tolist())
+        assert [point.measured["accuracy"] for point in points] == R[tasks].tolist()
+        assert [point.measured["loss"] for point in points] == loss[tasks].tolist()
+        assert {point.measured["num_samples"] for point in points} == set(
+            short.measured["num_samples"][0, 1, tasks].tolist()
+        )
 
 
 def test_contexts_that_change_within_a_task_are_measured_with_the_first() -> None:
@@ -81,7 +81,10 @@ def test_contexts_that_change_within_a_task_are_measured_with_the_first() -> Non
     curve = train([fast])[0].curve
     assert [point.step for point in curve] == [3, 6, 9, 12, *(step for step in range(15, 37, 3) for _ in range(2))]
     slow = train([replace(fast, contexts_per_task=1, steps_per_task=3)])[0]
-    assert (curve[0].accuracy, curve[0].loss) == (slow.accuracy[0, 0].item(), slow.loss[0, 0].item())
+    assert (curve[0].measured["accuracy"], curve[0].measured["loss"]) == (
+        slow.accuracy[0, 0].item(),
+        slow.loss[0, 0].item(),
+    )
 
 
 def test_a_moment_at_the_end_of_a_task_is_R() -> None:
@@ -89,8 +92,10 @@ def test_a_moment_at_the_end_of_a_task_is_R() -> None:
     expected = [(1, 0), (2, 0), (2, 1), (3, 0), (3, 2)]
     assert [(point.step // 12, point.task) for point in result.curve] == expected
     for point, (seen, task) in zip(result.curve, expected, strict=True):
-        assert point.accuracy == result.accuracy[seen - 1, task].item()
-        assert point.num_samples == (359 if seen == 3 else 40)  # after the last task all test images are used
+        assert point.measured["accuracy"] == result.accuracy[seen - 1, task].item()
+        assert point.measured["num_samples"] == (
+            359 if seen == 3 else 40
+        )  # after the last task all test images are used
 
 
 def test_a_stream_with_cycles_is_measured_one_step_into_each_turn() -> None:
@@ -124,13 +129,15 @@ def test_nothing_of_a_task_in_which_a_member_diverged_is_told() -> None:
 def test_what_it_costs_is_known_before(kind: str) -> None:
     config = KINDS[kind]
     result = train([config])[0]
-    within = sum(point.num_samples for point in result.curve if point.step % config.steps_per_task)
+    within = sum(point.measured["num_samples"] for point in result.curve if point.step % config.steps_per_task)
     assert num_tests(config) == pytest.approx(result.num_samples.sum().item() + within, rel=0.05)
 
 
 def test_what_nets_of_tasks_cost_is_known_before() -> None:
     config = KINDS["a net for each task"]
-    within = sum(point.num_samples for point in train([config])[0].curve if point.step % config.steps_per_task)
+    within = sum(
+        point.measured["num_samples"] for point in train([config])[0].curve if point.step % config.steps_per_task
+    )
     assert num_tests(config) == 3 * 359 + within
 
 
@@ -149,7 +156,7 @@ def test_what_nets_of_tasks_cost_is_known_before() -> None:
                 "eval_every": 5, "method": "supsup", "context": "none", "new_mask_eps": 0.125, "shared_labels": True,
                 "task_inference": "entropy-one-shot", "steps_per_decision": 100,
             },
-            "eval_every=5 does not apply with new_mask_eps=0.125",
+            "eval_every=5 does not apply to method='nns', which can answer for a task when its training has ended",
         ),
     ],
 )  # fmt: skip

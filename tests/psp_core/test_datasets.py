@@ -1,3 +1,4 @@
+import dataclasses
 import gzip
 import hashlib
 import math
@@ -6,7 +7,6 @@ import pickle
 import shutil
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +25,10 @@ from psp_core.datasets import (
     load_dataset,
     where_is,
 )
-from psp_core.evaluation import evaluate
-from psp_core.methods import superposed
-from psp_core.streams import STREAMS
+from psp_core.evaluation import HeldOut
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
-from tests.conftest import require_data
+from psp_core.trial import TrialConfig, replace
+from tests.conftest import require_data, started, tasks_of
 from tests.published import Part, publish_cifar_10, publish_cifar_100, publish_svhn
 
 IDX_FILES = SOURCES["mnist"].collections[0].files
@@ -53,7 +51,7 @@ def parts(images: Dataset) -> tuple[Part, Part]:
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_sizes_agree_with_each_other(name: str) -> None:
-    sizes = DATASETS[name]
+    sizes = DATASETS[name].sizes
     assert sizes.num_inputs == math.prod(sizes.shape)
     if name in SOURCES:
         assert sizes.num_classes == sum(collection.num_classes for collection in SOURCES[name].collections)
@@ -64,7 +62,7 @@ def test_digits_are_real_split_once_and_normalised() -> None:
     assert digits.train_images.dtype == torch.uint8
     assert digits.train_images.shape == (1438, 64)
     assert digits.shape == (1, 8, 8)
-    assert len(digits.test_labels) == DATASETS["digits"].num_test
+    assert len(digits.test_labels) == DATASETS["digits"].sizes.num_test
     assert digits.train_labels.bincount().min() > 100  # all ten classes
     x = digits.normalise(digits.train_images)
     assert abs(x.mean().item()) < 1e-3
@@ -76,7 +74,7 @@ def test_digits_are_real_split_once_and_normalised() -> None:
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
 def test_the_real_images_are_whole(name: str) -> None:
     images = load_dataset(name, require_data(name))
-    sizes = DATASETS[name]
+    sizes = DATASETS[name].sizes
     assert images.shape == sizes.shape == (1, 28, 28)
     assert images.train_images.shape == (60_000, sizes.num_inputs)
     assert images.test_images.shape == (sizes.num_test, sizes.num_inputs)
@@ -227,7 +225,7 @@ def test_a_folder_that_was_named_is_not_made(tmp_path: Path) -> None:
 def test_the_real_cifar_is_whole(cifar_root: Path, name: str, first_labels: tuple[int, int]) -> None:
     if SOURCES[name].missing(cifar_root):
         pytest.skip(f"{name} is not in {cifar_root}")
-    images, sizes = load_dataset(name, cifar_root), DATASETS[name]
+    images, sizes = load_dataset(name, cifar_root), DATASETS[name].sizes
     (collection,) = SOURCES[name].collections
     assert images.shape == sizes.shape == (3, 32, 32)
     for train, (pixels_NCHW, labels), number, first in zip(
@@ -314,7 +312,7 @@ def test_a_file_that_is_not_the_published_one_is_refused_and_never_unpickled(
 
 def test_images_must_have_the_shape_that_is_said() -> None:
     with pytest.raises(ValueError, match=r"shape=\(3, 8, 8\) needs images as \(N, 192\); they are \(1438, 64\)"):
-        replace(load_dataset("digits"), shape=(3, 8, 8))
+        dataclasses.replace(load_dataset("digits"), shape=(3, 8, 8))
 
 
 def coloured() -> Dataset:
@@ -356,8 +354,8 @@ def test_a_trial_trains_and_is_measured_on_what_its_normalisation_says() -> None
         ValueError, match="normalisation='by-channel' does not apply to stream='permuting', which mixes"
     ):
         TrialConfig(dataset="cifar-10", normalisation="by-channel")
-    for name, sizes in DATASETS.items():
-        if sizes.channels:
+    for name, part in DATASETS.items():
+        if (sizes := part.sizes).channels:
             assert {len(values) for values in sizes.channels} == {sizes.shape[0]}
             TrialConfig(dataset=name, normalisation="by-channel", stream="turned", num_tasks=2)
 
@@ -365,18 +363,19 @@ def test_a_trial_trains_and_is_measured_on_what_its_normalisation_says() -> None
 def test_where_places_differ_in_normalisation_a_task_s_own_images_are_measured() -> None:
     """Elsewhere all tasks may be measured on the data set's images, with weights that see the task in them."""
     config = TrialConfig(dataset="cifar-10", num_tasks=2, width=4, context="none")
-    pack = superposed([replace(config, seed=1)], torch.device("cpu"))
-    stream = STREAMS["permuting"].for_trial(replace(config, seed=1))
+    pack = started(replace(config, seed=1))
+    stream = tasks_of(replace(config, seed=1))
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (5, 3072), generator=generator).to(torch.uint8)
     labels = torch.arange(5)
-    data = replace(
+    data = dataclasses.replace(
         coloured(), shape=(3, 32, 32), train_images=pixels, train_labels=labels, test_images=pixels, test_labels=labels
     )
     data = data.normalised("by-channel")
-    _, loss, _ = evaluate(pack, [stream], data, labels, [1])
+    held_out = HeldOut.of([stream], data, most=None, batch_size=1000)
+    loss = pack.answerer(2).measure(held_out, [1])["loss"]
     x_BI = data.normalise(stream.apply(pixels[None], stream.describe(1)[None]))[0]
-    expected = torch.nn.functional.cross_entropy(pack.logits_of(0, 1, x_BI), labels)
+    expected = torch.nn.functional.cross_entropy(pack.networks.logits_of(0, 1, x_BI), labels)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 

@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from psp_core import TrialConfig, load_dataset
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import CONTEXTS, get_context
 from psp_core.gradient_agreement import gradient_agreement
+from psp_core.networks import Networks
 from psp_core.packed_mlp import PackedMLP
-from psp_core.packing import Pack
-from tests.psp_core.test_packing import batch, models
+from tests.psp_core.test_networks import batch, models
 
 CPU = torch.device("cpu")
 
@@ -15,17 +15,17 @@ CPU = torch.device("cpu")
 def test_the_shared_weights_gradient_is_the_retrieved_one_s_stored(context: str) -> None:
     """Proposition 3's form, exactly: dJ/dW = (dJ/dV) stored, with V the retrieved weights."""
     x, labels = batch(1)
-    pack = Pack(models(context, 1), CPU)
+    pack = Networks(models(context, 1), CPU)
     pack.begin(1)
     pack.gradients(x, labels)
     retrieved = pack.retrieve([1])
     of_retrieved = [tuple(torch.zeros_like(tensor) for tensor in layer) for layer in retrieved]
     # Retrieved weights need no context; where they are complex, the one that binds nothing.
-    unbound = CONTEXTS["plain-complex" if CONTEXTS[context].is_complex else "none"]
+    unbound = get_context("plain-complex" if CONTEXTS[context].is_complex else "none")
     nothing = [torch.zeros(1, 0) for _ in retrieved]
     PackedMLP(unbound).loss_and_gradients(retrieved, nothing, of_retrieved, x, labels)
     stored = [
-        CONTEXTS[context].store(gradient, own)
+        get_context(context).store(gradient, own)
         for (gradient, _), own in zip(of_retrieved, pack.contexts.values(), strict=True)
     ]
     weights = [gradient for name, gradient in pack.parameter_gradients.items() if name.endswith("weight")]

@@ -1,8 +1,8 @@
 """ImageNet, read from folders of generated images (`publish_imagenet`)."""
 
+import dataclasses
 import io
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,13 @@ import pytest
 import torch
 from PIL import Image
 
-from psp_core.cost import member_bytes, shared_bytes
+from psp_core.cost import shared_bytes
 from psp_core.datasets import DATASETS, Dataset, DataUnavailableError, load_dataset
 from psp_core.datasets.folders import FolderImages
 from psp_core.evaluation import CHUNK_BYTES
-from psp_core.streams import STREAMS
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial, TrialConfig, replace
+from tests.conftest import tasks_of
 
 CPU = torch.device("cpu")
 SPLIT = TrialConfig(
@@ -63,9 +63,9 @@ def decoded(path: Path) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).flatten()
 
 
-def in_memory(root: Path, configs: list[TrialConfig]) -> Dataset:
+def in_memory(root: Path, configs: list[Trial]) -> Dataset:
     """The data set as others are: tensors, in which only the images of these trials' tasks are not black."""
-    streams = [STREAMS[config.stream].for_trial(config) for config in configs]
+    streams = [tasks_of(config) for config in configs]
     wanted = {label for stream in streams for task in range(2) for label in stream.describe(task).tolist()}
     parts = []
     for part in ("train", "val"):
@@ -76,7 +76,7 @@ def in_memory(root: Path, configs: list[TrialConfig]) -> Dataset:
                 images[sample] = decoded(path)
         parts.append((images, torch.tensor([label for _, label in listed])))
     (train_images, train_labels), (test_images, test_labels) = parts
-    return replace(
+    return dataclasses.replace(
         load_dataset("imagenet", root),
         train_images=train_images,
         train_labels=train_labels,
@@ -85,7 +85,7 @@ def in_memory(root: Path, configs: list[TrialConfig]) -> Dataset:
     )
 
 
-def trained(configs: list[TrialConfig], data: Dataset) -> PackTraining:
+def trained(configs: list[Trial], data: Dataset) -> PackTraining:
     training = PackTraining(configs, data, CPU)
     while not training.done:
         training.train_task()
@@ -101,7 +101,7 @@ def test_pixels_and_labels_are_those_of_the_files(imagenet_root: Path) -> None:
         (data.test_images, data.test_labels, "val", 1000),
     ):
         listed = files(imagenet_root, part)
-        assert images.shape == (number, DATASETS["imagenet"].num_inputs)
+        assert images.shape == (number, DATASETS["imagenet"].sizes.num_inputs)
         assert labels.tolist() == [label for _, label in listed]
         chosen = samples.clamp(max=number - 1)
         found = images[chosen]
@@ -117,15 +117,15 @@ def test_a_trial_is_the_same_as_with_all_images_in_memory(imagenet_root: Path, k
         assert mine.num_samples.tolist() == [[10, 0], [10, 10]]
         torch.testing.assert_close(mine.loss, theirs.loss, rtol=0, atol=0, equal_nan=True)
         torch.testing.assert_close(mine.accuracy, theirs.accuracy, rtol=0, atol=0, equal_nan=True)
-    assert torch.equal(lazy.pack.flat_learned, whole.pack.flat_learned)
-    assert torch.equal(lazy.pack.flat, whole.pack.flat)
+    for mine, theirs in zip(lazy.learner.groups, whole.learner.groups, strict=True):
+        assert torch.equal(mine.values_EP, theirs.values_EP)
 
 
 def test_only_a_task_s_images_are_held_whatever_the_number_of_epochs(imagenet_root: Path) -> None:
     training = PackTraining([replace(SPLIT, steps_per_task=11)], load_dataset("imagenet", imagenet_root), CPU)
     training.begin_task(0)
     assert training._images_NI.shape == (20, 3 * 224 * 224)
-    of_task = training.streams[0].describe(0)
+    of_task = training.tasks[0].describe(0)
     assert sorted(training._labels_N.unique().tolist()) == sorted(of_task.tolist())
 
 
@@ -139,8 +139,8 @@ def test_a_trial_goes_on_to_the_bit(imagenet_root: Path) -> None:
     second.load_state_dict(torch.load(file, weights_only=True))
     first.train_task()
     second.train_task()
-    assert torch.equal(first.pack.flat, second.pack.flat)
-    assert torch.equal(first.loss_EVK.nan_to_num(), second.loss_EVK.nan_to_num())
+    assert torch.equal(first.learner.networks.flat, second.learner.networks.flat)
+    assert torch.equal(first.measured["loss"].nan_to_num(), second.measured["loss"].nan_to_num())
 
 
 def test_it_travels_as_names(imagenet_root: Path) -> None:
@@ -156,7 +156,7 @@ def test_memory_is_that_of_one_task() -> None:
     config = replace(SPLIT, steps_per_task=5000, batch_size=256)
     one_step, bytes_of_image = replace(config, steps_per_task=1), 150_528 + 8
     batches = 8 * 4999 * 256
-    assert member_bytes(config) - member_bytes(one_step) == (12_811 - 256) * bytes_of_image + batches
+    assert config.member_bytes - one_step.member_bytes == (12_811 - 256) * bytes_of_image + batches
     assert shared_bytes(config, "cpu") == 8 * (1_281_167 + 50_000) + 6 * CHUNK_BYTES["cpu"]
 
 

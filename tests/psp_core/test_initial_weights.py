@@ -1,7 +1,6 @@
 """What weights and biases begin with, beside PyTorch's own layers and the papers' rules."""
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,13 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from psp_core import TrialConfig
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.heads import TaskHeads
 from psp_core.initial_weights import INITIAL_WEIGHTS
 from psp_core.layers import SuperposedLinear
-from psp_core.methods import build_model
+from psp_core.methods.superposed import build_model
 from psp_core.models import SuperposedModel
+from psp_core.trial import replace
 
 CPU = torch.device("cpu")
 RESNET = TrialConfig(dataset="digits", model="resnet-18", width=4, num_tasks=2)
@@ -32,10 +32,10 @@ def test_pytorch_s_are_those_of_its_own_layers() -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         linear, conv = nn.Linear(200, 3000), nn.Conv2d(16, 300, 3)
-    mine = SuperposedLinear(200, 3000, CONTEXTS["binary"], 1, seed=0, initial="pytorch")
+    mine = SuperposedLinear(200, 3000, get_context("binary"), 1, seed=0, initial="pytorch")
     assert_uniform(mine.weight.detach(), linear.weight.detach())
     assert_uniform(mine.bias.detach(), linear.bias.detach())
-    kernel = SuperposedConv2d(16, 300, 3, CONTEXTS["binary"], 1, seed=0, initial="pytorch")
+    kernel = SuperposedConv2d(16, 300, 3, get_context("binary"), 1, seed=0, initial="pytorch")
     assert_uniform(kernel.weight.detach(), conv.weight.detach())
     heads = TaskHeads(200, 3000, 2, seed=0, initial="pytorch")
     for weight, bias in zip(heads.weight, heads.bias, strict=True):
@@ -46,12 +46,12 @@ def test_pytorch_s_are_those_of_its_own_layers() -> None:
 
 @pytest.mark.parametrize("context", ["binary", "complex", "none"])
 def test_kaiming_normal_goes_by_fan_in_and_leaves_biases_at_zero(context: str) -> None:
-    layer = SuperposedLinear(200, 300, CONTEXTS[context], 1, seed=0, initial="kaiming-normal")
+    layer = SuperposedLinear(200, 300, get_context(context), 1, seed=0, initial="kaiming-normal")
     per_weight = layer.weight.square().sum() / (200 * 300)
     torch.testing.assert_close(per_weight, torch.tensor(2 / 200), rtol=0.02, atol=0)
     assert layer.bias.count_nonzero() == 0
     if context != "complex":
-        kernel = SuperposedConv2d(16, 64, 3, CONTEXTS[context], 1, seed=0, initial="kaiming-normal")
+        kernel = SuperposedConv2d(16, 64, 3, get_context(context), 1, seed=0, initial="kaiming-normal")
         torch.testing.assert_close(kernel.weight.square().mean(), torch.tensor(2 / 144), rtol=0.03, atol=0)
 
 

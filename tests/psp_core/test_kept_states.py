@@ -1,18 +1,17 @@
 """Contexts and heads that come back: their optimiser goes on as one over all of them would."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
 
-from psp_core import TrialConfig, load_dataset
-from psp_core.cost import member_bytes
+from psp_core import Trial, TrialConfig, load_dataset
 from psp_core.kept_states import KeptStates
 from psp_core.optimisers import OPTIMISERS
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from tests.conftest import whole_and_resumed
 from tests.contracts import rng
+from tests.psp_core.test_optimisers import stepper
 
 CPU = torch.device("cpu")
 VISITS = [(0, 3), (1, 4), (2, 2), (0, 3), (2, 5), (1, 1), (0, 4), (0, 2)]  # (row, steps)
@@ -35,7 +34,7 @@ def visited(name: str, table_RP: Tensor, given: list[Tensor], momentum: float = 
     """The table after all visits, one row of it at a time in the optimiser's hands."""
     table_RP = table_RP.clone()
     current_1P, gradients_1P = torch.zeros_like(table_RP[:1]), torch.zeros_like(table_RP[:1])
-    optimiser = OPTIMISERS[name](current_1P, gradients_1P, [0.01], [momentum])
+    optimiser = stepper(name, current_1P, gradients_1P, [0.01], [momentum])
     optimiser._fused &= fused
     kept, left, step = KeptStates(optimiser), iter(given), 0
     for row, steps in VISITS:
@@ -84,14 +83,13 @@ def test_others_go_on_as_one_for_each_row(name: str, momentum: float) -> None:
 
 
 @pytest.mark.parametrize("config", [TURNING, HEADS], ids=["contexts", "heads"])
-def test_a_trial_s_rows_move_as_in_one_optimiser_over_all_of_them(config: TrialConfig) -> None:
+def test_a_trial_s_rows_move_as_in_one_optimiser_over_all_of_them(config: Trial) -> None:
     """PyTorch's RMSprop over a table of all rows is given the gradients that the pack finds, step by step."""
     training = PackTraining([config, replace(config, seed=1)], load_dataset("digits"), CPU)
-    flat, of_step = training.pack.flat_learned, training.pack.flat_learned_gradients
-    training.pack.begin(0)
-    drawn = []
+    own = training.learner.groups[1]
+    flat, of_step, drawn = own.values_EP, own.gradients_EP, []
     for row in range(config.num_tasks):
-        training.pack.begin(row)
+        training.learner.networks.begin(row)
         drawn.append(flat.clone())
     table = torch.nn.Parameter(torch.stack(drawn))
     theirs = torch.optim.RMSprop([table], lr=config.lr)
@@ -117,9 +115,9 @@ def test_a_row_that_comes_back_does_not_begin_with_a_leap() -> None:
     take_step = ours.step
 
     def watched(lr_factor_1: Tensor | None = None) -> None:
-        before = training.pack.flat_learned.clone()
+        before = training.learner.groups[1].values_EP.clone()
         take_step(lr_factor_1)
-        steps.append((training.pack.flat_learned - before).abs().max().item() / TURNING.lr)
+        steps.append((training.learner.groups[1].values_EP - before).abs().max().item() / TURNING.lr)
 
     ours.step = watched  # type: ignore[method-assign]
     while not training.done:
@@ -134,8 +132,8 @@ def test_a_row_that_comes_back_does_not_begin_with_a_leap() -> None:
 def test_what_is_kept_goes_on_from_a_file_to_the_bit(optimiser: str, stop_after: int) -> None:
     configs = [replace(TURNING, optimiser=optimiser, seed=seed) for seed in range(2)]
     whole, second = whole_and_resumed(configs, stop_after)
-    assert torch.equal(whole.pack.flat, second.pack.flat)
-    for mine, theirs in zip(whole.pack.all_contexts, second.pack.all_contexts, strict=True):
+    assert torch.equal(whole.learner.networks.flat, second.learner.networks.flat)
+    for mine, theirs in zip(whole.learner.networks.all_contexts, second.learner.networks.all_contexts, strict=True):
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
@@ -145,16 +143,16 @@ def test_a_member_that_diverged_does_not_touch_its_neighbour() -> None:
     while not pack.done:
         pack.train_task()
     assert pack.diverged_at[1] is not None
-    assert pack.pack.flat[0].isfinite().all()
+    assert pack.learner.networks.flat[0].isfinite().all()
     assert pack.diverged_at[0] is None
     (velocity_EC,) = pack.optimisers[1].state
     assert velocity_EC[0].isfinite().all()
     alone = PackTraining(configs[:1], load_dataset("digits"), CPU)
     while not alone.done:
         alone.train_task()
-    torch.testing.assert_close(pack.pack.flat[0], alone.pack.flat[0], atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(pack.learner.networks.flat[0], alone.learner.networks.flat[0], atol=1e-3, rtol=1e-3)
 
 
 def test_what_is_kept_counts_as_memory() -> None:
-    once, often = (member_bytes(replace(TURNING, num_cycles=number)) for number in (1, 2))
+    once, often = (replace(TURNING, num_cycles=number).member_bytes for number in (1, 2))
     assert often - once == 4 * TURNING.num_tasks * 2 * (64 + 8 + 8)  # RMSprop's mean square of each phasor's parts

@@ -1,19 +1,18 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 from torch.optim import lr_scheduler
 
-from psp_core import TrialConfig, load_dataset
-from psp_core.contexts import CONTEXTS
-from psp_core.lr_schedules import lr_factors
+from psp_core import Trial, TrialConfig, load_dataset
+from psp_core.contexts import get_context
 from psp_core.models import mlp
 from psp_core.optimisers import OPTIMISERS
-from psp_core.streams import Permuting
+from psp_core.streams.permuting import PermutingTasks
 from psp_core.training import PackTraining, _batch_order
+from psp_core.trial import replace
+from tests.conftest import begin
 from tests.contracts import rng
-from tests.psp_core.test_optimisers import TORCH, as_it_comes, by_expression
+from tests.psp_core.test_optimisers import TORCH, as_it_comes, by_expression, stepper
 
 STEPS = 12
 DIGITS = TrialConfig(
@@ -28,7 +27,7 @@ SCHEDULES = {
 }
 
 
-def torchs(optimiser: torch.optim.Optimizer, config: TrialConfig) -> lr_scheduler.LRScheduler:
+def torchs(optimiser: torch.optim.Optimizer, config: Trial) -> lr_scheduler.LRScheduler:
     """The same schedule of torch's."""
     warm, after = config.warmup_steps, config.steps_per_task - config.warmup_steps
     schedule = {
@@ -37,7 +36,7 @@ def torchs(optimiser: torch.optim.Optimizer, config: TrialConfig) -> lr_schedule
         "multistep": lambda: lr_scheduler.MultiStepLR(
             optimiser, list(range(config.lr_decay_steps, after, config.lr_decay_steps)), gamma=config.lr_decay
         ),
-    }[config.lr_schedule]()
+    }[config.lr_schedule.name]()
     if not warm:
         return schedule
     rise = lr_scheduler.LinearLR(optimiser, start_factor=1 / warm, total_iters=warm - 1)
@@ -54,7 +53,7 @@ def test_every_member_takes_the_steps_of_torchs_schedule(name: str, optimiser: s
     parameters = torch.randn(2, 50, generator=rng(), dtype=torch.float64)
     alone = [nn.Parameter(row.clone()) for row in parameters]
     gradients = torch.zeros_like(parameters)
-    ours, factors_S = OPTIMISERS[optimiser](parameters, gradients, lrs, [0.0, 0.0]), lr_factors(config)
+    ours, factors_S = stepper(optimiser, parameters, gradients, lrs), config.lr_schedule.factors(STEPS)
     change(ours)
     theirs = [TORCH[optimiser]([p], lr=lr, momentum=0.0) for p, lr in zip(alone, lrs, strict=True)]
     schedules = [torchs(of_member, config) for of_member in theirs]
@@ -72,9 +71,9 @@ def test_every_member_takes_the_steps_of_torchs_schedule(name: str, optimiser: s
 def test_a_task_trains_as_a_plain_loop_whose_schedule_starts_again_with_each_task() -> None:
     config = replace(DIGITS, lr_schedule="cosine", warmup_steps=3)
     data = load_dataset("digits")
-    model = mlp(8, 2, CONTEXTS["binary"], in_features=64, out_features=10, num_tasks=2, seed=0)
-    optimiser, stream = torch.optim.SGD(model.parameters(), lr=config.lr), Permuting(64, 0)
-    lrs = config.lr * lr_factors(config)
+    model = mlp(8, 2, get_context("binary"), in_features=64, out_features=10, num_tasks=2, seed=0)
+    optimiser, stream = torch.optim.SGD(model.parameters(), lr=config.lr), PermutingTasks(64, 0)
+    lrs = config.lr * config.lr_schedule.factors(STEPS)
     for task in range(2):
         for lr, samples in zip(lrs.tolist(), _batch_order(config, len(data.train_labels), task), strict=True):
             optimiser.param_groups[0]["lr"] = lr
@@ -86,20 +85,21 @@ def test_a_task_trains_as_a_plain_loop_whose_schedule_starts_again_with_each_tas
     for _ in range(2):
         training.train_task()
     for name, expected in model.named_parameters():
-        torch.testing.assert_close(training.pack.parameters[name][0], expected.detach(), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            training.learner.networks.parameters[name][0], expected.detach(), atol=1e-5, rtol=1e-4
+        )
 
 
 def test_what_belongs_to_a_task_has_the_schedule_too() -> None:
     """The scores of masks: at factors of next to nothing they stay as they were drawn."""
     config = replace(DIGITS, method="supsup", context="none", lr_schedule="multistep", lr_decay_steps=1, lr_decay=1e-9)
     training = PackTraining([config], load_dataset("digits"), torch.device("cpu"))
-    training.begin_task(0)
-    training.pack.begin(0)
-    training._step_1.zero_()
-    scores = [training.pack.flat_learned.clone()]
+    begin(training, 0)
+    own = training.learner.groups[1].values_EP
+    scores = [own.clone()]
     for _ in range(STEPS):
         training._step()
-        scores.append(training.pack.flat_learned.clone())
+        scores.append(own.clone())
     assert not torch.equal(scores[1], scores[0])
     torch.testing.assert_close(scores[-1], scores[1], atol=1e-6, rtol=0)
 
@@ -108,7 +108,7 @@ def test_what_belongs_to_a_task_has_the_schedule_too() -> None:
     ("settings", "message"),
     [
         ({"warmup_steps": 12}, "warmup_steps=12 must be below steps_per_task=12"),
-        ({"lr_schedule": "multistep"}, "lr_decay_steps=None: lr_schedule='multistep' needs it"),
+        ({"lr_schedule": "multistep"}, "lr_schedule='multistep' needs lr_decay_steps: The steps between"),
         ({"lr_schedule": "multistep", "lr_decay_steps": 6, "warmup_steps": 6}, "below the 6 steps"),
         ({"lr_decay_steps": 6}, "lr_decay_steps=6 does not apply to lr_schedule='constant'"),
         ({"lr_schedule": "cosine", "lr_decay": 0.5}, "lr_decay=0.5 does not apply to lr_schedule='cosine'"),
@@ -119,7 +119,7 @@ def test_what_belongs_to_a_task_has_the_schedule_too() -> None:
                 "method": "supsup", "context": "none", "task_inference": "entropy-one-shot", "shared_labels": True,
                 "new_mask_eps": 0.1, "steps_per_decision": 6, "warmup_steps": 2,
             },
-            "warmup_steps=2 does not apply to new_mask_eps",
+            "warmup_steps=2 do not apply to new_mask_eps",
         ),
     ],
 )  # fmt: skip

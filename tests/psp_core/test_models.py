@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import get_context
 from psp_core.heads import TaskHeads
-from psp_core.methods import build_model
-from psp_core.models import HEADS, MODELS, NetworkSize, SuperposedMLP, SuperposedModel, TaskParts, mlp
-from psp_core.packing import Pack
+from psp_core.methods.superposed import build_model
+from psp_core.models import HEADS, MODELS, Model, NetworkSize, SuperposedMLP, SuperposedModel, TaskParts, mlp
+from psp_core.networks import Networks
+from psp_core.parts import settings_of
 from psp_core.trial import TrialConfig
 from tests.contracts import rng
 
@@ -25,9 +26,15 @@ SHAPES: dict[str, tuple[int, int, int]] = {
 REAL = ["none", "binary", "rotation"]
 
 
+def sized(name: str, depth: int = 2) -> Model:
+    """Of width 4 and some depth, where the model has them to choose."""
+    known = {"width": 4, "depth": depth}
+    return MODELS[name](**{one.name: known[one.name] for one in settings_of(MODELS[name]) if one.name in known})
+
+
 def built(name: str, context: str = "binary", *, heads: str = "shared", seed: int = 0, depth: int = 2) -> Any:
-    size = NetworkSize(width=4, depth=depth, image_shape=SHAPES[name], out_features=5)
-    return MODELS[name].build(size, TaskParts(context=CONTEXTS[context], num_tasks=3, heads=heads, seed=seed))
+    size = NetworkSize(image_shape=SHAPES[name], out_features=5)
+    return sized(name, depth).build(size, TaskParts(context=get_context(context), num_tasks=3, heads=heads, seed=seed))
 
 
 def inputs(name: str, *leading: int) -> Tensor:
@@ -84,7 +91,7 @@ def test_building_depends_on_the_seed_alone(name: str, heads: str) -> None:
 @pytest.mark.parametrize("num_members", [1, 3])
 def test_packed_members_have_the_gradients_they_have_alone(name: str, context: str, num_members: int) -> None:
     x, labels = inputs(name, num_members, 6), torch.randint(5, (num_members, 6), generator=rng())
-    pack = Pack([built(name, context, seed=seed) for seed in range(num_members)], torch.device("cpu"))
+    pack = Networks([built(name, context, seed=seed) for seed in range(num_members)], torch.device("cpu"))
     pack.begin(1)
     loss = pack.gradients(x, labels)
     for e in range(num_members):
@@ -159,9 +166,9 @@ def outputs_of_layers(net: SuperposedModel, x: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("name", MODELS)
 def test_layer_sizes_are_those_of_the_built_network(name: str, depth: int, shape: tuple[int, int, int]) -> None:
-    size = NetworkSize(width=4, depth=depth, image_shape=shape, out_features=5)
-    sizes = MODELS[name].layer_sizes(size)
-    net = MODELS[name].build(size, TaskParts(context=CONTEXTS["binary"], num_tasks=2, seed=0))
+    size = NetworkSize(image_shape=shape, out_features=5)
+    sizes = sized(name, depth).layer_sizes(size)
+    net = sized(name, depth).build(size, TaskParts(context=get_context("binary"), num_tasks=2, seed=0))
     x = torch.randn(3, shape[0] * shape[1] * shape[2], generator=rng())
     given = [(output.shape[1], output[0, 0].numel()) for output in outputs_of_layers(net, x)]
     assert [(size.outputs, size.positions) for size in sizes] == given
@@ -179,7 +186,8 @@ def test_layer_sizes_are_those_of_the_built_network(name: str, depth: int, shape
 def test_a_trial_knows_its_layers_contexts(name: str, settings: dict[str, bool]) -> None:
     trial = TrialConfig(dataset="digits", model=name, width=4, num_tasks=2, context="binary", **settings)
     net = build_model(trial, torch.device("cpu"))
-    assert [(trial.context_size(layer), layer.has_context) for layer in trial.layers] == [
+    counted = trial.method._counted(trial)
+    assert [(counted.context_size(layer), layer.has_context) for layer in counted.layers] == [
         (layer.context_size, not layer.context.is_trivial) for layer in net.superposed_layers()
     ]
 
@@ -188,7 +196,7 @@ def test_a_trial_knows_its_layers_contexts(name: str, settings: dict[str, bool])
 
 
 def model(context: str, *, depth: int = 2, seed: int = 0) -> SuperposedMLP:
-    return mlp(8, depth, CONTEXTS[context], in_features=6, out_features=3, num_tasks=4, seed=seed)
+    return mlp(8, depth, get_context(context), in_features=6, out_features=3, num_tasks=4, seed=seed)
 
 
 def test_the_complex_network_is_what_complex_numbers_say() -> None:
@@ -242,7 +250,7 @@ def test_the_small_network_is_convolutions_norms_and_pools_and_one_linear_layer(
 
 
 def test_the_small_network_needs_a_convolution() -> None:
-    with pytest.raises(ValueError, match=r"depth=0 must be at least 1 for model='small-conv'.*model='mlp'"):
+    with pytest.raises(ValueError, match="depth=0"):
         built("small-conv", depth=0)
     with pytest.raises(ValueError, match="depth=0"):
-        MODELS["small-conv"].layer_sizes(NetworkSize(width=4, depth=0, image_shape=(1, 8, 8), out_features=5))
+        MODELS["small-conv"](depth=0)

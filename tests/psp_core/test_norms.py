@@ -1,6 +1,6 @@
 """Batch norm of each batch and of each task, in modules, packs and whole trials."""
 
-from dataclasses import replace
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from psp_core import TrialConfig, load_dataset
-from psp_core.contexts import CONTEXTS
-from psp_core.cost import num_params
-from psp_core.methods import build_model, superposed
+from psp_core.contexts import get_context
+from psp_core.evaluation import HeldOut, Measured, TaskGiven
+from psp_core.methods.superposed import SETTLING_BATCHES, build_model
 from psp_core.models import MODELS, NetworkSize, TaskParts
 from psp_core.norms import TaskBatchNorm, static_batch_norm, total_moments
-from psp_core.training import SETTLING_BATCHES, PackTraining
-from tests.conftest import whole_and_resumed
+from psp_core.training import PackTraining
+from psp_core.trial import replace
+from tests.conftest import started, whole_and_resumed
 from tests.contracts import rng
 
 CPU = torch.device("cpu")
@@ -91,7 +92,7 @@ def test_moments_of_batches_together_are_those_of_all_their_numbers() -> None:
 
 def weights_of(network: nn.Module, training: PackTraining, member: int, task: int) -> None:
     """Give an ordinary module a member's parameters and all its rows."""
-    pack = training.pack
+    pack = training.learner.networks
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             parameter.copy_(pack.parameters[name][member])
@@ -123,7 +124,7 @@ def test_statistics_are_those_of_the_tasks_last_batches_under_its_final_weights(
     kind: str, seeds: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Members of one seed that differ in lr have statistics of their own."""
-    monkeypatch.setattr("psp_core.training.SETTLING_BATCHES", 3)
+    monkeypatch.setattr("psp_core.methods.superposed.SETTLING_BATCHES", 3)
     configs = [replace(KINDS[kind], seed=seed, lr=0.003 / (e + 1)) for e, seed in enumerate(seeds)]
     training = PackTraining(configs, load_dataset("digits"), CPU)
     training.train_task()
@@ -135,9 +136,9 @@ def test_statistics_are_those_of_the_tasks_last_batches_under_its_final_weights(
         weights_of(network, training, e, 1)
         batches = [training._batch(torch.tensor([step]))[0][e] for step in steps]
         expected = statistics_by_hand(network, batches, task=1)
-        assert expected.keys() == training.pack.measured
+        assert expected.keys() == training.learner.networks.measured
         for name, statistics in expected.items():
-            found = training.pack.all_contexts[e][name]
+            found = training.learner.networks.all_contexts[e][name]
             torch.testing.assert_close(found[1], statistics.float(), rtol=1e-3, atol=1e-4)
             assert not torch.equal(found[0], found[1])
 
@@ -158,8 +159,8 @@ def test_an_images_result_does_not_depend_on_its_batch(kind: str) -> None:
     training.train_task()
     data = training.dataset
     x = data.normalise(data.test_images[:40])
-    together = training.pack.logits_of(0, 0, x)
-    alone = torch.cat([training.pack.logits_of(0, 0, image[None]) for image in x])
+    together = training.learner.networks.logits_of(0, 0, x)
+    alone = torch.cat([training.learner.networks.logits_of(0, 0, image[None]) for image in x])
     torch.testing.assert_close(alone, together, rtol=1e-4, atol=1e-4)
 
 
@@ -167,7 +168,7 @@ def test_with_static_norms_it_does() -> None:
     training = PackTraining([replace(NORMED, norm="static")], load_dataset("digits"), CPU)
     training.train_task()
     x = training.dataset.normalise(training.dataset.test_images[:40])
-    together, apart = (training.pack.logits_of(0, 0, part)[:20] for part in (x, x[:20]))
+    together, apart = (training.learner.networks.logits_of(0, 0, part)[:20] for part in (x, x[:20]))
     assert not torch.allclose(together, apart, atol=0.01)
 
 
@@ -179,17 +180,17 @@ def test_training_steps_do_not_depend_on_the_norm() -> None:
     for training in (ours, static):
         training.train_task()
         training.train_task()
-    assert torch.equal(ours.pack.flat, static.pack.flat)
-    assert not torch.equal(ours.loss_EVK.nan_to_num(), static.loss_EVK.nan_to_num())
+    assert torch.equal(ours.learner.networks.flat, static.learner.networks.flat)
+    assert not torch.equal(ours.measured["loss"].nan_to_num(), static.measured["loss"].nan_to_num())
 
 
 def test_a_tasks_statistics_stay_until_it_is_trained_again() -> None:
     training = PackTraining([replace(NORMED, num_tasks=2, num_cycles=2)], load_dataset("digits"), CPU)
     name = "convolutions.1.norm.variance"
-    rows = [training.pack.all_contexts[0][name].clone()]
+    rows = [training.learner.networks.all_contexts[0][name].clone()]
     for _ in range(3):
         training.train_task()
-        rows.append(training.pack.all_contexts[0][name].clone())
+        rows.append(training.learner.networks.all_contexts[0][name].clone())
     changed = [[not torch.equal(new[task], old[task]) for task in range(2)] for old, new in pairwise(rows)]
     assert changed == [[True, False], [False, True], [True, False]]
 
@@ -201,8 +202,10 @@ def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
     for mine, theirs in zip(whole.results(), second.results(), strict=True):
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
         assert mine.loss[2].isfinite().all()
-    for mine_of, theirs_of in zip(whole.pack.all_contexts, second.pack.all_contexts, strict=True):
-        for name in whole.pack.measured:
+    for mine_of, theirs_of in zip(
+        whole.learner.networks.all_contexts, second.learner.networks.all_contexts, strict=True
+    ):
+        for name in whole.learner.networks.measured:
             assert torch.equal(mine_of[name], theirs_of[name])
 
 
@@ -218,32 +221,33 @@ def test_scales_and_shifts_are_trained_as_all_tasks_weights_are(seeds: tuple[int
         network = build_model(replace(config, seed=seed), CPU)
         nn.functional.cross_entropy(network(x_EBI[e], 0), labels_EB[e]).backward()
         for name, parameter in network.named_parameters():
-            torch.testing.assert_close(training.pack.parameters[name][e], parameter - 0.1 * parameter.grad)
+            torch.testing.assert_close(training.learner.networks.parameters[name][e], parameter - 0.1 * parameter.grad)
         assert (network.convolutions[0].norm.shift.grad != 0).all()
 
 
 @pytest.mark.parametrize("model", ["small-conv", "resnet-18", "resnet-50"])
 def test_a_channel_has_two_parameters_more(model: str) -> None:
     affine, without = (replace(NORMED, model=model, norm=norm) for norm in ("affine", "per-task"))
-    channels = sum(layer.outputs for layer in affine.layers[:-1])
-    for count in (num_params, lambda config: superposed([config], CPU).num_params):
+    channels = sum(layer.outputs for layer in affine.method.layers(affine)[:-1])
+    for count in (lambda config: config.cost.num_params, lambda config: started(config).num_params):
         assert count(affine) == count(without) + 2 * channels
 
 
 @pytest.mark.parametrize(("model", "norms"), [("small-conv", 4 + 8), ("resnet-18", 4 * 5 + 8 * 5 + 16 * 5 + 32 * 5)])
 def test_statistics_cost_8_bytes_a_channel_and_task(model: str, norms: int) -> None:
     config = replace(NORMED, model=model)
-    of_norm = {norm: superposed([replace(config, norm=norm)], CPU).bytes_per_task for norm in ("static", "per-task")}
+    of_norm = {norm: started(replace(config, norm=norm)).bytes_per_task for norm in ("static", "per-task")}
     assert of_norm["per-task"] - of_norm["static"] == 8 * norms
-    learned = superposed([replace(config, learned_contexts=True)], CPU)
-    without = superposed([replace(config, learned_contexts=True, norm="static")], CPU)
+    learned = started(replace(config, learned_contexts=True))
+    without = started(replace(config, learned_contexts=True, norm="static"))
     assert learned.bytes_per_task - without.bytes_per_task == 8 * norms
 
 
 def test_resnet_50_has_26_560_normalised_channels() -> None:
     """Half of torchvision's 53,120 affine parameters."""
-    size = NetworkSize(width=64, depth=2, image_shape=(3, 32, 32), out_features=10)
-    net = MODELS["resnet-50"].build(size, TaskParts(context=CONTEXTS["none"], num_tasks=1, seed=0, norm="per-task"))
+    size = NetworkSize(image_shape=(3, 32, 32), out_features=10)
+    model = MODELS["resnet-50"](width=64, norm="per-task")
+    net = model.build(size, TaskParts(context=get_context("none"), num_tasks=1, seed=0))
     assert sum(buffer.numel() for buffer in net.buffers()) == 53_120
 
 
@@ -251,14 +255,20 @@ def test_resnet_50_has_26_560_normalised_channels() -> None:
     "settings",
     [{"norm": "static"}, {"method": "hopsupsup", "context": "none", "model": "mlp", "norm": "static", "depth": 1}],
 )
-def test_so_many_test_images_are_answered_together(settings: dict[str, Any]) -> None:
+def test_so_many_test_images_are_answered_together(settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     config = replace(NORMED, **settings, test_batch_size=32)
     training = PackTraining([config], load_dataset("digits"), CPU)
     asked: list[int] = []
-    answer = training.pack.logits_of
-    training.pack.logits_of = lambda e, task, x: asked.append(len(x)) or answer(e, task, x)  # type: ignore[union-attr,func-returns-value]
+    answer = TaskGiven.measure
+
+    def watched(self: TaskGiven, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
+        ask = self.networks.answer
+        self.networks.answer = lambda e, task, x: asked.append(len(x)) or ask(e, task, x)  # type: ignore[method-assign,func-returns-value]
+        return answer(self, held_out, tasks)
+
+    monkeypatch.setattr(TaskGiven, "measure", watched)
     training.train_task()
-    num_tests = int(training.num_samples_EVK[0, 0, 0])
+    num_tests = int(training.measured["num_samples"][0, 0, 0])
     assert sum(asked) == num_tests
     assert len(asked) == -(-num_tests // 32) > 2
     assert max(asked) <= 32
@@ -268,19 +278,22 @@ def test_so_many_test_images_are_answered_together(settings: dict[str, Any]) -> 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"model": "mlp"}, "norm='per-task' does not apply to model='mlp', which normalises nothing"),
-        ({"model": "lenet-300-100", "width": 256}, "norm='per-task' does not apply to model='lenet-300-100'"),
+        (
+            {"model": "mlp", "norm": "per-task"},
+            "norm='per-task' does not apply to model='mlp'; leave it out, or use 'resnet-18' or ",
+        ),
+        ({"model": "lenet-300-100", "norm": "per-task"}, "norm='per-task' does not apply to model='lenet-300-100'"),
         ({"norm": "per-taks"}, "norm='per-taks' is not known; did you mean 'per-task'"),
         ({"contexts_per_task": 2}, "norm='per-task' needs one context for each task"),
         ({"schedule": "blend"}, "norm='per-task' needs one context for each task"),
         ({"norm": "affine", "contexts_per_task": 2}, "norm='affine' needs one context for each task"),
         (
             {"norm": "affine", "trunk": "random", "heads": "per-task"},
-            "norm='affine' does not apply to method='psp', tr",
+            "norm='affine' does not apply to trunk='random', where nothing trains",
         ),
         (
             {"norm": "affine", "method": "supsup", "context": "none"},
-            "norm='affine' does not apply to method='supsup', trunk='shared', where nothing trains what all tasks",
+            "norm='affine' does not apply to method='supsup', where nothing trains what all tasks",
         ),
         ({"test_batch_size": 64}, "test_batch_size=64 does not apply to model='small-conv', norm='per-task', whose"),
         ({"norm": "static", "test_batch_size": 1}, "test_batch_size=1 must be at least 2"),
@@ -292,6 +305,7 @@ def test_what_has_no_statistics_of_each_task_is_refused(settings: dict[str, Any]
 
 
 def test_a_network_with_an_unknown_norm_is_not_built() -> None:
-    size = NetworkSize(width=4, depth=2, image_shape=(1, 8, 8), out_features=5)
     with pytest.raises(ValueError, match="norm='none' is not known"):
-        MODELS["small-conv"].build(size, TaskParts(context=CONTEXTS["none"], num_tasks=1, seed=0, norm="none"))
+        TaskParts(context=get_context("none"), num_tasks=1, seed=0, norm="none").conv(1, 4, 3, 0)
+    with pytest.raises(ValueError, match="norm='none' is not known"):
+        MODELS["small-conv"](width=4, norm="none")

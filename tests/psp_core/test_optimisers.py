@@ -1,7 +1,10 @@
+from collections.abc import Sequence
+
 import pytest
 import torch
+from torch import Tensor
 
-from psp_core.optimisers import OPTIMISERS, Optimiser
+from psp_core.optimisers import OPTIMISERS, Stepper, WithMomentum
 from tests.contracts import rng
 
 LRS = [0.1, 0.003]
@@ -14,21 +17,36 @@ CASES = [
     (name, momenta)
     for name in OPTIMISERS
     for momenta in ([0.0, 0.0], [0.0, 0.9])
-    if OPTIMISERS[name].has_momentum or not any(momenta)
+    if issubclass(OPTIMISERS[name], WithMomentum) or not any(momenta)
 ]
 
 
-def by_expression(optimiser: Optimiser) -> None:
+def stepper(
+    name: str,
+    parameters: Tensor,
+    gradients: Tensor,
+    lrs: Sequence[float],
+    momenta: Sequence[float] = (),
+    weight_decay: float = 0.0,
+) -> Stepper:
+    """Of members with these learning rates and momenta; no momenta are none."""
+    each = [{"lr": lr, "weight_decay": weight_decay} for lr in lrs]
+    for settings, momentum in zip(each, momenta, strict=False):
+        settings |= {"momentum": momentum} if momentum else {}
+    return Stepper([OPTIMISERS[name](**settings) for settings in each], parameters, gradients)
+
+
+def by_expression(optimiser: Stepper) -> None:
     """What runs on CUDA devices before it is compiled."""
     optimiser._fused = False
 
 
-def compiled(optimiser: Optimiser) -> None:
+def compiled(optimiser: Stepper) -> None:
     by_expression(optimiser)
-    optimiser._update = torch.compile(type(optimiser).update, dynamic=True)
+    optimiser._update = torch.compile(optimiser.kind.update, dynamic=True)
 
 
-def as_it_comes(optimiser: Optimiser) -> None:
+def as_it_comes(optimiser: Stepper) -> None:
     pass
 
 
@@ -37,7 +55,7 @@ def take_steps(name: str, momenta: list[float], change: object = as_it_comes, we
     parameters = torch.randn(2, 50, generator=rng())
     gradients = torch.zeros(2, 50)
     alone = [torch.nn.Parameter(row.clone()) for row in parameters]
-    ours = OPTIMISERS[name](parameters, gradients, LRS, momenta, weight_decay)
+    ours = stepper(name, parameters, gradients, LRS, momenta, weight_decay)
     change(ours)
     theirs = [
         TORCH[name]([p], lr=lr, momentum=m, weight_decay=weight_decay)
@@ -72,7 +90,7 @@ def test_a_frozen_member_stands_still_and_its_neighbour_does_not_notice(name: st
     start = torch.randn(2, 5, generator=rng())
     parameters, alone = start.clone(), start.clone()
     parameters[0], gradients = float("nan"), torch.ones(2, 5)
-    frozen, free = (OPTIMISERS[name](p, gradients.clone(), LRS, [0.0, 0.0]) for p in (parameters, alone))
+    frozen, free = (stepper(name, p, gradients.clone(), LRS) for p in (parameters, alone))
     change(frozen)
     change(free)
     frozen.freeze(0)
@@ -91,7 +109,7 @@ def test_other_learning_rates_hold_from_the_next_step_for_all_but_the_frozen(nam
     parameters, gradients = torch.randn(3, 50, generator=rng()), torch.zeros(3, 50)
     alone = torch.nn.Parameter(parameters[1].clone())
     theirs = TORCH[name]([alone], lr=0.003, momentum=0.0)
-    ours = OPTIMISERS[name](parameters, gradients, [0.1, 0.003, 0.2], [0.0] * 3)
+    ours = stepper(name, parameters, gradients, [0.1, 0.003, 0.2])
     change(ours)
     ours.freeze(0)
     for step in range(4):
@@ -109,10 +127,10 @@ def test_other_learning_rates_hold_from_the_next_step_for_all_but_the_frozen(nam
 def test_a_restarted_optimiser_is_a_new_one() -> None:
     start, gradients = torch.randn(1, 5, generator=rng()), torch.ones(1, 5)
     used, new = start.clone(), start.clone()
-    optimiser = OPTIMISERS["adam"](used, gradients, [0.1], [0.0])
+    optimiser = stepper("adam", used, gradients, [0.1])
     optimiser.step()
     used.copy_(start)
     optimiser.restart([0])
     optimiser.step()
-    OPTIMISERS["adam"](new, gradients, [0.1], [0.0]).step()
+    stepper("adam", new, gradients, [0.1]).step()
     assert torch.equal(used, new)

@@ -3,7 +3,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psp_core.contexts import CONTEXTS
+from psp_core import TrialConfig
+from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.layers import SuperposedLinear
 from psp_core.models import MODELS, NetworkSize, ResNet18, TaskParts
@@ -48,8 +49,8 @@ def plain_resnet(width: int, channels: int = 3, outputs: int = 10) -> nn.Sequent
 
 
 def resnet(width: int, context: str = "binary", image_shape: tuple[int, int, int] = (3, 16, 16)) -> ResNet18:
-    size = NetworkSize(width=width, depth=2, image_shape=image_shape, out_features=10)
-    net = MODELS["resnet-18"].build(size, TaskParts(context=CONTEXTS[context], num_tasks=2, seed=0))
+    size = NetworkSize(image_shape=image_shape, out_features=10)
+    net = MODELS["resnet-18"](width=width).build(size, TaskParts(context=get_context(context), num_tasks=2, seed=0))
     assert isinstance(net, ResNet18)
     return net
 
@@ -108,11 +109,10 @@ def test_the_stem_begins_as_a_plain_kaiming_normal_convolution() -> None:
 
 
 def test_depth_does_not_apply() -> None:
-    of_depth = [
-        MODELS["resnet-18"].layer_sizes(NetworkSize(width=4, depth=depth, image_shape=(3, 16, 16), out_features=5))
-        for depth in (0, 7)
-    ]
-    assert of_depth[0] == of_depth[1]
+    with pytest.raises(ValueError, match="depth=7 does not apply to model='resnet-18'; leave it out, or use 'mlp'"):
+        TrialConfig(model="resnet-18", width=4, depth=7)
+    with pytest.raises(ValueError, match="'depth' is not a setting of model='resnet-18'"):
+        TrialConfig(model={"name": "resnet-18", "depth": 2})
 
 
 def test_layers_have_weights_of_their_own() -> None:

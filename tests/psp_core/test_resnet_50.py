@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.layers import SuperposedLinear
 from psp_core.models import MODELS, NetworkSize, ResNet50, TaskParts
@@ -11,8 +11,8 @@ from tests.contracts import rng
 
 
 def resnet(context: str = "binary", *, width: int = 64, side: int = 64, outputs: int = 10) -> ResNet50:
-    size = NetworkSize(width=width, depth=2, image_shape=(3, side, side), out_features=outputs)
-    net = MODELS["resnet-50"].build(size, TaskParts(context=CONTEXTS[context], num_tasks=2, seed=0))
+    size = NetworkSize(image_shape=(3, side, side), out_features=outputs)
+    net = MODELS["resnet-50"](width=width).build(size, TaskParts(context=get_context(context), num_tasks=2, seed=0))
     assert isinstance(net, ResNet50)
     return net
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from psp_core.contexts import CONTEXTS, get_context
+from psp_core.contexts import get_context
 from psp_core.models import mlp
 from psp_core.schedules import SCHEDULES, reschedule
 from psp_core.trial import TrialConfig
@@ -16,11 +16,11 @@ SIZE, NUM = 12, 5
 
 
 def drawn(context: str, num_contexts: int = NUM) -> Tensor:
-    return CONTEXTS[context].sample(num_contexts, SIZE, rng())
+    return get_context(context).sample(num_contexts, SIZE, rng())
 
 
 def used(name: str, context: str, positions: list[float]) -> Tensor:
-    return SCHEDULES[name].contexts(drawn(context), torch.tensor(positions), rng(1))
+    return SCHEDULES[name]().contexts(drawn(context), torch.tensor(positions), rng(1))
 
 
 def phasors(contexts: Tensor) -> Tensor:
@@ -29,9 +29,9 @@ def phasors(contexts: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_contexts_keep_their_shape_and_are_those_of_whole_positions_in_between_unless_continuous(name: str) -> None:
-    schedule = SCHEDULES[name]
+    schedule = SCHEDULES[name]()
     found = used(name, "complex", [0, 0.5, 1, 1.75])
-    assert found.shape == (4, *CONTEXTS["complex"].shape(SIZE))
+    assert found.shape == (4, *get_context("complex").shape(SIZE))
     assert torch.equal(found[0], found[1]) != schedule.is_continuous
     assert torch.equal(found[2], found[3]) != schedule.is_continuous
 
@@ -39,7 +39,7 @@ def test_contexts_keep_their_shape_and_are_those_of_whole_positions_in_between_u
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_nested_schedules_do_not_depend_on_how_many_contexts_there_are(name: str) -> None:
     """Of hundreds, because a temp mix has hardly more than a context's own phase before; at the end some wrap."""
-    schedule, positions = SCHEDULES[name], torch.tensor([0.0, 1.0, 404.5, 499.5])
+    schedule, positions = SCHEDULES[name](), torch.tensor([0.0, 1.0, 404.5, 499.5])
     few, many = (schedule.contexts(drawn("complex", number), positions, rng(1)) for number in (500, 503))
     assert torch.equal(few, many) == schedule.is_nested
 
@@ -73,23 +73,23 @@ def test_temp_mix_is_the_softmax_of_one_over_the_temperature() -> None:
     contexts = drawn("complex", 1000)
     phases = phasors(contexts).angle().double()
     positions = [0, 49, 300, 999]
-    found = phasors(SCHEDULES["temp-mix"].contexts(contexts, torch.tensor([float(c) for c in positions]), rng(1)))
+    found = phasors(SCHEDULES["temp-mix"]().contexts(contexts, torch.tensor([float(c) for c in positions]), rng(1)))
     for c, mixed in zip(positions, found, strict=True):
         logits = torch.zeros(1000, dtype=torch.float64)
         logits[c] = 1 / (c / 1000 + 1e-5)
         torch.testing.assert_close(mixed, torch.exp(1j * (logits.softmax(0) @ phases)).cfloat(), atol=1e-5, rtol=0)
     torch.testing.assert_close(found[1], phasors(contexts)[49], atol=1e-4, rtol=0)
     assert not torch.allclose(found[3], phasors(contexts)[999], atol=0.1)
-    assert torch.equal(SCHEDULES["temp-mix"].contexts(contexts[:1], torch.tensor([0.0]), rng()), contexts[:1])
+    assert torch.equal(SCHEDULES["temp-mix"]().contexts(contexts[:1], torch.tensor([0.0]), rng()), contexts[:1])
 
 
 def test_cosine_of_two_goes_from_the_first_to_the_second_along_the_whole_stream() -> None:
     contexts = drawn("binary", 4)
-    found = SCHEDULES["cosine-of-two"].contexts(contexts, torch.arange(4.0), rng())
+    found = SCHEDULES["cosine-of-two"]().contexts(contexts, torch.arange(4.0), rng())
     for c, mixed in enumerate(found):
         share = (math.cos(math.pi * c / 4) + 1) / 2
         torch.testing.assert_close(mixed, share * contexts[0] + (1 - share) * contexts[1])
-    assert torch.equal(SCHEDULES["cosine-of-two"].contexts(contexts[:1], torch.zeros(1), rng()), contexts[:1])
+    assert torch.equal(SCHEDULES["cosine-of-two"]().contexts(contexts[:1], torch.zeros(1), rng()), contexts[:1])
 
 
 def test_what_was_renamed_is_taken_by_either_name_and_keeps_its_identity() -> None:
@@ -104,8 +104,8 @@ def test_what_was_renamed_is_taken_by_either_name_and_keeps_its_identity() -> No
 
 
 def test_blend_goes_from_one_context_to_the_next_and_keeps_the_mean_square() -> None:
-    contexts = CONTEXTS["complex"].sample(2, 20_000, rng())
-    start, half, end = SCHEDULES["blend"].contexts(contexts, torch.tensor([0.0, 0.5, 1 - 1e-6]), rng())
+    contexts = get_context("complex").sample(2, 20_000, rng())
+    start, half, end = SCHEDULES["blend"]().contexts(contexts, torch.tensor([0.0, 0.5, 1 - 1e-6]), rng())
     torch.testing.assert_close(start, contexts[0])
     torch.testing.assert_close(end, contexts[1], atol=1e-4, rtol=0)
     torch.testing.assert_close(half, (contexts[0] + contexts[1]) * math.sqrt(0.5))
@@ -129,7 +129,7 @@ def test_one_power_drifts_as_the_position_does() -> None:
 def test_a_network_s_task_becomes_the_number_of_a_position() -> None:
     net = mlp(8, 1, get_context("complex"), in_features=SIZE, out_features=3, num_tasks=NUM, seed=0)
     before = [layer.contexts.clone() for layer in net.layers]
-    reschedule(net, SCHEDULES["blend"], 4, seed=0)
+    reschedule(net, SCHEDULES["blend"](), 4, seed=0)
     for layer, contexts in zip(net.layers, before, strict=True):
         assert len(layer.contexts) == NUM * 4
         torch.testing.assert_close(layer.contexts[::4], contexts)
@@ -140,7 +140,7 @@ def test_a_network_s_task_becomes_the_number_of_a_position() -> None:
 def test_nothing_is_computed_elsewhere_than_where_the_contexts_are(name: str) -> None:
     """On a device without numbers, what mixes devices raises as it would on a GPU."""
     contexts, positions = drawn("complex").to("meta"), torch.arange(NUM, device="meta")
-    assert SCHEDULES[name].contexts(contexts, positions, rng()).device.type == "meta"
+    assert SCHEDULES[name]().contexts(contexts, positions, rng()).device.type == "meta"
 
 
 @pytest.mark.parametrize(

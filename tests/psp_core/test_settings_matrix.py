@@ -1,17 +1,17 @@
 """Every combination of settings that is accepted trains and measures; every other one is refused by a sentence."""
 
 import re
-from dataclasses import fields, replace
 from functools import lru_cache
 
 import pytest
 import torch
 
-from psp_core.cost import measuring_products, num_tests
 from psp_core.datasets import DATASETS, Dataset
+from psp_core.measuring import num_tests
+from psp_core.methods import NNs
 from psp_core.randomness import generator
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial, replace
 from tests.psp_core.settings_matrix import DEFAULTS, Chosen, Search
 
 pytestmark = pytest.mark.slow
@@ -29,7 +29,7 @@ def search() -> Search:
 @lru_cache
 def images(name: str) -> Dataset:
     """Noise of the data set's shape, as many images of each class."""
-    sizes = DATASETS[name]
+    sizes = DATASETS[name].sizes
     labels = torch.arange(sizes.num_classes).repeat(PER_CLASS)
     size = (len(labels), sizes.num_inputs)
     pixels = torch.randint(256, size, dtype=torch.uint8, generator=generator(0, "noise"))
@@ -40,17 +40,17 @@ def images(name: str) -> Dataset:
     )  # fmt: skip
 
 
-def unusual(trial: TrialConfig) -> str:
-    return ", ".join(f"{f.name}={v!r}" for f in fields(trial) if (v := getattr(trial, f.name)) != f.default)
+def unusual(trial: Trial) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in trial.chosen.items())
 
 
-def fault(trial: TrialConfig, num_members: int) -> str | None:
+def fault(trial: Trial, num_members: int) -> str | None:
     """What is wrong with how a pack of a trial in several seeds ends, if it goes on from its state after a task."""
     configs = [replace(trial, seed=seed) for seed in range(num_members)]
     try:
         assert num_tests(trial) > 0
-        assert measuring_products(trial) > 0
-        first, training = (PackTraining(configs, images(trial.dataset), CPU) for _ in range(2))
+        assert trial.cost.measuring_products > 0
+        first, training = (PackTraining(configs, images(trial.data_name), CPU) for _ in range(2))
         first.train_task()
         training.load_state_dict(first.state_dict())
         while not training.done:
@@ -82,9 +82,14 @@ def test_whatever_is_refused_is_told_rule_value_and_remedy(search: Search) -> No
 def is_well_said(message: str, chosen: Chosen) -> bool:
     """Whether it names settings with the values they have, one that is not as usual, and then says what to do.
 
-    What follows the rule may name others' values: those to take instead.
+    What follows the rule may name others' values: those to take instead. Supsup with `new_mask_eps` is named nns.
     """
-    rule, _, remedy = message.partition("; " if "; " in message else ": ")
+    chosen = chosen | {"method": NNs.name} if NNs.claims(chosen) else chosen
+    rule, _, remedy = message.partition(next(sign for sign in ("; ", ": ", ", such as ", " ") if sign in message))
     named = [(name, value) for name, value in re.findall(r"(\w+)=('[^']*'|[^\s,;:]+)", rule) if name in chosen]
     true = [name for name, value in named if value.strip("'.()").lower() == str(chosen[name]).strip("()").lower()]
-    return bool(true) and any(chosen[name] != DEFAULTS[name] for name in true) and remedy.endswith(".")
+    return (
+        bool(true)
+        and any(chosen[name] != DEFAULTS[name] or chosen[name] is None for name in true)
+        and remedy.endswith(".")
+    )

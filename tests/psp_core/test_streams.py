@@ -1,7 +1,6 @@
+import dataclasses
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,16 +9,26 @@ from PIL import Image
 from scipy.ndimage import affine_transform
 from torchvision.transforms import functional
 
-from psp_core import TrialConfig, load_dataset, train
-from psp_core.datasets import DATASETS
+from psp_core import Trial, TrialConfig, load_dataset, train
+from psp_core.datasets import DATASETS, Sizes
 from psp_core.evaluation import task_samples
-from psp_core.streams import STREAMS, Incremental, Permuting, Rotating, Split, Stream, Turned
+from psp_core.methods.base import num_outputs
+from psp_core.streams import STREAMS, Incremental, Permuting, Rotating, Split, Turned
+from psp_core.trial import replace
 from tests.contracts import StreamContract, inheriting, rng
 
 
+def sizes(shape: tuple[int, int, int]) -> Sizes:
+    """Of images of another shape."""
+    return dataclasses.replace(DATASETS["digits"].sizes, shape=shape)
+
+
+def described(trial: Trial, task: int) -> torch.Tensor:
+    return trial.stream.tasks(trial.dataset.sizes, trial.num_tasks, trial.seed).describe(task)
+
+
 class TestPermuting(StreamContract):
-    def make(self, seed: int) -> Stream:
-        return Permuting(self.num_inputs, seed)
+    stream = Permuting()
 
     def test_every_task_is_a_permutation(self) -> None:
         for task in range(5):
@@ -29,7 +38,7 @@ class TestPermuting(StreamContract):
         images = torch.randint(256, (1, 3, self.num_inputs), generator=rng()).to(torch.uint8)
         stream = self.make(0)
         assert torch.equal(stream.apply(images, stream.describe(0)[None]), images)
-        permuted = Permuting(self.num_inputs, 0, permute_first=True)
+        permuted = Permuting(permute_first=True).tasks(sizes((1, 4, 4)), 5, 0)
         assert not torch.equal(permuted.describe(0), torch.arange(self.num_inputs))
         assert torch.equal(permuted.describe(1), stream.describe(1))
 
@@ -39,13 +48,11 @@ class TestPermuting(StreamContract):
 
 
 class TestRotating(StreamContract):
+    stream = Rotating()
     is_random = False
 
-    def make(self, seed: int) -> Stream:
-        return Rotating((1, 4, 4), num_tasks=10)
-
     def test_a_turn_is_shared_among_the_tasks(self) -> None:
-        stream = self.make(0)
+        stream = Rotating().tasks(sizes((1, 4, 4)), 10, seed=0)
         assert [math.degrees(stream.describe(task)) for task in range(10)] == pytest.approx(list(range(0, 360, 36)))
         assert math.degrees(stream.describe(3, 0.5)) == pytest.approx(3.5 * 36)
 
@@ -56,7 +63,7 @@ class TestRotating(StreamContract):
 
     def test_a_quarter_turn_is_counter_clockwise(self) -> None:
         image = torch.arange(16.0)
-        stream = Rotating((1, 4, 4), num_tasks=4)
+        stream = Rotating().tasks(sizes((1, 4, 4)), 4, seed=0)
         turned = stream.apply(image[None, None], stream.describe(1)[None]).view(4, 4)
         torch.testing.assert_close(turned, torch.rot90(image.view(4, 4)), atol=1e-3, rtol=0)
 
@@ -64,7 +71,7 @@ class TestRotating(StreamContract):
     def test_any_angle_is_scipy_s_bilinear_rotation(self, shape: tuple[int, int, int]) -> None:
         channels, height, width = shape
         image = torch.rand(shape, generator=rng())
-        stream = Rotating(shape, num_tasks=10)
+        stream = Rotating().tasks(sizes(shape), 10, seed=0)
         for task in (1, 4, 8):
             angle = stream.describe(task, 0.3)
             turned = stream.apply(image.view(1, 1, -1), angle[None]).view(shape)
@@ -80,15 +87,14 @@ class TestRotating(StreamContract):
 
 
 class TestTurned(StreamContract):
+    stream = Turned()
     is_random = False
-
-    def make(self, seed: int) -> Stream:
-        return Turned((1, 4, 4))
 
     def test_task_k_is_turned_by_10_k_degrees_whatever_the_number_of_tasks(self) -> None:
         for num_tasks in (2, 36):
             config = TrialConfig(dataset="digits", stream="turned", num_tasks=num_tasks)
-            angles = [math.degrees(Turned.for_trial(config).describe(task, 0.9)) for task in range(num_tasks)]
+            tasks = config.stream.tasks(config.dataset.sizes, num_tasks, config.seed)
+            angles = [math.degrees(tasks.describe(task, 0.9)) for task in range(num_tasks)]
             assert angles == pytest.approx([10.0 * task for task in range(num_tasks)], abs=1e-4)
             assert config.is_nested
 
@@ -101,7 +107,7 @@ class TestTurned(StreamContract):
     def test_an_image_is_what_pil_turns_it_to(self) -> None:
         """The authors' tool, which rounds to whole grey levels, inside the circle that never leaves the image."""
         image = torch.rand(15, 15, generator=rng()).mul(255).round()
-        stream = Turned((1, 15, 15))
+        stream = Turned().tasks(sizes((1, 15, 15)), 36, seed=0)
         rows, columns = torch.meshgrid(torch.arange(15.0) - 7, torch.arange(15.0) - 7, indexing="ij")
         inside = rows**2 + columns**2 <= 6**2
         for task in (1, 5, 20):
@@ -112,16 +118,13 @@ class TestTurned(StreamContract):
 
 
 class TestTurnedByNearestNeighbour(StreamContract):
+    stream = Turned(interpolation="nearest")
     is_random = False
-    settings: ClassVar[dict[str, object]] = {"interpolation": "nearest"}
-
-    def make(self, seed: int) -> Stream:
-        return Turned((1, 4, 4), "nearest")
 
     @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 8, 8), (1, 15, 15), (3, 32, 32), (1, 5, 9)])
     def test_every_angle_is_pillow_s_to_the_bit(self, shape: tuple[int, int, int]) -> None:
         """As the authors turn images: uint8, Image.rotate, which took the nearest pixel when nothing was said."""
-        stream = Turned(shape, "nearest")
+        stream = self.stream.tasks(sizes(shape), 36, seed=0)
         images = torch.randint(1, 256, (2, 5, *shape), generator=rng()).to(torch.uint8)  # 0 is what is outside alone
         for task in range(36):
             descriptions = stream.describe(task).expand(2, -1)
@@ -137,7 +140,7 @@ class TestTurnedByNearestNeighbour(StreamContract):
                 assert torch.equal(turned.view(shape), torch.from_numpy(np.stack(channels)))
 
     def test_mnist_is_what_torchvision_turns_it_to(self, mnist_root: Path) -> None:
-        data, stream = load_dataset("mnist", mnist_root), Turned((1, 28, 28), "nearest")
+        data, stream = load_dataset("mnist", mnist_root), self.stream.tasks(DATASETS["mnist"].sizes, 36, seed=0)
         images = data.test_images[:20]
         for task in (1, 7, 13, 31):
             turned = stream.apply(images[None], stream.describe(task)[None])[0]
@@ -147,23 +150,18 @@ class TestTurnedByNearestNeighbour(StreamContract):
 
     def test_a_trial_takes_what_its_setting_says(self) -> None:
         config = TrialConfig(dataset="digits", stream="turned", num_tasks=2)
-        assert Turned.for_trial(config).describe(1).dim() == 0
+        assert described(config, 1).dim() == 0
         nearest = replace(config, interpolation="nearest", width=4, steps_per_task=3, batch_size=8)
-        assert Turned.for_trial(nearest).describe(1).shape == (64,)
+        assert described(nearest, 1).shape == (64,)
         packed = train([nearest, replace(nearest, seed=1)], progress=False)
         assert all(result.accuracy[1].isfinite().all() for result in packed)
 
 
 class TestSplit(StreamContract):
-    settings: ClassVar[dict[str, object]] = {"classes_per_task": 2}
-
-    def make(self, seed: int) -> Stream:
-        config = TrialConfig(dataset="digits", stream="split", classes_per_task=2, num_tasks=5, seed=seed)
-        return Split.for_trial(replace(config, shuffle_classes=True))
+    stream = Split(classes_per_task=2, shuffle=True)
 
     def test_tasks_have_disjoint_classes_in_order_unless_shuffled(self) -> None:
-        config = TrialConfig(dataset="digits", stream="split", classes_per_task=3, num_tasks=3)
-        stream = Split.for_trial(config)
+        stream = Split(classes_per_task=3).tasks(DATASETS["digits"].sizes, 3, seed=0)
         assert [stream.classes(task).tolist() for task in range(3)] == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
         shuffled = torch.cat([self.make(1).describe(task) for task in range(5)])
         assert sorted(shuffled.tolist()) == list(range(10))
@@ -178,27 +176,25 @@ class TestSplit(StreamContract):
 
     def test_kept_labels_are_the_data_set_s_and_the_network_has_an_output_for_each_class(self) -> None:
         config = TrialConfig(dataset="digits", stream="split", classes_per_task=2, num_tasks=5, keep_labels=True)
-        stream, labels = Split.for_trial(config), torch.tensor([[4, 5, 5, 4]])
+        stream, labels = config.stream.tasks(config.dataset.sizes, 5, seed=0), torch.tensor([[4, 5, 5, 4]])
         assert torch.equal(stream.relabel(labels, stream.describe(2)[None]), labels)
         assert stream.classes(2).tolist() == [4, 5]
-        assert config.num_outputs == 10
-        assert config.layers[-1].outputs == 10
+        assert num_outputs(config) == 10
+        assert config.method.layers(config)[-1].outputs == 10
 
 
 class TestIncremental(StreamContract):
+    stream = Incremental()
+    dataset = "cifar-10-100"
     is_random = False
-    settings: ClassVar[dict[str, object]] = {"dataset": "cifar-10-100"}
-
-    def make(self, seed: int) -> Stream:
-        return Incremental.for_trial(TrialConfig(dataset="cifar-10-100", stream="incremental", num_tasks=5, seed=seed))
 
     def test_cifar_10_comes_first_then_cifar_100_from_its_tenth_class_on(self) -> None:
         classes = [self.make(0).classes(task).tolist() for task in range(5)]
         assert classes[0] == list(range(10))
         for task in range(1, 5):
             assert classes[task] == list(range(10 + 10 * task, 20 + 10 * task))  # CIFAR-100's label, plus 10
-        last = Incremental.for_trial(TrialConfig(dataset="cifar-10-100", stream="incremental", num_tasks=10))
-        assert max(last.classes(9).tolist()) == DATASETS["cifar-10-100"].num_classes - 1
+        last = self.stream.tasks(DATASETS["cifar-10-100"].sizes, 10, seed=0)
+        assert max(last.classes(9).tolist()) == DATASETS["cifar-10-100"].sizes.num_classes - 1
 
 
 @pytest.mark.parametrize(
@@ -206,14 +202,20 @@ class TestIncremental(StreamContract):
     [
         ({"classes_per_task": 2}, "does not apply to stream='permuting'"),
         ({"shuffle_classes": True}, "does not apply to stream='permuting'"),
-        ({"keep_labels": True}, "keep_labels=True: dividing classes does not apply to stream='permuting'"),
+        (
+            {"keep_labels": True},
+            "keep_labels=True does not apply to stream='permuting'; leave it out, or use 'split'",
+        ),
         ({"stream": "split"}, "needs classes_per_task"),
-        ({"dataset": "cifar-10-100", "stream": "incremental", "num_tasks": 2, "keep_labels": True}, "keep_labels do"),
+        (
+            {"dataset": "cifar-10-100", "stream": "incremental", "num_tasks": 2, "keep_labels": True},
+            "keep_labels=True does not",
+        ),
         ({"stream": "split", "classes_per_task": 5, "num_tasks": 3}, "need 15 classes; dataset='digits' has 10"),
         ({"stream": "incremental", "num_tasks": 2}, "made of dataset='cifar-10-100'"),
         (
             {"dataset": "cifar-10-100", "stream": "incremental", "num_tasks": 2, "classes_per_task": 10},
-            "ten classes each",
+            "classes_per_task=10 does not apply to stream='incremental'",
         ),
         ({"stream": "rotating", "classes_per_task": 2}, "does not apply to stream='rotating'"),
         ({"stream": "rotating", "permute_first": True}, "does not apply to stream='rotating'"),
@@ -231,4 +233,4 @@ def test_what_a_stream_cannot_do_is_refused(settings: dict[str, object], message
 
 def test_every_stream_has_its_tests() -> None:
     """In any file of tests."""
-    assert set(STREAMS) <= {inherits().make(0).name for inherits in inheriting(StreamContract)}
+    assert set(STREAMS) <= {inherits.stream.name for inherits in inheriting(StreamContract)}

@@ -1,16 +1,16 @@
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from psp_core import TrialConfig, load_dataset, train
-from psp_core.contexts import CONTEXTS
+from psp_core import Trial, TrialConfig, load_dataset, train
+from psp_core.contexts import CONTEXTS, get_context
 from psp_core.models import mlp
-from psp_core.optimisers import OPTIMISERS
-from psp_core.streams import Permuting
+from psp_core.optimisers import OPTIMISERS, WithMomentum
+from psp_core.streams.permuting import PermutingTasks
 from psp_core.training import PackTraining, _batch_order
+from psp_core.trial import replace
 from tests.conftest import assert_packed_equals_alone, whole_and_resumed
 
 DIGITS = TrialConfig(
@@ -18,7 +18,7 @@ DIGITS = TrialConfig(
 )
 
 
-def lone(config: TrialConfig) -> torch.Tensor:
+def lone(config: Trial) -> torch.Tensor:
     return train([config])[0].accuracy
 
 
@@ -27,9 +27,9 @@ def test_R_is_what_a_plain_loop_over_the_module_gives() -> None:
     """The same trial written by hand: an ordinary module, torch.optim, a for loop."""
     config = DIGITS
     data = load_dataset("digits")
-    model = mlp(16, 2, CONTEXTS["binary"], in_features=64, out_features=10, num_tasks=3, seed=0)
+    model = mlp(16, 2, get_context("binary"), in_features=64, out_features=10, num_tasks=3, seed=0)
     optimiser = torch.optim.RMSprop(model.parameters(), lr=config.lr)
-    stream = Permuting(64, 0)
+    stream = PermutingTasks(64, 0)
     R = torch.full((3, 3), float("nan"), dtype=torch.float64)
     for task in range(3):
         for samples in _batch_order(config, len(data.train_labels), task):
@@ -49,10 +49,10 @@ def test_two_runs_of_one_seed_are_equal_and_two_seeds_are_not() -> None:
     assert not torch.equal(first.loss.nan_to_num(), other.loss.nan_to_num())
 
 
-def five(context: str, optimiser: str, **settings: object) -> list[TrialConfig]:
+def five(context: str, optimiser: str, **settings: object) -> list[Trial]:
     """Five members that differ in everything they may; two share a seed, and so their contexts."""
     base = replace(DIGITS, context=context, optimiser=optimiser, **settings)
-    momenta = [0.0, 0.9, 0.5, 0.0, 0.9] if OPTIMISERS[optimiser].has_momentum else [0.0] * 5
+    momenta = [0.0, 0.9, 0.5, 0.0, 0.9] if issubclass(OPTIMISERS[optimiser], WithMomentum) else [0.0] * 5
     lrs = [0.001, 0.0005, 0.003, 0.002, 0.001]
     return [
         replace(base, seed=seed, lr=lr, momentum=momentum)
@@ -70,7 +70,9 @@ def test_a_packed_step_equals_a_lone_one(context: str, optimiser: str) -> None:
     for e, config in enumerate(configs):
         alone = PackTraining([config], data, cpu)
         alone.train_task()
-        torch.testing.assert_close(packed.pack.flat[e], alone.pack.flat[0], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            packed.learner.networks.flat[e], alone.learner.networks.flat[0], atol=1e-5, rtol=1e-4
+        )
 
 
 @pytest.mark.usefixtures("float64")
@@ -91,9 +93,9 @@ def change_by_a_step(precision: str, device: torch.device) -> torch.Tensor:
     """How one step of SGD, which divides by nothing, changes the weights."""
     config = replace(DIGITS, optimiser="sgd", num_tasks=1, steps_per_task=1, precision=precision)
     training = PackTraining([config], load_dataset("digits"), device)
-    drawn = training.pack.flat.clone()
+    drawn = training.learner.networks.flat.clone()
     training.train_task()
-    return training.pack.flat - drawn
+    return training.learner.networks.flat - drawn
 
 
 def test_a_step_in_bfloat16_is_the_same_but_for_rounding() -> None:
@@ -104,7 +106,7 @@ def test_a_step_in_bfloat16_is_the_same_but_for_rounding() -> None:
 
 def test_a_stream_whose_tasks_cannot_be_pulled_back_is_measured_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
     usual = train([DIGITS])[0].loss
-    monkeypatch.setattr(Permuting, "pull_back", staticmethod(lambda weights, descriptions: None))
+    monkeypatch.setattr(PermutingTasks, "pull_back", staticmethod(lambda weights, descriptions: None))
     torch.testing.assert_close(usual, train([DIGITS])[0].loss, atol=1e-5, rtol=1e-5, equal_nan=True)
 
 
@@ -130,7 +132,7 @@ def test_training_goes_on_from_its_state_to_the_bit(optimiser: str, learned: boo
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
         assert torch.equal(mine.accuracy.nan_to_num(), theirs.accuracy.nan_to_num())
         assert torch.equal(mine.num_samples, theirs.num_samples)
-    assert torch.equal(whole.pack.flat, second.pack.flat)
+    assert torch.equal(whole.learner.networks.flat, second.learner.networks.flat)
 
 
 def test_fewer_tasks_are_the_beginning_of_more() -> None:
@@ -177,7 +179,7 @@ def test_learned_contexts_move_in_their_own_task_only() -> None:
     name = "layers.1.contexts"
 
     def contexts() -> torch.Tensor:
-        return torch.stack([of_member[name] for of_member in training.pack.all_contexts])
+        return torch.stack([of_member[name] for of_member in training.learner.networks.all_contexts])
 
     drawn = contexts()
     training.train_task()
@@ -186,14 +188,14 @@ def test_learned_contexts_move_in_their_own_task_only() -> None:
     assert not torch.equal(after_first[:, 0], drawn[:, 0])
     assert torch.equal(after_first[:, 1:], drawn[:, 1:])
     assert torch.equal(contexts()[:, 0], after_first[:, 0])
-    assert training.pack.bytes_per_task == 4 * (64 + 16 + 16)  # numbers, no longer bits
+    assert training.learner.bytes_per_task == 4 * (64 + 16 + 16)  # numbers, no longer bits
 
 
 def test_learned_contexts_are_what_torch_would_train_them_to() -> None:
     """One step by hand: RMSprop over the weights and the current task's contexts alike."""
     config = replace(DIGITS, learned_contexts=True, num_tasks=1, steps_per_task=2, context="rotation")
     data = load_dataset("digits")
-    model = mlp(16, 2, CONTEXTS["rotation"], in_features=64, out_features=10, num_tasks=1, seed=0)
+    model = mlp(16, 2, get_context("rotation"), in_features=64, out_features=10, num_tasks=1, seed=0)
     leaves = [*model.parameters(), *(buffer.requires_grad_() for buffer in model.buffers())]
     optimiser = torch.optim.RMSprop(leaves, lr=config.lr)
     for samples in _batch_order(config, len(data.train_labels), 0):
@@ -204,7 +206,9 @@ def test_learned_contexts_are_what_torch_would_train_them_to() -> None:
     training = PackTraining([config], data, torch.device("cpu"))
     training.train_task()
     for name, expected in [*model.named_parameters(), *model.named_buffers()]:
-        found = {**training.pack.parameters, **training.pack.all_contexts[0]}[name].view_as(expected)
+        found = {**training.learner.networks.parameters, **training.learner.networks.all_contexts[0]}[name].view_as(
+            expected
+        )
         torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=1e-4)
 
 
@@ -222,7 +226,7 @@ def test_batches_are_epochs_each_sample_once() -> None:
 
 
 def test_members_of_different_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="may differ only in lr, momentum and seed"):
+    with pytest.raises(ValueError, match="may differ only in seed, lr, momentum; pack them apart"):
         train([DIGITS, replace(DIGITS, width=8)])
 
 

@@ -1,18 +1,16 @@
 """Whole trials on every kind of stream and network, beside plain loops over the module."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
-from psp_core import TrialConfig, load_dataset, train
-from psp_core.cost import num_params, num_tests
+from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.datasets import Dataset
-from psp_core.methods import build_model
-from psp_core.streams import STREAMS
+from psp_core.measuring import num_tests, tasks_to_measure
+from psp_core.methods.superposed import build_model
 from psp_core.training import PackTraining, _batch_order
-from tests.conftest import assert_packed_equals_alone, whole_and_resumed
+from psp_core.trial import replace
+from tests.conftest import assert_packed_equals_alone, tasks_of, whole_and_resumed
 from tests.psp_core.test_norms import statistics_by_hand
 
 BASE = TrialConfig(dataset="digits", width=8, num_tasks=2, steps_per_task=12, batch_size=32, lr=0.003)
@@ -36,9 +34,9 @@ KINDS = {
 CPU = torch.device("cpu")
 
 
-def by_hand(config: TrialConfig) -> torch.Tensor:
+def by_hand(config: Trial) -> torch.Tensor:
     """The same trial as anyone would write it: torch.optim over an ordinary module."""
-    data, stream = load_dataset("digits"), STREAMS[config.stream].for_trial(config)
+    data, stream = load_dataset("digits"), tasks_of(config)
     model = build_model(config, CPU)
     heads = [buffer.requires_grad_() for name, buffer in model.named_buffers() if name in model.trained_buffers()]
     optimiser = torch.optim.RMSprop([*model.parameters(), *heads], lr=config.lr)
@@ -54,7 +52,7 @@ def by_hand(config: TrialConfig) -> torch.Tensor:
         return x, labels if classes is None else torch.tensor([classes.tolist().index(c) for c in labels.tolist()])
 
     R = torch.full((config.num_visits, config.num_tasks), float("nan"), dtype=torch.float64)
-    steps, rows = config.steps_per_task, config.rows_per_task
+    steps, rows = config.steps_per_task, config.method.num_stretches(config)
     for visit in range(config.num_visits):
         task = visit % config.num_tasks
         of_task = samples(task, data.train_labels)
@@ -64,14 +62,14 @@ def by_hand(config: TrialConfig) -> torch.Tensor:
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(x, task=task * rows + step * rows // steps), labels).backward()
             optimiser.step()
-        if config.norm == "per-task":
+        if config.model.normalises == "per-task":
             last = [of_task[places] for places in _batch_order(config, len(of_task), visit)[-50:]]
             batches = [batch(data.train_images[c], data.train_labels[c], task, 0.0)[0] for c in last]
             buffers = dict(model.named_buffers())
             for name, statistics in statistics_by_hand(model, batches, task).items():
                 buffers[name][task] = statistics
         model.eval()
-        for j in config.tasks_to_measure(visit + 1):
+        for j in tasks_to_measure(config, visit + 1):
             chosen = samples(j, data.test_labels)
             x, labels = batch(data.test_images[chosen], data.test_labels[chosen], j, 0.0)
             R[visit, j] = (model(x, task=j * rows).argmax(dim=1) == labels).double().mean()
@@ -111,7 +109,7 @@ def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
 def test_what_a_trial_costs_is_known_before(kind: str) -> None:
     config = KINDS[kind]
     training = PackTraining([config], load_dataset("digits"), CPU)
-    assert num_params(config) == training.pack.num_params
+    assert config.cost.num_params == training.learner.num_params
     while not training.done:
         training.train_task()
     number = training.results()[0].num_samples.sum().item()
@@ -121,20 +119,20 @@ def test_what_a_trial_costs_is_known_before(kind: str) -> None:
 def test_a_head_is_trained_in_its_own_task_only_and_counts_as_the_task_s() -> None:
     training = PackTraining([KINDS["heads"]], load_dataset("digits"), CPU)
     name = "layers.2.weight"
-    drawn = training.pack.all_contexts[0][name].clone()
+    drawn = training.learner.networks.all_contexts[0][name].clone()
     training.train_task()
-    after_first = training.pack.all_contexts[0][name].clone()
+    after_first = training.learner.networks.all_contexts[0][name].clone()
     training.train_task()
     assert not torch.equal(after_first[0], drawn[0])
     assert torch.equal(after_first[1:], drawn[1:])
-    assert torch.equal(training.pack.all_contexts[0][name][0], after_first[0])
-    assert training.pack.bytes_per_task == 4 * (8 * 3 + 3)
+    assert torch.equal(training.learner.networks.all_contexts[0][name][0], after_first[0])
+    assert training.learner.bytes_per_task == 4 * (8 * 3 + 3)
 
 
 def test_a_head_that_is_no_longer_finite_is_noted_at_once() -> None:
     """A last step that ends in infinite heads leaves finite losses behind."""
     training = PackTraining([KINDS["heads"]], load_dataset("digits"), CPU)
-    training.pack.end = lambda task: training.pack.flat_learned.fill_(float("inf"))  # type: ignore[method-assign]
+    training.learner.end = lambda stretch: training.learner.groups[1].values_EP.fill_(float("inf"))  # type: ignore[method-assign]
     training.train_task()
     assert training.diverged_at == [KINDS["heads"].steps_per_task - 1]
 
@@ -150,8 +148,8 @@ def test_some_samples_are_taken_of_each_task_s_own() -> None:
 def test_powers_of_one_context_cost_what_one_context_costs() -> None:
     config = replace(ROTATING, schedule="one-power")
     training = PackTraining([config], load_dataset("digits"), CPU)
-    assert training.pack.bytes_per_task == 0
-    assert training.pack.bytes_once == 4 * (64 + 8 + 8)
+    assert training.learner.bytes_per_task == 0
+    assert training.learner.bytes_once == 4 * (64 + 8 + 8)
 
 
 @pytest.mark.parametrize("eval_tasks", ["all", "ends", "first"])
@@ -168,7 +166,7 @@ def test_a_stream_with_cycles_is_measured_on_the_tasks_it_has_seen(eval_tasks: s
     ("settings", "message"),
     [
         ({"model": "resnet-18", "depth": 3}, "depth=3 does not apply to model='resnet-18'"),
-        ({"model": "small-conv", "depth": 0}, "needs at least one convolution"),
+        ({"model": "small-conv", "depth": 0}, "depth=0 must be at least 1"),
         ({"model": "small-conv", "context": "complex"}, "needs a real one"),
         ({"heads": "per-task", "context": "complex"}, "needs a real one"),
         ({"heads": "two"}, "heads='two' is not known"),
@@ -198,11 +196,13 @@ def test_incremental_cifar_trains_its_resnet_on_ten_classes_at_a_time(context: s
     )  # fmt: skip
     training = PackTraining([config], data, CPU)
     assert (
-        training.pack.bytes_per_task
+        training.learner.bytes_per_task
         == {
             ("none", "shared"): 0,
             ("none", "per-task"): 4 * (16 * 10 + 10),
-            ("binary", "shared"): sum(layer.inputs + 7 >> 3 for layer in config.layers if layer.has_context),
+            ("binary", "shared"): sum(
+                layer.inputs + 7 >> 3 for layer in config.method.layers(config) if layer.has_context
+            ),
         }[context, heads]
     )
     while not training.done:

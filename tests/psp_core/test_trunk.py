@@ -2,20 +2,20 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from psp_core import TrialConfig, load_dataset, train
-from psp_core.cost import num_params, num_tests
+from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.gradient_agreement import gradient_agreement
-from psp_core.methods import METHODS, build_model
-from psp_core.streams import STREAMS
+from psp_core.measuring import num_tests
+from psp_core.methods.base import num_outputs
+from psp_core.methods.superposed import build_model
 from psp_core.training import PackTraining, _batch_order
-from tests.conftest import assert_packed_equals_alone, whole_and_resumed
+from psp_core.trial import replace
+from tests.conftest import assert_packed_equals_alone, tasks_of, whole_and_resumed
 
 CPU = torch.device("cpu")
 DIGITS = TrialConfig(
@@ -51,7 +51,7 @@ Net = Callable[[Tensor], Tensor]
 class Plain:
     """Trunk, factors and heads as anyone would write them, with the numbers that a trial begins with."""
 
-    def __init__(self, config: TrialConfig) -> None:
+    def __init__(self, config: Trial) -> None:
         model = build_model(config, CPU)
         drawn = dict(model.named_buffers())
         self.trunk = nn.ModuleList()
@@ -67,7 +67,7 @@ class Plain:
         if config.heads == "per-task":
             for k, own in enumerate(self.own):
                 own["head"] = nn.Parameter(drawn[f"layers.{config.depth}.weight"][k].T.clone())
-                own["bias"] = nn.Parameter(torch.zeros(config.num_outputs))
+                own["bias"] = nn.Parameter(torch.zeros(num_outputs(config)))
 
     def net(self, trunk: nn.ModuleList, k: int) -> Net:
         def logits(x: Tensor) -> Tensor:
@@ -87,9 +87,9 @@ class Plain:
         return logits
 
 
-def by_hand(config: TrialConfig) -> Tensor:
-    data, stream, plain = load_dataset("digits"), STREAMS[config.stream].for_trial(config), Plain(config)
-    kind = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[config.optimiser]
+def by_hand(config: Trial) -> Tensor:
+    data, stream, plain = load_dataset("digits"), tasks_of(config), Plain(config)
+    kind = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[config.optimiser.name]
     trunk, trunks, nets = plain.trunk, [], []
     of_trunk = kind(trunk.parameters(), lr=config.lr)
     R = torch.full((config.num_tasks, config.num_tasks), float("nan"), dtype=torch.float64)
@@ -125,9 +125,9 @@ def test_batche_costs_a_number_for_each_channel_at_both_ends_of_every_layer() ->
         width=20, channel_contexts=True,
     )  # fmt: skip
     meta = torch.device("meta")
-    assert METHODS["psp"]([paper], meta).bytes_per_task == 4 * numbers
+    assert paper.method.start([paper], meta).bytes_per_task == 4 * numbers
     signs = replace(paper, learned_contexts=False, trunk="shared", later_lr=None)
-    assert METHODS["psp"]([signs], meta).bytes_per_task == pytest.approx(numbers / 8, rel=0.05)
+    assert signs.method.start([signs], meta).bytes_per_task == pytest.approx(numbers / 8, rel=0.05)
 
 
 @pytest.mark.usefixtures("float64")
@@ -157,7 +157,7 @@ def test_training_goes_on_from_its_state_to_the_bit(kind: str, stop_after: int) 
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
         assert torch.equal(mine.accuracy.nan_to_num(), theirs.accuracy.nan_to_num())
         assert torch.equal(mine.num_samples, theirs.num_samples)
-    assert torch.equal(whole.pack.flat, second.pack.flat)
+    assert torch.equal(whole.learner.networks.flat, second.learner.networks.flat)
 
 
 @pytest.mark.parametrize("kind", ["batche", "batche random", "heads", "heads random", "batche heads"])
@@ -165,17 +165,19 @@ def test_frozen_weights_do_not_change_and_a_tasks_own_numbers_do(kind: str) -> N
     config = replace(KINDS[kind], seed=3)
     training = PackTraining([config, replace(config, seed=4)], load_dataset("digits"), CPU)
     if config.trunk == "first-task":
-        drawn = training.pack.flat.clone()
+        drawn = training.learner.networks.flat.clone()
         training.train_task()
-        assert not torch.equal(training.pack.flat, drawn)
-    frozen = training.pack.flat.clone()
+        assert not torch.equal(training.learner.networks.flat, drawn)
+    frozen = training.learner.networks.flat.clone()
     while not training.done:
         task = training.tasks_seen
-        before = [{name: b.clone() for name, b in buffers.items()} for buffers in training.pack.all_contexts]
+        before = [
+            {name: b.clone() for name, b in buffers.items()} for buffers in training.learner.networks.all_contexts
+        ]
         training.train_task()
-        assert torch.equal(training.pack.flat, frozen)
-        for old, new in zip(before, training.pack.all_contexts, strict=True):
-            for name in training.pack.learned:
+        assert torch.equal(training.learner.networks.flat, frozen)
+        for old, new in zip(before, training.learner.networks.all_contexts, strict=True):
+            for name in training.learner.networks.learned:
                 changed = (old[name] != new[name]).flatten(1).any(dim=1).tolist()
                 assert changed == [k == task for k in range(config.num_tasks)]
     loss = training.results()[0].loss  # nothing of a task is lost when others follow
@@ -195,7 +197,7 @@ def test_a_diverged_member_stands_still_at_another_lr_and_harms_nobody(optimiser
     training = PackTraining([config, wild], load_dataset("digits"), CPU)
     while not training.done:
         training.train_task()
-        assert training.pack.flat[1].count_nonzero() == 0
+        assert training.learner.networks.flat[1].count_nonzero() == 0
     steady, diverged = training.results()
     assert diverged.diverged_at is not None
     assert diverged.accuracy.isnan().all()
@@ -252,7 +254,7 @@ WEIGHTS = sum(i * o + o for i, o in LAYERS)
 def test_bytes_are_counted_once_or_for_each_task(kind: str, shared: int, per_task: int) -> None:
     result = train([replace(KINDS[kind], num_tasks=1, steps_per_task=1)])[0]
     assert (result.num_params, result.context_bytes_per_task) == (shared, per_task)
-    assert num_params(KINDS[kind]) == shared
+    assert KINDS[kind].cost.num_params == shared
 
 
 def test_gradients_are_compared_where_every_task_trains_the_trunk() -> None:
@@ -272,10 +274,13 @@ def test_gradients_are_compared_where_every_task_trains_the_trunk() -> None:
         ({"later_lr": 0.1}, "later_lr=0.1 does not apply to trunk='shared'"),
         ({"trunk": "first-task", "heads": "per-task", "later_lr": 0}, "later_lr=0.0 must be a positive"),
         ({"trunk": "per-task", "num_cycles": 2}, "num_cycles=2 does not apply to trunk='per-task'"),
-        ({"method": "supsup", "trunk": "per-task"}, "trunk='per-task' does not apply to method='supsup'"),
+        (
+            {"method": "supsup", "trunk": "per-task"},
+            "trunk='per-task' does not apply to method='supsup'; leave it out, or use 'psp'",
+        ),
         ({"channel_contexts": True, "context": "binary"}, "it is about the contexts of convolutions"),
         ({"channel_contexts": True, "model": "small-conv"}, "it is about the contexts of convolutions"),
-        ({"method": "supsup", "output_contexts": True}, "output_contexts=true does not apply to context='none'"),
+        ({"method": "supsup", "output_contexts": True}, "output_contexts=True does not apply to method='supsup'"),
         ({"context": "rotation", "output_contexts": True}, "which is not one real number for each input"),
         ({"context": "complex", "output_contexts": True}, "which is not one real number for each input"),
         ({"context": "binary", "output_contexts": True, "schedule": "local-product"}, "has others"),

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -15,7 +14,7 @@ from psp_core.contexts import CONTEXTS
 from psp_core.datasets import load_dataset
 from psp_core.schedules import SCHEDULES
 from psp_core.training import PackTraining
-from psp_core.trial import TrialConfig
+from psp_core.trial import Trial, TrialConfig, replace
 from study.explain import explained
 from study.nested import compared, not_among
 from study.plan import Pack, merge, trial_id, without
@@ -61,14 +60,14 @@ KINDS: dict[str, dict[str, object]] = {
 }
 
 
-def members(settings: dict[str, object], num_tasks: int) -> list[TrialConfig]:
+def members(settings: dict[str, object], num_tasks: int) -> list[Trial]:
     """A pack whose members differ in all that they may."""
     config = TrialConfig(**{**TINY, **settings}, num_tasks=num_tasks)
-    momentum = 0.0 if config.optimiser == "adam" else 0.5
-    return [config, replace(config, seed=1, lr=0.02), replace(config, seed=1, momentum=momentum)]
+    other = {} if config.optimiser.name == "adam" else {"momentum": 0.5}
+    return [config, replace(config, seed=1, lr=0.02), replace(config, seed=1, **other)]
 
 
-def trained(configs: Sequence[TrialConfig], states: Sequence[dict[str, object]] = ()) -> PackTraining:
+def trained(configs: Sequence[Trial], states: Sequence[dict[str, object]] = ()) -> PackTraining:
     pack = PackTraining(configs, load_dataset("digits"), torch.device("cpu"))
     if states:
         pack.load_member_states(states)
@@ -101,13 +100,14 @@ def test_a_longer_trial_passes_through_a_shorter_one_and_goes_on_from_it_to_the_
     shorter, whole = trained(members(shorter_settings, 2)), trained(members(settings, 4))
     states = [saved(shorter.member_state(e)) for e in range(3)]
     longer = trained(members(settings, 4), states)
-    for name in ("accuracy", "loss", "num_samples", "inferred", "mask_agreement"):
-        mine, through, at_once = (getattr(pack, f"{name}_EVK") for pack in (shorter, longer, whole))
+    assert {"accuracy", "loss", "num_samples", *whole.config.method.measured} <= whole.measured.keys()
+    for name in whole.measured:
+        mine, through, at_once = (pack.measured[name] for pack in (shorter, longer, whole))
         assert torch.equal(mine.nan_to_num(-1), at_once[:, :2, :2].nan_to_num(-1))
         assert torch.equal(through.nan_to_num(-1), at_once.nan_to_num(-1))
     for e in range(3):
         assert str(longer.curves[e]) == str(whole.curves[e])  # nan is not nan
-        assert alike(longer.pack.member_state(e), whole.pack.member_state(e))
+        assert alike(longer.learner.member_state(e), whole.learner.member_state(e))
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,11 @@ def test_members_of_several_packs_go_on_together() -> None:
     )
     together.load_member_states([second.member_state(1), first.member_state(0)])
     for e, (pack, member) in enumerate([(second, 1), (first, 0)]):
-        assert torch.equal(together.pack.flat[e], pack.pack.flat[member])
+        assert torch.equal(together.learner.groups[0].values_EP[e], pack.learner.groups[0].values_EP[member])
         for mine, theirs in zip(together.optimisers[0].state, pack.optimisers[0].state, strict=True):
             assert torch.equal(mine[e], theirs[member])
-        for mine, theirs in ((together.accuracy_EVK, pack.accuracy_EVK), (together.loss_EVK, pack.loss_EVK)):
+        for name in ("accuracy", "loss"):
+            mine, theirs = together.measured[name], pack.measured[name]
             assert torch.equal(mine[e, :2, :2].nan_to_num(-1), theirs[member].nan_to_num(-1))
     assert together.tasks_seen == 2
     far = trained([replace(one, num_tasks=3)])

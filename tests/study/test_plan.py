@@ -1,13 +1,14 @@
+import dataclasses
 import random
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psp_core.trial import TrialConfig
+from psp_core.measuring import tasks_to_measure
+from psp_core.trial import Trial, TrialConfig, replace
 from study.plan import MAX_MEMBERS, Pack, Start, duration, make_packs, merge, trial_id, without
 from study.workers import Workers
 
@@ -28,7 +29,7 @@ EIGHT_GPUS = Workers(device="cuda", count=8, memory=80 * 2**30, cores=64)
 
 
 @given(studies)
-def test_ids_are_equal_for_equal_trials_only(study: list[TrialConfig]) -> None:
+def test_ids_are_equal_for_equal_trials_only(study: list[Trial]) -> None:
     assert len({trial_id(trial) for trial in study}) == len(set(study))
 
 
@@ -42,7 +43,7 @@ def test_ids_are_the_same_in_every_process_and_version() -> None:
 
 
 @given(studies)
-def test_merging_keeps_all_that_was_to_be_measured(study: list[TrialConfig]) -> None:
+def test_merging_keeps_all_that_was_to_be_measured(study: list[Trial]) -> None:
     """Each trial has exactly one heir, which trains as far and measures at least the same."""
     merged = merge(study)
     assert len(set(merged)) == len(merged)
@@ -56,14 +57,14 @@ def test_merging_keeps_all_that_was_to_be_measured(study: list[TrialConfig]) -> 
         (heir,) = heirs
         assert heir.num_tasks >= trial.num_tasks
         for seen in range(1, trial.num_tasks + 1):
-            assert set(trial.tasks_to_measure(seen)) <= set(heir.tasks_to_measure(seen))
+            assert set(tasks_to_measure(trial, seen)) <= set(tasks_to_measure(heir, seen))
             if trial.eval_samples is not None:
                 assert heir.measures_all(seen) >= trial.measures_all(seen)
     assert merge(merged) == merged
 
 
 @given(studies, st.randoms())
-def test_the_plan_does_not_depend_on_the_order(study: list[TrialConfig], shuffler: random.Random) -> None:
+def test_the_plan_does_not_depend_on_the_order(study: list[Trial], shuffler: random.Random) -> None:
     shuffled = list(study)
     shuffler.shuffle(shuffled)
     assert {trial_id(trial) for trial in merge(study)} == {trial_id(trial) for trial in merge(shuffled)}
@@ -71,7 +72,7 @@ def test_the_plan_does_not_depend_on_the_order(study: list[TrialConfig], shuffle
 
 @given(studies, st.integers(0, 2**30), st.sampled_from([TWO_CORES, EIGHT_GPUS]), st.sampled_from([None, 1, 3]))
 def test_packs_hold_every_trial_left_once_and_one_shape_each(
-    study: list[TrialConfig], chosen: int, workers: Workers, max_members: int | None
+    study: list[Trial], chosen: int, workers: Workers, max_members: int | None
 ) -> None:
     merged = merge(study)
     done = {trial_id(trial) for i, trial in enumerate(merged) if chosen >> i & 1}
@@ -85,27 +86,27 @@ def test_packs_hold_every_trial_left_once_and_one_shape_each(
 
 
 @given(studies, st.sampled_from([TWO_CORES, EIGHT_GPUS]))
-def test_the_longest_pack_starts_first(study: list[TrialConfig], workers: Workers) -> None:
+def test_the_longest_pack_starts_first(study: list[Trial], workers: Workers) -> None:
     seconds = [pack.seconds(workers.device) for pack in make_packs(merge(study), workers)]
     assert seconds == sorted(seconds, reverse=True)
 
 
 @given(studies)
-def test_a_continued_run_trains_the_same_packs(study: list[TrialConfig]) -> None:
+def test_a_continued_run_trains_the_same_packs(study: list[Trial]) -> None:
     packs = make_packs(merge(study))
     for stored in packs:
         left = without(packs, {trial_id(trial) for trial in stored.trials})
         assert left == [pack for pack in packs if pack != stored]
 
 
-def seeds(number: int, **settings: object) -> list[TrialConfig]:
+def seeds(number: int, **settings: object) -> list[Trial]:
     return [TrialConfig(dataset="digits", seed=seed, **settings) for seed in range(number)]
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.sampled_from([16, 64, 256]))
 def test_workers_are_busy_to_the_end(number: int, count: int, width: int) -> None:
     """No better than even, and no more than one trial of one worker, or a few starts, worse."""
-    workers = replace(TWO_CORES, count=count)
+    workers = dataclasses.replace(TWO_CORES, count=count)
     packs = make_packs(seeds(number, width=width, num_tasks=2), workers)
     alone = Pack(packs[0].trials[:1]).seconds("cpu")
     assert duration(packs, workers) <= 1.1 * (number * alone / count + alone)
@@ -113,7 +114,7 @@ def test_workers_are_busy_to_the_end(number: int, count: int, width: int) -> Non
 
 def test_a_gpus_memory_bounds_a_pack() -> None:
     trials = seeds(64, width=2048, context="rotation")
-    roomy, small = (replace(EIGHT_GPUS, count=1, memory=gib * 2**30) for gib in (1000, 24))
+    roomy, small = (dataclasses.replace(EIGHT_GPUS, count=1, memory=gib * 2**30) for gib in (1000, 24))
     assert [len(pack.trials) for pack in make_packs(trials, roomy)] == [64]
     packs = make_packs(trials, small)
     assert 1 < len(packs[0].trials) < 16
@@ -121,12 +122,12 @@ def test_a_gpus_memory_bounds_a_pack() -> None:
 
 
 def test_no_network_is_too_large_to_be_planned() -> None:
-    tiny = replace(EIGHT_GPUS, memory=2**20)
+    tiny = dataclasses.replace(EIGHT_GPUS, memory=2**20)
     assert [len(pack.trials) for pack in make_packs(seeds(2, width=2048), tiny)] == [1, 1]
 
 
 def test_fewer_packs_than_cores_get_more_threads_each() -> None:
-    sixteen = replace(TWO_CORES, count=32, cores=16)
+    sixteen = dataclasses.replace(TWO_CORES, count=32, cores=16)
     assert [sixteen.threads(num_packs) for num_packs in (1, 2, 10, 32, 100)] == [16, 16, 3, 1, 1]
     assert EIGHT_GPUS.threads(1) == 1
 

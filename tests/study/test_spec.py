@@ -8,7 +8,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from psp_core.trial import TRIAL_SETTINGS
+from psp_core.trial import Trial
 from study.plan import merge
 from study.shipped import shipped_studies
 from study.spec import StudyError, StudySpec, load_study, parse_yaml
@@ -100,9 +100,10 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_where_all_are() -> 
     assert "did you mean 'batch_size'" in message
     assert "momentum" not in message
     command = message.partition("are listed by: ")[2]
-    assert command == "python -m pydoc psp_core.TrialConfig"
-    shown = subprocess.run([sys.executable, *command.split()[1:]], capture_output=True, text=True, check=True).stdout
-    assert all(f"{name}:" in shown for name in TRIAL_SETTINGS.kinds)
+    assert command == "psp settings"
+    shown = subprocess.run([sys.executable, "-m", "study", "settings"], capture_output=True, text=True, check=True)
+    named = {line.split()[0] for line in shown.stdout.splitlines() if line}
+    assert {one.column for one in Trial.columns_of_settings()} <= named
 
 
 def test_an_error_of_a_file_names_the_file_once_and_the_line(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_shipped_studies_are_valid_and_named_as_their_files(name: str) -> None:
 def test_the_quickstart_is_what_the_readme_says() -> None:
     trials = merge(load_study("quickstart").trials())
     assert len(trials) == 60
-    assert {trial.dataset for trial in trials} == {"digits"}
+    assert {trial.row["dataset"] for trial in trials} == {"digits"}
     assert min(trial.num_tasks for trial in trials) >= 10
 
 
@@ -240,6 +241,130 @@ def test_set_chooses_among_variants() -> None:
         spec.with_values(["context=complex,rotation"])
 
 
+def flat_and(*others: dict[str, object], **changes: object) -> list[StudySpec]:
+    """The same study written in several ways: as `changes` say, and as each of the others does instead."""
+    return [StudySpec.from_mapping({**GOOD, "axes": {}, **changes, **other}) for other in ({}, *others)]
+
+
+MASKS = {"dataset": "digits", "method": "supsup", "masks": "top-k", "sparsity": 8}
+
+
+@pytest.mark.parametrize(
+    "nested",
+    [
+        {"dataset": "digits", "method": {"name": "supsup", "masks": {"name": "top-k", "sparsity": 8}}},
+        {"dataset": {"name": "digits"}, "method": "supsup", "masks": {"name": "top-k", "sparsity": "8"}},
+        {"dataset": "digits", "method": {"name": "supsup"}, "masks": "top-k", "method.masks.sparsity": 8},
+        {"dataset": "digits", "method": {"name": "supsup", "masks": "top-k"}, "masks.sparsity": 8},
+    ],
+)
+def test_a_part_may_be_written_with_its_settings_or_beside_them(nested: dict[str, object]) -> None:
+    flat, other = flat_and({"settings": nested}, settings=MASKS)
+    assert other.to_mapping() == flat.to_mapping()
+    assert other.trials() == flat.trials()
+
+
+def test_paths_are_axes_as_short_names_are() -> None:
+    by_name, by_path, nested = flat_and(
+        {"axes": {"model.width": [4, 8]}}, {"axes": {"model": {"width": [4, 8]}}}, axes={"width": [4, 8]}
+    )
+    assert by_name == by_path == nested
+    assert by_path.with_values(["model.width=16"]) == by_name.with_values(["width=16"])
+    assert by_path.with_values(["width=16"]).settings["width"] == 16
+
+
+def test_a_list_within_settings_is_one_more_axis() -> None:
+    shared, both = {"dataset": "digits", "depth": 1}, [4, 8]
+    axis, nested, beside = flat_and(
+        {"settings": {"dataset": "digits", "model": {"depth": 1, "width": both}}, "axes": {}},
+        {"settings": {**shared, "width": both}, "axes": {}},
+        settings=shared,
+        axes={"width": both},
+    )
+    assert axis == nested == beside
+
+
+def test_a_list_within_a_variant_makes_several_of_it() -> None:
+    (spec,) = flat_and(
+        variants=[
+            {"method": {"name": "psp", "context": ["none", "binary"]}},
+            {"method": {"name": "supsup", "masks": ["threshold", {"name": "top-k", "sparsity": [4, 8]}]}},
+        ]
+    )
+    assert spec.variants == [
+        {"method": "psp", "context": "none"},
+        {"method": "psp", "context": "binary"},
+        {"method": "supsup", "masks": "threshold"},
+        {"method": "supsup", "masks": "top-k", "sparsity": 4},
+        {"method": "supsup", "masks": "top-k", "sparsity": 8},
+    ]
+
+
+def test_a_small_form_may_be_nested_too() -> None:
+    small = {"axes": {"model.width": [2]}, "settings": {"stream": {"permute_first": True}, "model": {"depth": [1, 2]}}}
+    spec = small_study(small=small).reduced()
+    assert spec.axes == {"context": ["none", "binary"], "width": [2], "depth": [1, 2]}
+    assert spec.settings["permute_first"] is True
+
+
+def test_a_nested_study_survives_its_own_file() -> None:
+    (spec,) = flat_and(settings={"dataset": "digits", "model": {"width": [4, 8]}, "stream": {"permute_first": True}})
+    assert StudySpec.from_mapping(yaml.safe_load(yaml.safe_dump(spec.to_mapping()))) == spec
+
+
+MASKS_OF = "settings: 'sparsity' is not a setting of masks='threshold'; leave it out, or use 'top-k', which has it"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"settings": {"model": {"widht": 4}}}, r"settings: 'widht' is not a setting of model; did you mean 'width'\?"),
+        ({"settings": {"method": {"name": "supsub"}}}, r"method='supsub' is not known; did you mean 'supsup'\?"),
+        ({"settings": {"masks": {"name": "top-k", "sparsty": 4}}}, "of masks='top-k'; did you mean 'sparsity'"),
+        ({"settings": {"method": {"masks": {"name": "threshold", "sparsity": 4}}}}, MASKS_OF),
+        ({"settings": {"method": {"name": "supsup", "context": "none"}}}, "leave it out, or use 'psp', which has it"),
+        ({"settings": {"method": {"name": "hopsupsup", "recovery_lr": 4}}}, "there it is called 'lr'"),
+        ({"settings": {"context": {"name": "binary", "density": 4}}}, "of context='binary'; it has none: leave it out"),
+        ({"settings": {"model": {"width": 4}, "width": 8}}, "'width' is given twice, by 'model' and by 'width'"),
+        ({"axes": {"width": [4], "model.width": [8]}}, "axes: 'width' is given twice, by 'width' and by 'model.width'"),
+        ({"settings": {"model.width": 4}, "axes": {"width": [4]}}, "'width' stands in axes and in settings"),
+        ({"settings": {"width": [4, 8]}, "axes": {"width": [4]}}, "'width' stands in axes and in settings"),
+        ({"settings": {"width": [4, 4]}}, "settings width lists 4 twice"),
+        ({"settings": {"width": []}}, r"settings width=\[\] must be a list of at least one value"),
+        ({"variants": [{"width": []}]}, r"variants width=\[\] must be a list of at least one value"),
+        ({"settings": {"model": {"name": None}}}, "model=None must be a name"),
+        ({"settings": {"model": {"width": 0}}}, "settings: width=0 must be at least 1"),
+        ({"settings": {"method": "supsup", "masks": {"name": "top-k"}}}, "masks='top-k' needs sparsity: "),
+        (
+            {"axes": {"model": {"name": "mlp"}}},
+            r"axes model='mlp' must be a list of at least one value, such as \[mlp\]",
+        ),
+        ({"axes": {"masks": [{"name": "top-k", "sparsity": 4}]}}, "which has settings of its own: list it in variants"),
+        ({"axes": {"model.widht": [4]}}, "'model.widht' leads nowhere: 'model' has no 'widht'; did you mean 'width'"),
+        ({"axes": {"modl.width": [4]}}, "'modl.width' leads nowhere: 'modl' is no part; did you mean 'model'"),
+        (
+            {"axes": {"model.width.x": [4]}},
+            "leads nowhere: 'model.width' has no settings of its own; use 'model.width'",
+        ),
+    ],
+)
+def test_a_wrong_nested_setting_is_answered_as_it_was_written(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        StudySpec.from_mapping({**GOOD, "axes": {}, **changes})
+
+
+@pytest.mark.parametrize("assignment", ["model.widht=3", "model.width.x=3", "modl.width=3", "model.width=0"])
+def test_a_path_that_was_set_wrongly_is_blamed(assignment: str) -> None:
+    with pytest.raises(StudyError, match=r"^--set"):
+        small_study().with_values([assignment])
+
+
+def test_set_knows_what_a_variant_does_not_say() -> None:
+    spec = small_study(variants=[{"context": "binary"}, {"method": "supsup"}], axes={"width": [4]}, seeds=[0])
+    assert [trial.row["method"] for trial in spec.with_values(["context=none"]).trials()] == ["supsup"]
+    assert [trial.row["method"] for trial in spec.with_values(["method=psp"]).trials()] == ["psp"]
+
+
 def test_a_small_form_stands_in_place_of_what_it_names() -> None:
     spec = small_study(small={"axes": {"num_tasks": [2]}, "settings": {"width": 2}, "seeds": [7]})
     small = spec.reduced()
@@ -260,7 +385,7 @@ def test_every_shipped_study_but_the_quickstart_has_a_small_form() -> None:
 
 def test_a_retrieval_study_has_trials_of_its_own() -> None:
     spec = StudySpec.from_mapping({"name": "r", "kind": "retrieval", "axes": {"width": [64, "128"]}, "seeds": [0, 1]})
-    assert {(trial.method_name, trial.width, trial.seed) for trial in spec.trials()} == {
+    assert {(trial.stored_name, trial.row["width"], trial.row["seed"]) for trial in spec.trials()} == {
         ("retrieval", width, seed) for width in (64, 128) for seed in (0, 1)
     }
     assert merge(spec.trials()) == spec.trials()

@@ -9,11 +9,12 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from psp_core.experiment import Experiment
 from psp_core.retrieval import RetrievalConfig
 from psp_core.trial import TrialConfig
 from study.plan import trial_id
 from study.shipped import shipped_studies
-from study.spec import StudySpec, Trial, load_study
+from study.spec import StudySpec, load_study
 
 REFERENCE = Path(__file__).parents[2] / "reference"
 SHIPPED = Path(__file__).parent / "shipped_trial_ids.json"
@@ -26,12 +27,12 @@ NO_SETTINGS = {
 """A trial store's columns that say where a trial came from, or what it measured; all others are settings."""
 
 
-def stored_trial(row: dict[str, Any]) -> Trial:
+def stored_trial(row: dict[str, Any]) -> Experiment:
     """The trial that a row of a trial store is of. Null stands for a setting at its default."""
     settings = {name: value for name, value in row.items() if value is not None and name not in NO_SETTINGS}
     if settings["method"] == "retrieval":
         del settings["method"]
-        return RetrievalConfig(**settings)
+        return RetrievalConfig.from_flat(settings)
     if settings["method"] == "standard":  # psp without a context
         settings["method"] = "psp"
     return TrialConfig(**settings)

@@ -1,14 +1,12 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 from torch.func import functional_call
 
 from psp_core import TrialConfig, load_dataset, train
-from psp_core.methods import METHODS, build_model
 from psp_core.training import PackTraining
-from tests.conftest import whole_and_resumed
+from psp_core.trial import replace
+from tests.conftest import begin, plain_module, started, whole_and_resumed
 
 CPU = torch.device("cpu")
 DIGITS = TrialConfig(
@@ -26,12 +24,10 @@ KINDS = {
 def test_scores_and_head_take_the_steps_of_a_plain_loop(kind: str) -> None:
     """The plain module with weights W * M and the task's head: autograd, straight through M."""
     config = KINDS[kind]
-    training, net = PackTraining([config], load_dataset("digits"), CPU), build_model(config, CPU).train()
-    pack = training.pack
+    training, net = PackTraining([config], load_dataset("digits"), CPU), plain_module(config).train()
+    pack = training.learner
     training.train_task()  # so that the second task's head is no first row
-    training.begin_task(1)
-    pack.begin(1)
-    training._step_1.zero_()
+    stretch = begin(training, 1)
     scores = {name: of_layer[0].clone() for name, of_layer in pack._scores.items()}
     head = {name: row[1:2].clone().requires_grad_() for name, row in net.named_buffers() if name.startswith("last")}
     head |= {
@@ -49,7 +45,7 @@ def test_scores_and_head_take_the_steps_of_a_plain_loop(kind: str) -> None:
         leaves = [*weights.values(), *head.values()]
         gradients = dict(zip([*weights, *head], torch.autograd.grad(loss, leaves), strict=True))
         for (name, of_layer), weight in zip(scores.items(), pack.weights, strict=True):
-            of_scores = gradients[name] * weight[0] * (of_layer.sign() if config.masks == "top-k" else 1)
+            of_scores = gradients[name] * weight[0] * (of_layer.sign() if config.method.masks.name == "top-k" else 1)
             of_layer -= config.lr * of_scores
         with torch.no_grad():
             for name, of_task in head.items():
@@ -57,15 +53,16 @@ def test_scores_and_head_take_the_steps_of_a_plain_loop(kind: str) -> None:
         training._step()
     for name, expected in scores.items():
         torch.testing.assert_close(pack._scores[name][0], expected, atol=1e-5, rtol=1e-4)
-    training._settle(3)
-    pack.end(1)
+    training._taken = 3
+    pack.settle(stretch)
+    pack.end(stretch)
     for name, expected in head.items():
         torch.testing.assert_close(pack._networks.all_contexts[0][name][1:2], expected.detach(), atol=1e-5, rtol=1e-4)
 
 
 def test_a_tasks_head_is_trained_in_its_own_task_only_and_its_bytes_are_counted() -> None:
     training = PackTraining([DIGITS, replace(DIGITS, seed=1)], load_dataset("digits"), CPU)
-    pack = training.pack
+    pack = training.learner
     heads = [of_member["layers.2.weight"] for of_member in pack._networks.all_contexts]
     drawn = torch.stack(heads)
     training.train_task()
@@ -82,12 +79,12 @@ def test_a_tasks_head_is_trained_in_its_own_task_only_and_its_bytes_are_counted(
 @pytest.mark.parametrize("transfer", ["previous", "running-mean"])
 def test_scores_are_transferred_and_heads_begin_as_they_were_drawn(transfer: str) -> None:
     training = PackTraining([replace(DIGITS, transfer=transfer)], load_dataset("digits"), CPU)
-    drawn = training.pack._networks.all_contexts[0]["layers.2.weight"].clone()
+    drawn = training.learner._networks.all_contexts[0]["layers.2.weight"].clone()
     training.train_task()
-    scores = training.pack._scores["layers.0.weight"].clone()
-    training.pack.begin(1)
-    assert torch.equal(training.pack._scores["layers.0.weight"], scores)
-    assert torch.equal(training.pack._trained["layers.2.weight"][0], drawn[1])
+    scores = training.learner._scores["layers.0.weight"].clone()
+    begin(training, 1)
+    assert torch.equal(training.learner._scores["layers.0.weight"], scores)
+    assert torch.equal(training.learner._trained["layers.2.weight"][0], drawn[1])
 
 
 def test_no_task_loses_anything_and_all_are_learned() -> None:
@@ -106,7 +103,7 @@ def test_a_trial_goes_on_from_its_state_to_the_bit() -> None:
 
 
 def test_networks_without_heads_are_what_they_were() -> None:
-    pack = METHODS["supsup"]([replace(DIGITS, heads="shared")], CPU)
+    pack = started(replace(DIGITS, heads="shared"))
     assert set(pack._trained) == set(pack._scores)
 
 

@@ -1,16 +1,16 @@
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from psp_core import TrialConfig, train
-from psp_core.methods import METHODS, build_model
+from psp_core import Trial, TrialConfig, train
+from psp_core.groups import Batch, Stretch
+from psp_core.methods.supsup import SupermaskLearner
 from psp_core.supermasks import OBJECTIVES
 from psp_core.supermasks.module_superposition import ModuleSuperposition
-from psp_core.supermasks.pack import SupermaskPack
 from psp_core.supermasks.superposition import Superposition
+from psp_core.trial import replace
+from tests.conftest import plain_module, started
 from tests.contracts import rng
 
 CPU = torch.device("cpu")
@@ -29,27 +29,35 @@ NETWORKS = {
 }
 
 
-def made(config: TrialConfig) -> tuple[SupermaskPack, ModuleSuperposition]:
-    """A pack with masks as they begin, and with statistics that are no batch's."""
-    pack = METHODS["supsup"]([config], CPU)
+def keep_masks_as_they_begin(pack: SupermaskLearner) -> None:
+    nothing: Batch = torch.empty(0), torch.empty(0)
     for task in range(NUM_TASKS):
-        pack.begin(task)
-        pack.end(task)
+        stretch = Stretch(
+            task=task, index=0, count=1, batch_size=1, first=lambda: nothing, recent=lambda number: iter(())
+        )
+        pack.begin(stretch)
+        pack.end(stretch)
+
+
+def made(config: Trial) -> tuple[SupermaskLearner, ModuleSuperposition]:
+    """A pack with masks as they begin, and with statistics that are no batch's."""
+    pack = config.method.start([config], CPU)
+    keep_masks_as_they_begin(pack)
     for name in pack._networks.measured:
         nn.init.uniform_(pack._networks.all_contexts[0][name], 0.5, 2, generator=rng())
-    superposition = pack._superposition(0)
+    superposition = pack.superposition(0)
     assert isinstance(superposition, ModuleSuperposition)
     return pack, superposition
 
 
-def images(pack: SupermaskPack, *leading: int) -> Tensor:
-    num_inputs = 64 if pack.config.dataset == "digits" else 784
+def images(pack: SupermaskLearner, *leading: int) -> Tensor:
+    num_inputs = 64 if pack.trial.dataset.name == "digits" else 784
     return torch.randn(*leading, 3, num_inputs, generator=rng(20))
 
 
-def dense_logits(pack: SupermaskPack, x_BI: Tensor, alpha: Tensor) -> Tensor:
+def dense_logits(pack: SupermaskLearner, x_BI: Tensor, alpha: Tensor) -> Tensor:
     """The definition: the plain module with weights W * sum_i alpha_i M^i, normalised over the batch."""
-    net = build_model(pack.config, CPU).train()
+    net = plain_module(pack.trial).train()
     masks = [pack.stores[0].mask(task) for task in range(NUM_TASKS)]
     names = [name for name, _ in net.named_parameters() if name.endswith("weight")]
     weights = {
@@ -60,7 +68,7 @@ def dense_logits(pack: SupermaskPack, x_BI: Tensor, alpha: Tensor) -> Tensor:
     return logits
 
 
-def dense_gradient(pack: SupermaskPack, objective: str, x_BI: Tensor, alpha: Tensor) -> Tensor:
+def dense_gradient(pack: SupermaskLearner, objective: str, x_BI: Tensor, alpha: Tensor) -> Tensor:
     alpha = alpha.clone().requires_grad_()
     return torch.autograd.grad(OBJECTIVES[objective](dense_logits(pack, x_BI, alpha), 10), alpha)[0]
 
@@ -101,11 +109,9 @@ def test_a_task_s_value_is_its_own_networks(kind: str) -> None:
 
 
 def test_of_a_fully_connected_network_it_is_what_superposition_gives() -> None:
-    pack = METHODS["supsup"]([replace(CONV, model="mlp", width=7)], CPU)
-    for task in range(NUM_TASKS):
-        pack.begin(task)
-        pack.end(task)
-    usual = pack._superposition(0)
+    pack = started(replace(CONV, model="mlp", width=7))
+    keep_masks_as_they_begin(pack)
+    usual = pack.superposition(0)
     assert type(usual) is Superposition
 
     def mixed(weights: list[Tensor], x_BI: Tensor) -> Tensor:
@@ -114,7 +120,9 @@ def test_of_a_fully_connected_network_it_is_what_superposition_gives() -> None:
             x_BI = (x_BI @ weight).relu()
         return x_BI @ last
 
-    other = ModuleSuperposition(mixed, pack.logits_of, usual.weights, usual.store, usual.objective, 10)
+    other = ModuleSuperposition(
+        mixed, lambda mask, x: pack.logits_of(0, mask, x), usual.weights, usual.store, usual.objective, 10
+    )
     x, alpha = images(pack, 4), torch.rand(4, NUM_TASKS, generator=rng())
     torch.testing.assert_close(other.gradient(x), usual.gradient(x))
     torch.testing.assert_close(other.gradient(x, alpha), usual.gradient(x, alpha))
@@ -136,7 +144,7 @@ def test_convolutions_find_their_tasks_more_often_than_by_chance(norm: str) -> N
     found = {}
     for inference in ("entropy-one-shot", "entropy-exhaustive"):
         results = train([replace(config, task_inference=inference, seed=seed) for seed in range(3)])
-        found[inference] = torch.stack([result.inferred[-1] for result in results]).mean().item()
+        found[inference] = torch.stack([result.answers["inferred"][-1] for result in results]).mean().item()
     assert found["entropy-one-shot"] > 0.25 + 3 * 0.072
     assert found["entropy-exhaustive"] > 0.8
 

@@ -1,18 +1,17 @@
 """The same answers on a CUDA device."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
 
 from psp_core import load_dataset
 from psp_core.supermasks import (
-    ALGORITHMS,
     HopfieldStore,
     MaskStore,
     Superposition,
+    binary,
     entropy,
+    one_shot,
     packed,
     recover,
     signed_kaiming_constant,
@@ -20,9 +19,10 @@ from psp_core.supermasks import (
     unpacked,
 )
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from tests.contracts import rng
 from tests.psp_core.supermasks.test_hopfield import SIZE, patterns
-from tests.psp_core.supermasks.test_hopfield_pack import SPLIT
+from tests.psp_core.supermasks.test_hopsupsup import SPLIT
 
 pytestmark = [
     pytest.mark.gpu,
@@ -47,7 +47,7 @@ def test_gradients_differ_by_rounding_only() -> None:
     x = torch.randn(6, 4, 784, generator=rng())
     there, here = superposition("cuda"), superposition("cpu")
     torch.testing.assert_close(there.gradient(x.cuda()).cpu(), here.gradient(x))
-    for algorithm in ALGORITHMS.values():
+    for algorithm in (one_shot, binary):
         assert (algorithm(there, x.cuda()).cpu() == algorithm(here, x)).all()
 
 
@@ -75,8 +75,8 @@ def test_masks_are_trained_through_a_graph_and_recovered_there() -> None:
     for training in (here, there):
         while not training.done:
             training.train_task()
-    for mine, theirs in zip(here.pack.own, there.pack.own, strict=True):
+    for mine, theirs in zip(here.learner.own, there.learner.own, strict=True):
         for task in range(SPLIT.num_tasks):
             for mask, other in zip(mine.mask(task), theirs.mask(task), strict=True):
                 assert torch.equal(mask, other.cpu())
-    torch.testing.assert_close(there.mask_agreement_EVK, here.mask_agreement_EVK, equal_nan=True)
+    torch.testing.assert_close(there.measured["mask_agreement"], here.measured["mask_agreement"], equal_nan=True)

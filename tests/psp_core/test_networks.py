@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from psp_core.contexts import CONTEXTS
+from psp_core import TrialConfig
+from psp_core.contexts import CONTEXTS, get_context
 from psp_core.models import SuperposedMLP, mlp
-from psp_core.packing import Pack
+from psp_core.networks import Networks
 from tests.contracts import rng
 
 CPU = torch.device("cpu")
@@ -12,7 +13,7 @@ CPU = torch.device("cpu")
 
 def models(context: str, num_members: int = 3, depth: int = 2) -> list[SuperposedMLP]:
     members = [
-        mlp(8, depth, CONTEXTS[context], in_features=6, out_features=4, num_tasks=3, seed=seed)
+        mlp(8, depth, get_context(context), in_features=6, out_features=4, num_tasks=3, seed=seed)
         for seed in range(num_members)
     ]
     for seed, member in enumerate(members):
@@ -32,7 +33,7 @@ def batch(num_members: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
 def test_members_have_the_gradients_they_have_alone(context: str, num_members: int, depth: int) -> None:
     """By hand against autograd; the biases are not zero, so that forgetting one would show."""
     x, labels = batch(num_members)
-    pack = Pack(models(context, num_members, depth), CPU)
+    pack = Networks(models(context, num_members, depth), CPU)
     pack.begin(1)
     loss = pack.gradients(x, labels)
     for e, model in enumerate(models(context, num_members, depth)):
@@ -58,8 +59,8 @@ class Unknown(nn.Module):
 @pytest.mark.parametrize("num_members", [1, 3])
 def test_any_module_can_be_packed(context: str, num_members: int) -> None:
     x, labels = batch(num_members)
-    known = Pack(models(context, num_members), CPU)
-    unknown = Pack([Unknown(model) for model in models(context, num_members)], CPU)
+    known = Networks(models(context, num_members), CPU)
+    unknown = Networks([Unknown(model) for model in models(context, num_members)], CPU)
     losses = []
     for pack in (known, unknown):
         pack.begin(2)
@@ -73,7 +74,7 @@ def test_any_module_can_be_packed(context: str, num_members: int) -> None:
 def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_members: int) -> None:
     x, labels = batch(num_members)
     names = [name for name, _ in models(context, 1)[0].named_buffers()]
-    pack = Pack(models(context, num_members), CPU, learned=names)
+    pack = Networks(models(context, num_members), CPU, learned=names)
     pack.begin(1)
     pack.gradients(x, labels)
     for e, model in enumerate(models(context, num_members)):
@@ -91,7 +92,7 @@ def test_learned_contexts_have_the_gradients_they_have_alone(context: str, num_m
 @pytest.mark.parametrize("context", CONTEXTS)
 def test_retrieved_networks_are_the_members_at_their_tasks(context: str, depth: int) -> None:
     x, _ = batch()
-    pack = Pack(models(context, depth=depth), CPU)
+    pack = Networks(models(context, depth=depth), CPU)
     logits_MOB = pack.logits(pack.retrieve([2, 0]), x.repeat_interleave(2, dim=0))
     expected = [model(x[e], task).detach() for e, model in enumerate(models(context, depth=depth)) for task in (2, 0)]
     torch.testing.assert_close(logits_MOB.mT, torch.stack(expected))
@@ -101,7 +102,7 @@ def test_retrieved_networks_are_the_members_at_their_tasks(context: str, depth: 
 def test_bfloat16_products_have_the_same_gradients_to_three_digits(context: str) -> None:
     """bfloat16 keeps 8 bits of a number: a relative error of 2^-8 for each product's operands."""
     x, labels = batch()
-    packs = [Pack(models(context), CPU, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
+    packs = [Networks(models(context), CPU, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     for pack in packs:
         pack.begin(0)
         pack.gradients(x, labels)
@@ -112,7 +113,7 @@ def test_bfloat16_products_have_the_same_gradients_to_three_digits(context: str)
 
 def test_members_of_one_module_share_its_contexts_but_not_its_weights() -> None:
     (model,) = models("binary", 1)
-    pack = Pack([model, model], CPU)
+    pack = Networks([model, model], CPU)
     first, second = pack.all_contexts
     assert first["layers.0.contexts"] is second["layers.0.contexts"]
     pack.parameters["layers.0.weight"][0] = 0
@@ -121,10 +122,20 @@ def test_members_of_one_module_share_its_contexts_but_not_its_weights() -> None:
 
 def test_a_member_that_is_not_finite_does_not_reach_its_neighbours() -> None:
     x, labels = batch()
-    pack, healthy = Pack(models("binary"), CPU), Pack(models("binary"), CPU)
+    pack, healthy = Networks(models("binary"), CPU), Networks(models("binary"), CPU)
     pack.parameters["layers.0.weight"][1] = float("nan")
     for one in (pack, healthy):
         one.begin(0)
         one.gradients(x, labels)
-    assert pack.finite().tolist() == [True, False, True]
     assert torch.equal(pack.flat_gradients[[0, 2]], healthy.flat_gradients[[0, 2]])
+
+
+def test_a_learner_says_which_members_are_finite() -> None:
+    configs = [
+        TrialConfig(dataset="digits", width=4, num_tasks=2, learned_contexts=True, seed=seed) for seed in range(3)
+    ]
+    learner = configs[0].method.start(configs, CPU)
+    assert learner.finite().tolist() == [True, True, True]
+    for member, group in zip((2, 0), learner.groups, strict=True):
+        group.values_EP[member, 3] = float("nan")
+    assert learner.finite().tolist() == [False, True, False]

@@ -1,14 +1,13 @@
 """Whole trials with supermasks, beside a plain loop, and in packs."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import nn
 
 from psp_core import TrialConfig, load_dataset, train
+from psp_core.methods.supsup import MaskAnswers
 from psp_core.randomness import generator
-from psp_core.streams import Permuting
+from psp_core.streams.permuting import PermutingTasks
 from psp_core.supermasks import (
     csc_bytes,
     erdos_renyi_density,
@@ -18,6 +17,7 @@ from psp_core.supermasks import (
     top_k_mask,
 )
 from psp_core.training import PackTraining, _batch_order
+from psp_core.trial import replace
 from tests.conftest import assert_packed_equals_alone, whole_and_resumed
 
 CPU = torch.device("cpu")
@@ -65,10 +65,10 @@ def starting_scores(
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("kind", ["threshold", "top-k", "previous", "running-mean"])
 def test_R_is_what_a_plain_loop_gives(kind: str) -> None:
-    config, data, stream = KINDS[kind], load_dataset("digits"), Permuting(64, 0, permute_first=True)
+    config, data, stream = KINDS[kind], load_dataset("digits"), PermutingTasks(64, 0, permute_first=True)
     sizes = [(64, 32), (32, 32), (32, 30)]
     weights = [signed_kaiming_constant(*size, generator(0, "frozen weights", i)) for i, size in enumerate(sizes)]
-    densities = [erdos_renyi_density(12, *size) if config.masks == "top-k" else None for size in sizes]
+    densities = [erdos_renyi_density(12, *size) if config.method.masks.name == "top-k" else None for size in sizes]
     masks_of_task, trained = [], []
 
     def logits(x: torch.Tensor, masks: list[torch.Tensor]) -> torch.Tensor:
@@ -108,7 +108,10 @@ def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
     whole, second = whole_and_resumed(configs, stop_after=1)
     for mine, theirs in zip(whole.results(), second.results(), strict=True):
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
-        assert torch.equal(mine.inferred.nan_to_num(), theirs.inferred.nan_to_num())
+        assert mine.answers.keys() == theirs.answers.keys()
+        assert all(
+            torch.equal(mine.answers[name].nan_to_num(), theirs.answers[name].nan_to_num()) for name in mine.answers
+        )
 
 
 def test_nothing_of_a_task_is_lost_when_others_follow() -> None:
@@ -124,12 +127,11 @@ def test_a_batch_whose_task_is_taken_for_another_counts_as_wrong(kind: str, monk
     config = replace(KINDS[kind], num_tasks=1)
     given = train([replace(config, task_inference="given", inference_images=1)])[0].accuracy
     found = train([config])[0]
-    assert found.inferred.item() == 1
+    assert found.answers["inferred"].item() == 1
     torch.testing.assert_close(found.accuracy, given)
-    answers = {"none": lambda pack, member, x, num_seen: torch.full((len(x),), 7)}
-    monkeypatch.setattr("psp_core.supermasks.pack.SupermaskPack.infer", answers["none"])
+    monkeypatch.setattr(MaskAnswers, "find", lambda self, member, x: torch.full((len(x),), 7))
     lost = train([config])[0]
-    assert lost.inferred.item() == 0
+    assert lost.answers["inferred"].item() == 0
     assert lost.accuracy.item() == 0
 
 
@@ -139,9 +141,9 @@ def test_with_statistics_of_its_own_a_task_answers_image_by_image() -> None:
     training = PackTraining([KINDS["norms"]], load_dataset("digits"), CPU)
     while not training.done:
         training.train_task()
-    pack, data = training.pack, training.dataset
+    pack, data = training.learner, training.dataset
     for task in range(2):
-        stream = Permuting(64, 0, permute_first=True)
+        stream = PermutingTasks(64, 0, permute_first=True)
         x = data.normalise(data.test_images[:100, stream.describe(task)])
         alone = torch.cat([pack.logits_of(0, task, x[i : i + 1]) for i in range(100)])
         torch.testing.assert_close(alone, pack.logits_of(0, task, x))
@@ -159,7 +161,7 @@ def test_the_paper_counts_a_task_by_its_ones_and_its_outputs() -> None:
     training = PackTraining([replace(DIGITS, num_tasks=2)], load_dataset("digits"), CPU)
     while not training.done:
         training.train_task()
-    masks = [training.pack.stores[0].mask(task) for task in range(2)]
+    masks = [training.learner.stores[0].mask(task) for task in range(2)]
     expected = sum(csc_bytes(mask) for of_task in masks for mask in of_task) / 2
     assert training.results()[0].notes == {"csc_bytes_per_task": expected}
     assert expected > 8 * training.results()[0].context_bytes_per_task  # half of the weights, 16 bits each
@@ -172,7 +174,7 @@ def test_convolutions_train_by_masks_alone_as_a_plain_loop_does() -> None:
     training = PackTraining([config], load_dataset("digits"), CPU)
     training.begin_task(0)
     training.take_steps()
-    data, stream = load_dataset("digits"), Permuting(64, 0, permute_first=True)
+    data, stream = load_dataset("digits"), PermutingTasks(64, 0, permute_first=True)
     shapes = [(1, 4, 3), (4, 8, 3), (8, 10, 1)]  # input channels, output channels, side of the kernel
     sizes = [(i * k * k, o) for i, o, k in shapes]
     weights = [signed_kaiming_constant(*size, generator(0, "frozen weights", n)) for n, size in enumerate(sizes)]
@@ -197,17 +199,20 @@ def test_convolutions_train_by_masks_alone_as_a_plain_loop_does() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"context": "binary"}, "keeps tasks apart by masks"),
-        ({"masks": "top-k"}, "top-k masks need it"),
-        ({"sparsity": 4}, "top-k masks need it"),
+        (
+            {"context": "binary"},
+            "context='binary' does not apply to method='supsup'; leave it out, or use 'psp'",
+        ),
+        ({"masks": "top-k"}, "masks='top-k' needs sparsity: How many weights"),
+        ({"sparsity": 4}, "sparsity=4 does not apply to masks='threshold'; leave it out, or use 'top-k'"),
         ({"superfluous": 0, "task_inference": "superfluous-one-shot"}, "needs superfluous outputs"),
         ({"task_inference": "entropy-oneshot"}, "did you mean 'entropy-one-shot'"),
         ({"method": "psp"}, "superfluous=20, .* context='none' has none that can be mixed"),
         ({"method": "supsub"}, "did you mean 'supsup'"),
         ({"precision": "bfloat16"}, "'tf32' alone so far"),
         ({"method": "psp", "superfluous": 0, "transfer": "previous"}, "transfer='previous' does not apply"),
-        ({"model": "lenet-300-100"}, "width=32 does not apply"),
-        ({"stream": "rotating", "permute_first": False, "num_cycles": 2}, "each trained once"),
+        ({"model": "lenet-300-100", "width": 32}, "width=32 does not apply"),
+        ({"stream": "rotating", "permute_first": False, "num_cycles": 2}, "trains each mask once; use one cycle"),
     ],
 )
 def test_what_does_not_apply_is_refused(settings: dict[str, object], message: str) -> None:

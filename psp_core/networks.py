@@ -1,34 +1,36 @@
-"""Packs: E networks of the same shape that step together."""
+"""E networks of one shape, run as one: their numbers, their gradients and their answers."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
+from torch.func import functional_call, grad_and_value, jacrev, vmap
 
 from psp_core.context_superposition import ContextSuperposition
+from psp_core.inference import Inferred
 from psp_core.models import SuperposedMLP
 from psp_core.norms import measured_buffers, total_moments, watched
 from psp_core.packed_mlp import Layer, PackedMLP
-from psp_core.task_inference import TaskInference
 from psp_core.trained_schedules import TrainedSchedule
 
 # E members, P parameters of one member, C numbers of one member's contexts of one task, B batch, I inputs
 
 Tensors = dict[str, Tensor]
-Batch = Callable[[], Tensor]
+
+FISHER_IMAGES: Final = 8
+"""Images whose gradients, one for each answer and weight, are held at once where autograd finds them."""
 
 
-class Pack:
+class Networks:
     """E ordinary modules of one shape, run as one. No member's result depends on its neighbours'.
 
     All numbers of a kind lie in one tensor, a row for each member, so that an optimiser passes over
     them once; the named tensors are views of it. Gradients come from one of two paths:
 
     - `PackedMLP`, by hand, for superposed networks with fixed contexts of their inputs;
-    - `torch.func` for everything else, so whatever a single module computes, a pack computes.
+    - `torch.func` for everything else, so whatever a single module computes, these compute.
 
     A module's buffers hold what belongs to one task each, contexts, heads and statistics, a row for each task.
     All rows are kept, once for all members that share a module; the current task's are copied to where the
@@ -43,7 +45,6 @@ class Pack:
         flat_learned_gradients: its gradients, written by `gradients`.
         parameters, parameter_gradients, contexts, learned, learned_gradients: views of these by name, each (E, ...).
         all_contexts: each member's buffers by name, (K, ...); members may share them.
-        is_frozen: whether `gradients` leaves out the shared weights; set while nothing trains them.
         measured: names of the buffers that `settle` measures: what batch norms know of each task.
     """
 
@@ -91,37 +92,30 @@ class Pack:
         for name, tables in self.learned.items() if schedule else ():
             for e, contexts in enumerate(self.all_contexts):
                 contexts[name] = tables[e].copy_(contexts[name])  # what is kept is what is trained
-        self.device_type, self.dtype = device.type, dtype
+        self._device, self.device_type, self.dtype = device, device.type, dtype
         first = models[0]
         self._mlp: PackedMLP | None = None
         if isinstance(first, SuperposedMLP) and not first.trained_buffers() and not first.has_output_contexts():
             self._mlp = PackedMLP(first.context, dtype)
         self._by_hand = not learned
-        self.is_frozen = False
         self._skeleton = first.to("meta")
-        self.num_params = self.bytes_once = self.bytes_per_task = 0  # known to who made the modules
-        self.task_inference: TaskInference | None = None  # likewise
 
     def __len__(self) -> int:
         """E, the number of members."""
         return len(self.flat)
 
-    def begin(self, task: int, batch: Batch | None = None) -> Collection[int]:
-        """Make `task` the current one.
+    @property
+    def trains_rows(self) -> bool:
+        """Whether what is learned belongs to the current row alone, and not to all rows together."""
+        return self._schedule is None
 
-        Args:
-            task: which.
-            batch: gives the inputs (E, B, I) of its first step, to packs that are not told what task that is.
-
-        Returns:
-            The members whose `learned` was another one's until now: all; none where all contexts are trained together.
-        """
+    def begin(self, row: int) -> None:
+        """Make the buffers' numbers of `row` the current ones."""
         if self._schedule:
-            self._position_1.fill_(self._schedule.position(task))
+            self._position_1.fill_(self._schedule.position(row))
         for e, contexts in enumerate(self.all_contexts):
             for name, current in (self.contexts | self._learned_by_row()).items():
-                current[e] = contexts[name][self._drawn(task)]
-        return () if self._schedule else range(len(self))
+                current[e] = contexts[name][self._drawn(row)]
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:
@@ -148,19 +142,20 @@ class Pack:
             self.contexts[f"{norm}.mean"].copy_(mean_EC)
             self.contexts[f"{norm}.variance"].copy_(variance_EC)
 
-    def keep(self, task: int) -> None:
-        """Keep what was learned and measured so far of `task`, the current one, so that it can be asked for."""
+    def keep(self, row: int) -> None:
+        """Put what was learned and measured so far of `row`, the current one, back into its place in the buffers."""
         for e, contexts in enumerate(self.all_contexts):
-            for name, current in self._of_task().items():
-                contexts[name][self._drawn(task)] = current[e]
-
-    def end(self, task: int) -> None:
-        """Keep what was learned and measured of `task`, whose training ends."""
-        self.keep(task)
+            for name, current in self._of_row().items():
+                contexts[name][self._drawn(row)] = current[e]
 
     @torch.no_grad()
-    def gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:
-        """Find each member's gradients of its mean cross-entropy on its own batch of the current task.
+    def gradients(self, x_EBI: Tensor, labels_EB: Tensor, *, is_frozen: bool = False) -> Tensor:
+        """Find each member's gradients of its mean cross-entropy on its own batch of the current row.
+
+        Args:
+            x_EBI: the batches.
+            labels_EB: their labels.
+            is_frozen: whether to leave out the shared weights, as nothing trains them.
 
         Returns:
             The loss in nats, shape (E,).
@@ -168,18 +163,18 @@ class Pack:
         if self._mlp and self._by_hand:
             layers, into = _layers(self.parameters), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(layers, list(self.contexts.values()), into, x_EBI, labels_EB)
-        gradients, loss_E = self._functional_gradients(x_EBI, labels_EB)
+        gradients, loss_E = self._functional_gradients(x_EBI, labels_EB, is_frozen)
         places = self.parameter_gradients | self.learned_gradients
         for name, gradient in gradients.items():
             places[name].copy_(gradient)
         return loss_E
 
-    def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor) -> tuple[Tensors, Tensor]:
+    def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor, is_frozen: bool) -> tuple[Tensors, Tensor]:
         def loss(trained: Tensors, fixed: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
             return nn.functional.cross_entropy(self._call(self._in_use(trained | fixed), x_BI), labels_B)
 
         trained, fixed = self.learned, self.contexts
-        if self.is_frozen:
+        if is_frozen:
             fixed = self.parameters | fixed
         else:
             trained = self.parameters | trained
@@ -189,8 +184,49 @@ class Pack:
         gradients, loss_E = vmap(grad_and_value(loss))(*inputs)
         return gradients, loss_E
 
-    def _of_task(self) -> Tensors:
-        """Where the current task leaves something behind."""
+    @torch.no_grad()
+    def fisher(self, batches: Iterable[Tensor]) -> Tensor:
+        """The diagonal of the shared weights' Fisher information on the current row, (E, P), mean over images.
+
+        F = E_x E_{y ~ p(y|x)} (d log p(y|x) / dw)^2, from the gradient of each image alone and for each answer y as
+        often as the network would give it: neither drawn nor taken from labels. Norms have the row's statistics;
+        static ones those of the image alone.
+
+        Args:
+            batches: inputs (E, B, I), at least one batch.
+
+        Source: Kirkpatrick et al. 2017; the exact expectation as in Kunstner et al. 2019, who show what labels in the
+            place of answers (the "empirical" Fisher) change.
+        """
+        total, views = flat_views({name: p.shape[1:] for name, p in self.parameters.items()}, len(self), self._device)
+        number = 0
+        for x_EBI in batches:
+            number += x_EBI.shape[1]
+            if self._mlp and self._by_hand and not self._mlp.context.is_complex:
+                contexts = list(self.contexts.values())
+                self._mlp.add_fisher(_layers(self.parameters), contexts, _layers(views), x_EBI)
+            else:
+                for e, x_BI in enumerate(x_EBI):
+                    self._add_fisher(e, x_BI, {name: view[e] for name, view in views.items()})
+        return total.div_(number)
+
+    def _add_fisher(self, member: int, x_BI: Tensor, into: Tensors) -> None:
+        """Add one member's squared gradients of each image, by autograd."""
+        of_row = {name: tensor[member] for name, tensor in (self.contexts | self.learned).items()}
+
+        def log_probabilities(shared: Tensors, x_I: Tensor) -> tuple[Tensor, Tensor]:
+            logits_BO = self._call(self._in_use(shared | of_row), x_I[None], training=False)
+            log_p_O = logits_BO[0].log_softmax(-1)
+            return log_p_O, log_p_O
+
+        shared = {name: parameter[member] for name, parameter in self.parameters.items()}
+        for some in torch.split(x_BI, FISHER_IMAGES):
+            jacobians, log_p_BO = vmap(jacrev(log_probabilities, has_aux=True), in_dims=(None, 0))(shared, some)
+            for name, jacobian in jacobians.items():
+                into[name].add_(torch.einsum("bo,bo...->...", log_p_BO.exp(), jacobian.square()))
+
+    def _of_row(self) -> Tensors:
+        """Where the current row leaves something behind."""
         return self._learned_by_row() | {name: self.contexts[name] for name in self.measured}
 
     def _learned_by_row(self) -> Tensors:
@@ -229,57 +265,56 @@ class Pack:
         return self._mlp is not None
 
     @torch.no_grad()
-    def logits_of(self, member: int, task: int, x_BI: Tensor, instead: Tensors | None = None) -> Tensor:
-        """Logits of one member on one task's batch: shape (B, O).
+    def logits_of(self, member: int, row: int, x_BI: Tensor, instead: Tensors | None = None) -> Tensor:
+        """Logits of one member on a batch: shape (B, O).
 
         Args:
             member: which.
-            task: its buffers' row.
+            row: of its buffers.
             x_BI: the batch.
             instead: parameters that stand in place of the member's, by name.
         """
-        return self.network_of(member, task, x_BI, instead)
+        return self.network_of(member, row, x_BI, instead)
 
     def network_of(
-        self, member: int, task: int, x_BI: Tensor, instead: Tensors | None = None, *, training: bool = False
+        self, member: int, row: int, x_BI: Tensor, instead: Tensors | None = None, *, training: bool = False
     ) -> Tensor:
         """The same with its derivatives; `training` has the batch normalised by its own statistics, not the task's."""
         parameters = {name: parameter[member] for name, parameter in self.parameters.items()} | (instead or {})
-        rows = {name: self._rows(member, name, [task])[0] for name in self.all_contexts[member]}
+        rows = {name: self._rows(member, name, [row])[0] for name in self.all_contexts[member]}
         return self._call(parameters | rows, x_BI, training=training)
 
-    def infer(self, member: int, x_ABI: Tensor, num_seen: int) -> Tensor:
-        """Which of the first `num_seen` tasks each of A batches is of, by all of its images: int64 (A,)."""
-        assert self.task_inference, "who made the modules says how tasks are inferred"
+    def superposition(self, member: int, num_rows: int, inference: Inferred, num_real: int) -> ContextSuperposition:
+        """One member with a mix of its contexts of the first `num_rows` rows, from which rows are inferred."""
         buffers = self.all_contexts[member]
         mixed = {name for name, rows in buffers.items() if rows.numel()} - self.measured  # a stem's may be empty
         tensors = {name: parameter[member] for name, parameter in self.parameters.items()}
         tensors |= {name: rows[0] for name, rows in buffers.items() if name not in mixed}
-        superposition = ContextSuperposition(
+        return ContextSuperposition(
             lambda contexts, x_BI: self._call(tensors | contexts, x_BI, training=True),
-            lambda task, x_BI: self.logits_of(member, task, x_BI),
-            {name: rows[:num_seen] for name, rows in buffers.items() if name in mixed},
-            self.task_inference.objective,
-            self.task_inference.num_real,
-            first_layer_only=self.task_inference.first_layer_only,
+            lambda row, x_BI: self.logits_of(member, row, x_BI),
+            {name: rows[:num_rows] for name, rows in buffers.items() if name in mixed},
+            inference.objective,
+            num_real,
+            first_layer_only=inference.first_layer_only,
             questions_at_once=None if self.is_retrievable else 1,
         )
-        return self.task_inference.algorithm(superposition, x_ABI)
 
-    def answer_of(self, member: int, row: int) -> int:
-        """What `infer` should answer to batches of a row's task, and `logits_of` be given for them."""
-        return row
+    @property
+    def numbers_per_row(self) -> int:
+        """How many numbers `retrieve` makes of a row, about."""
+        return self.flat.numel() + self.flat_contexts.numel() + self.flat_learned.numel()
 
-    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
-        """Every member's weights and biases of each of T tasks, layer by layer: (E * T, ...), member first."""
+    def retrieve(self, rows: Sequence[int]) -> list[Layer]:
+        """Every member's weights and biases of each of T rows, layer by layer: (E * T, ...), member first."""
         assert self._mlp, "only superposed networks are retrieved so far"
         context, retrieved = self._mlp.context, []
         for index, (weight, bias) in enumerate(_layers(self.parameters)):
-            weights = weight.new_empty(len(self), len(tasks), *weight.shape[1:])
+            weights = weight.new_empty(len(self), len(rows), *weight.shape[1:])
             for e, contexts in enumerate(self.all_contexts):
-                of_layer = self._rows(e, list(contexts)[index], tasks)
+                of_layer = self._rows(e, list(contexts)[index], rows)
                 weights[e] = context.retrieve(weight[e].expand_as(weights[e]), of_layer)
-            retrieved.append((weights.flatten(0, 1), bias.repeat_interleave(len(tasks), 0)))
+            retrieved.append((weights.flatten(0, 1), bias.repeat_interleave(len(rows), 0)))
         return retrieved
 
     @torch.no_grad()
@@ -301,14 +336,6 @@ class Pack:
         self.flat[member].copy_(state["parameters"])
         for name, rows in state["contexts"].items():
             self.all_contexts[member][name][: len(rows)].copy_(rows)
-
-    def notes(self, member: int) -> dict[str, float]:
-        """Nothing: what is known of a superposed network's size does not depend on its training."""
-        return {}
-
-    def finite(self) -> Tensor:
-        """Of which members everything that is trained is finite, shape (E,)."""
-        return self.flat.isfinite().all(dim=1) & self.flat_learned.isfinite().all(dim=1)
 
 
 def _autograd(

@@ -1,13 +1,13 @@
 """Training without task identity: how many masks are begun, and what they are trained on."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 
-from psp_core import TrialConfig, load_dataset
-from psp_core.supermasks.unidentified import LEAST_MASKS
+from psp_core import Trial, TrialConfig, load_dataset
+from psp_core.groups import Stretch
+from psp_core.methods.nns import LEAST_MASKS
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from tests.conftest import in_float64, whole_and_resumed
 
 CPU = torch.device("cpu")
@@ -18,7 +18,7 @@ REPEATING = TrialConfig(
 )  # fmt: skip
 
 
-def trained(*configs: TrialConfig) -> PackTraining:
+def trained(*configs: Trial) -> PackTraining:
     training = PackTraining(configs, load_dataset("digits"), CPU)
     while not training.done:
         training.train_task()
@@ -41,7 +41,7 @@ def test_there_are_as_many_masks_as_tasks_and_each_is_of_one(repeating: PackTrai
 
 def test_a_test_batch_is_answered_by_the_mask_that_it_is_inferred_to_be_of(repeating: PackTraining) -> None:
     for result in repeating.results():
-        assert (result.inferred[-1] == 1).all()
+        assert (result.answers["inferred"][-1] == 1).all()
         assert (result.accuracy[-1] > 0.85).all()
 
 
@@ -54,7 +54,7 @@ def test_a_mask_is_trained_on_where_it_was_left(repeating: PackTraining) -> None
 @pytest.mark.usefixtures("float64")
 def test_packed_equals_alone(repeating: PackTraining) -> None:
     alone = trained(replace(REPEATING, seed=1))
-    assert torch.equal(alone.pack._stretches_ESK[0], repeating.pack._stretches_ESK[1])
+    assert torch.equal(alone.learner._stretches_ESK[0], repeating.learner._stretches_ESK[1])
     torch.testing.assert_close(alone.results()[0].loss, repeating.results()[1].loss, equal_nan=True)
 
 
@@ -70,9 +70,9 @@ def test_nothing_explains_a_batch_well_enough_for_a_very_large_eps() -> None:
     """Every decision begins a mask until there are no more; then masks are trained on again."""
     config = replace(REPEATING, new_mask_eps=1e6, num_tasks=2, num_cycles=4)
     training = trained(config)
-    assert training.pack.stores[0].capacity == LEAST_MASKS
+    assert training.learner.stores[0].capacity == LEAST_MASKS
     assert training.results()[0].notes["num_masks"] == LEAST_MASKS
-    assert training.pack._stretches_ESK.sum() == 4 * 2 * 3
+    assert training.learner._stretches_ESK.sum() == 4 * 2 * 3
 
 
 def test_the_larger_eps_the_more_masks() -> None:
@@ -88,21 +88,22 @@ def test_each_choice_is_what_the_rule_says() -> None:
     training = PackTraining([config], load_dataset("digits"), CPU)
     training.train_task()
     training.begin_task(1)
-    training._step_1.zero_()
-    pack, (x_BI,) = training.pack, training._batch(training._step_1)[0]
-    pack._have(0, LEAST_MASKS)
-    masks = [pack.stores[0].mask(number) for number in range(LEAST_MASKS)]
+    learner, batch = training.learner, training._batch(torch.tensor([0]))
+    (x_BI,) = batch[0]
+    learner._have(0, LEAST_MASKS)
+    masks = [learner.stores[0].mask(number) for number in range(LEAST_MASKS)]
     alpha = torch.full((LEAST_MASKS,), 1 / LEAST_MASKS, requires_grad=True)
     h = x_BI
-    for layer, weight in enumerate(pack.weights):
+    for layer, weight in enumerate(learner.weights):
         h = h @ (weight[0] * sum(a * mask[layer] for a, mask in zip(alpha, masks, strict=True)))
         h = h.relu() if layer < 2 else h
     log_p = h.log_softmax(1)
     (gradient,) = torch.autograd.grad(-(log_p.exp() * log_p).sum(1).mean(), alpha)
     nu = (-gradient).softmax(0)
     is_new = bool(nu.max() * LEAST_MASKS < 1.125) or nu.argmax() > 0
-    assert pack.begin(1, lambda: x_BI[None]) == ([0] if is_new else [])
-    assert pack.notes(0)["num_masks"] == (2 if is_new else 1)
+    stretch = Stretch(task=1, index=0, count=1, batch_size=64, first=lambda: batch, recent=lambda number: iter([batch]))
+    assert learner.begin(stretch) == ([0] if is_new else [])
+    assert learner.notes(0)["num_masks"] == (2 if is_new else 1)
 
 
 def test_the_optimiser_does_not_tell_where_a_task_begins(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,10 +111,10 @@ def test_the_optimiser_does_not_tell_where_a_task_begins(monkeypatch: pytest.Mon
     training = PackTraining([replace(REPEATING, num_tasks=2, num_cycles=1)], load_dataset("digits"), CPU)
     choices = iter([0, 0, 0, 0, 1, 0])  # task 1 begins with the fourth
     forgotten: list[list[int]] = []
-    monkeypatch.setattr(training.pack, "_chosen", lambda e, x: next(choices))
-    monkeypatch.setattr(training.optimisers[1], "restart", lambda members: forgotten.append(list(members)))
-    training.pack._have(0, 2)
-    training.pack._num_used[0] = 2
+    monkeypatch.setattr(training.learner, "_chosen", lambda e, x: next(choices))
+    monkeypatch.setattr(training.optimisers[0], "restart", lambda members: forgotten.append(list(members)))
+    training.learner._have(0, 2)
+    training.learner._num_used[0] = 2
     while not training.done:
         training.train_task()
     assert forgotten == [[0], [], [], [], [0], [0]]
@@ -124,12 +125,12 @@ def test_where_an_untrained_mask_explains_a_batch_best_the_next_new_one_is_begun
 ) -> None:
     training = PackTraining([REPEATING], load_dataset("digits"), CPU)
     training.train_task()
-    before = training.pack._num_used[0]
+    before = training.learner._num_used[0]
     gradient = torch.tensor([0.0, 0.0, 0.0, -9.0, 0.0])  # of the first five masks, for the fourth
-    monkeypatch.setattr(training.pack, "_gradient", lambda e, x, number: gradient.expand(len(x), -1))
+    monkeypatch.setattr(training.learner, "_gradient", lambda e, x, number: gradient.expand(len(x), -1))
     assert before == 1
-    assert training.pack._chosen(0, torch.zeros(4, 64)) == 1
-    assert training.pack._num_used[0] == 2
+    assert training.learner._chosen(0, torch.zeros(4, 64)) == 1
+    assert training.learner._num_used[0] == 2
 
 
 @pytest.mark.parametrize(
@@ -139,8 +140,11 @@ def test_where_an_untrained_mask_explains_a_batch_best_the_next_new_one_is_begun
         ({"task_inference": "entropy-binary"}, "masks are found by"),
         ({"optimiser": "adam"}, "trained by 'rmsprop' or 'sgd'"),
         ({"steps_per_decision": 40}, "must divide steps_per_task=150"),
-        ({"new_mask_eps": None}, "unless new_mask_eps is given, one cycle"),
-        ({"new_mask_eps": None, "num_cycles": 1}, "applies where new_mask_eps is given"),
+        ({"method": "supsup", "new_mask_eps": None}, "trains each mask once; use one cycle, or give new_mask_eps"),
+        (
+            {"method": "supsup", "new_mask_eps": None, "num_cycles": 1, "steps_per_decision": 50},
+            "steps_per_decision=50 does not apply",
+        ),
         ({"new_mask_eps": -1}, "at least 0"),
     ],
 )

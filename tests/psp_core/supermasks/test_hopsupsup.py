@@ -1,19 +1,20 @@
 """Whole trials of HopSupSup, beside a plain loop, and in packs."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from psp_core import TrialConfig, load_dataset, train
+from psp_core import Trial, TrialConfig, load_dataset, train
+from psp_core.methods.base import num_outputs
+from psp_core.methods.hopsupsup import HopfieldLearner
 from psp_core.randomness import generator
 from psp_core.supermasks import HopfieldStore, RecoveryConfig, recover, signed_kaiming_constant
-from psp_core.supermasks.hopfield_pack import HopfieldPack
 from psp_core.training import PackTraining, _batch_order
+from psp_core.trial import replace
 from study.spec import load_study
-from tests.conftest import assert_packed_equals_alone, whole_and_resumed
+from tests.conftest import assert_packed_equals_alone, begin, whole_and_resumed
 from tests.contracts import rng
 
 CPU = torch.device("cpu")
@@ -42,19 +43,20 @@ def logits(weights: list[torch.Tensor], masks: list[torch.Tensor], x: torch.Tens
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_gradients_are_autograd_s_through_an_explicit_straight_through_function(depth: int) -> None:
     configs = [replace(SPLIT, depth=depth, seed=seed) for seed in range(3)]
-    pack = HopfieldPack(configs, CPU)
-    pack.flat_learned.copy_(torch.randn(pack.flat_learned.shape, generator=rng()))
+    learner = HopfieldLearner(configs, CPU)
+    own = learner.groups[1].values_EP
+    own.copy_(torch.randn(own.shape, generator=rng()))
     x, labels = torch.randn(3, 16, 64, generator=rng(1)), torch.randint(10, (3, 16), generator=rng(2))
-    losses = pack.gradients(x, labels)
+    losses = learner.gradients((x, labels))
     for e, config in enumerate(configs):
-        sizes = [(layer.inputs, layer.outputs) for layer in config.layers]
+        sizes = [(layer.inputs, layer.outputs) for layer in config.method.layers(config)]
         rngs = [generator(config.seed, "frozen weights", index) for index in range(len(sizes))]
         weights = [signed_kaiming_constant(*size, draw) for size, draw in zip(sizes, rngs, strict=True)]
-        scores = [of_layer[e].clone().requires_grad_() for of_layer in pack._scores.values()]
+        scores = [of_layer[e].clone().requires_grad_() for of_layer in learner._scores.values()]
         loss = nn.functional.cross_entropy(logits(weights, [Threshold.apply(s) for s in scores], x[e]), labels[e])
         loss.backward()
         torch.testing.assert_close(losses[e], loss.detach())
-        for of_layer, score in zip(pack._gradients.values(), scores, strict=True):
+        for of_layer, score in zip(learner._gradients.values(), scores, strict=True):
             torch.testing.assert_close(of_layer[e], score.grad, atol=1e-6, rtol=1e-4)
 
 
@@ -99,7 +101,7 @@ def test_training_goes_on_from_its_state_to_the_bit() -> None:
     whole, second = whole_and_resumed(configs, stop_after=1)
     for mine, theirs in zip(whole.results(), second.results(), strict=True):
         assert torch.equal(mine.loss.nan_to_num(), theirs.loss.nan_to_num())
-        assert torch.equal(mine.mask_agreement.nan_to_num(), theirs.mask_agreement.nan_to_num())
+        assert torch.equal(mine.answers["mask_agreement"].nan_to_num(), theirs.answers["mask_agreement"].nan_to_num())
 
 
 def test_most_tasks_images_lead_to_their_own_masks_among_five() -> None:
@@ -115,7 +117,7 @@ def test_most_tasks_images_lead_to_their_own_masks_among_five() -> None:
         training.take_steps()
     for task in range(5):
         x = data.normalise(data.test_images[torch.isin(data.test_labels, torch.tensor([2 * task, 2 * task + 1]))])
-        agreements = [training.pack.recover(e, task, x.repeat(40, 1)[: 32 * 64]) for e in range(4)]
+        agreements = [training.learner.recover(e, task, x.repeat(40, 1)[: 32 * 64]) for e in range(4)]
         found += [agreement[task].item() for agreement in agreements if agreement.argmax() == task]
     assert len(found) >= 16
     assert sum(found) / len(found) > 0.95
@@ -125,20 +127,19 @@ def test_a_task_is_found_where_no_other_s_masks_are_as_near() -> None:
     """One task is; of two tasks with the same masks neither is."""
     training = PackTraining([replace(SPLIT, num_tasks=2)], load_dataset("digits"), CPU)
     for task in range(2):
-        training.pack.begin(task)
-        training.pack.end(task)
+        training.learner.end(begin(training, task))
         training.tasks_seen = task + 1
         training._measure()
     (result,) = training.results()
-    assert result.inferred[0, 0] == 1
-    assert result.inferred[1].tolist() == [0, 0]
+    assert result.answers["inferred"][0, 0] == 1
+    assert result.answers["inferred"][1].tolist() == [0, 0]
 
 
 def test_a_diverged_member_harms_nobody() -> None:
     steady, diverged = train([SPLIT, replace(SPLIT, seed=1, lr=1e38)])
     assert diverged.diverged_at is not None
     assert diverged.accuracy[-1].isnan().all()
-    assert diverged.mask_agreement[-1].isnan().all()
+    assert diverged.answers["mask_agreement"][-1].isnan().all()
     beside = train([SPLIT, replace(SPLIT, seed=1)])[0]
     assert torch.equal(steady.accuracy.nan_to_num(), beside.accuracy.nan_to_num())
 
@@ -154,45 +155,51 @@ def test_what_is_kept_does_not_grow_with_the_tasks() -> None:
 def test_each_task_s_masks_are_recovered_from_its_images_alone(mnist_root: Path) -> None:
     """The study's first trial: five tasks' masks in one matrix a layer, whose size does not grow with them."""
     (config, *_) = load_study("hopsupsup-split-mnist").trials()
-    assert isinstance(config, TrialConfig)
+    assert isinstance(config, Trial)
     training = PackTraining([config], load_dataset("mnist", mnist_root), CPU)
     while not training.done:
         training.train_task()
     (result,) = training.results()
-    assert (result.inferred[-1] == 1).all()
-    assert (result.mask_agreement[-1] > 0.85).all()
+    assert (result.answers["inferred"][-1] == 1).all()
+    assert (result.answers["mask_agreement"][-1] > 0.85).all()
     assert result.accuracy[-1].mean() > 0.95
     assert result.context_bytes_once == 2 * 4 * (2048**2 + 2048)
     assert result.context_bytes_per_task == result.num_params == 0
 
 
 def test_tasks_keep_the_data_set_s_labels() -> None:
-    assert SPLIT.num_outputs == 10
-    assert replace(SPLIT, keep_labels=False).num_outputs == 2
+    assert num_outputs(SPLIT) == 10
+    assert num_outputs(replace(SPLIT, keep_labels=False)) == 2
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"context": "binary"}, "keeps tasks apart by masks"),
+        ({"context": "binary"}, "context='binary' does not apply to method='hopsupsup'; leave it out, or use 'psp'"),
         ({"model": "small-conv"}, "masks the hidden units"),
-        ({"task_inference": "entropy-one-shot"}, "recovers a task's masks"),
-        ({"method": "psp", "recovery_lr": 100}, "recovery_lr=100.0 does not apply to method='psp'"),
+        (
+            {"task_inference": "entropy-one-shot"},
+            "task_inference='entropy-one-shot' does not apply to method='hopsupsup'",
+        ),
+        ({"method": "psp", "recovery_lr": 100}, "recovery_lr=100 does not apply to method='psp'"),
         ({"hopfield_rule": "heb"}, "did you mean 'hebb'"),
-        ({"heads": "per-task"}, "shared heads"),
+        ({"heads": "per-task"}, "heads='per-task' does not apply to method='hopsupsup'"),
         ({"depth": 0, "width": 256}, "masks the hidden units"),
         ({"model": "lenet-300-100", "width": 256}, "use 'mlp'"),
         ({"precision": "bfloat16"}, "in float32 so far"),
-        ({"superfluous": 5}, "leave both out, or use 'supsup'"),
+        (
+            {"superfluous": 5},
+            "superfluous=5 does not apply to method='hopsupsup'; leave it out, or use 'psp' or 'supsup'",
+        ),
         ({"masks": "top-k", "sparsity": 4}, "does not apply to method='hopsupsup'"),
         ({"frozen_weights": "default"}, "does not apply to method='hopsupsup'"),
         ({"method": "supsup", "hopfield_rule": "hebb"}, "hopfield_rule='hebb' does not apply to method='supsup'"),
-        ({"recovery_gamma": -1}, "recovery_gamma=-1.0 must be 0 or positive"),
+        ({"recovery_gamma": -1}, "recovery_gamma=-1.0 must be 0 or a positive"),
         ({"recovery_lr": 0}, "recovery_lr=0.0 must be a positive"),
         ({"weight_decay": -1}, "weight_decay=-1.0 must be 0 or a positive"),
         ({"batch_size": 1}, "normalises over a batch"),
         ({"eval_samples": 1}, "normalises over a batch"),
-        ({"stream": "permuting", "classes_per_task": None}, "keep_labels"),
+        ({"stream": "permuting", "keep_labels": True}, "keep_labels=True does not apply to stream='permuting'"),
     ],
 )
 def test_what_does_not_apply_is_refused(settings: dict[str, object], message: str) -> None:

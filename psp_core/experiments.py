@@ -1,0 +1,106 @@
+"""The kinds of experiments: what a study may declare, and what runs it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import torch
+
+from psp_core.datasets import Dataset
+from psp_core.experiment import Experiment
+from psp_core.retrieval import Retrieval, RetrievalConfig
+from psp_core.training import PackTraining
+from psp_core.trial import Trial
+
+
+class Result(Protocol):
+    """What one trial measured, as the store keeps it."""
+
+    @property
+    def config(self) -> Experiment:
+        """The trial."""
+
+    @property
+    def seconds(self) -> float:
+        """Its share of its pack's time."""
+
+    @property
+    def diverged_at(self) -> int | None:
+        """The step at which it diverged, if it did."""
+
+    @property
+    def final_accuracy(self) -> float:
+        """The mean over tasks at the end; NaN where there is none."""
+
+    def outcomes(self) -> Mapping[str, object]:
+        """Columns of its row in `trials`."""
+
+    def measurements(self) -> Mapping[str, Sequence[Mapping[str, object]]]:
+        """Its rows in other tables."""
+
+
+class Running(Protocol):
+    """A pack of trials on its way, piece by piece.
+
+    Attributes:
+        tasks_seen: pieces that are done.
+        seconds: wall time so far.
+    """
+
+    tasks_seen: int
+    seconds: float
+
+    @property
+    def configs(self) -> Sequence[Experiment]:
+        """Its members."""
+
+    @property
+    def done(self) -> bool:
+        """Whether all pieces are done."""
+
+    def train_task(self) -> None:
+        """Do the next piece."""
+
+    def results(self) -> Sequence[Result]:
+        """What each member measured so far."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """How far it is."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+
+    def member_state(self, member: int) -> dict[str, Any]:
+        """How far one member is."""
+
+    def load_member_states(self, states: Sequence[dict[str, Any]]) -> None:
+        """Go on from what `member_state` gave of each member."""
+
+
+def _train(trials: Sequence[Any], dataset: Dataset | None, device: torch.device) -> PackTraining:
+    assert dataset, "trials that train have a data set"
+    return PackTraining(trials, dataset, device)
+
+
+def _retrieve(trials: Sequence[Any], dataset: Dataset | None, device: torch.device) -> Retrieval:
+    (trial,) = trials
+    return Retrieval(trial, device)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of experiment: what its trials are, and what begins a pack of them."""
+
+    root: type[Experiment]
+    start: Callable[[Sequence[Any], Dataset | None, torch.device], Running]
+
+
+EXPERIMENTS: Final[Mapping[str, Kind]] = {
+    Trial.kind: Kind(Trial, _train),
+    RetrievalConfig.kind: Kind(RetrievalConfig, _retrieve),
+}
+
+
+def start(trials: Sequence[Experiment], dataset: Dataset | None, device: torch.device) -> Running:
+    """Begin a pack of trials of one kind."""
+    return EXPERIMENTS[trials[0].kind].start(trials, dataset, device)

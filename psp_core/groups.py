@@ -1,0 +1,63 @@
+"""What a training loop and a method hand each other: groups of numbers that are trained, and stretches of steps."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+# E members, P numbers of a group, B batch, I inputs
+
+Batch = tuple[Tensor, Tensor]
+"""Inputs (E, B, I) and labels (E, B)."""
+
+
+@dataclass(kw_only=True)
+class Group:
+    """Numbers that one optimiser moves.
+
+    Attributes:
+        values_EP: the numbers, a row for each member.
+        gradients_EP: where `Learner.gradients` writes their gradients.
+        lives: for how long the optimiser remembers: the whole `stream`; one `task`; one `stretch`, unless
+            `Learner.begin` says that the numbers are the same; or, for each `row` of its own, whenever it comes back.
+        is_active: whether the numbers are trained now. Others have no gradients.
+        lrs: each member's learning rate; None for its optimiser's.
+    """
+
+    values_EP: Tensor
+    gradients_EP: Tensor
+    lives: Literal["stream", "task", "stretch", "row"] = "stream"
+    is_active: bool = True
+    lrs: list[float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stretch:
+    """Steps during which nothing but the trained numbers change: a task, one of its contexts, or between decisions.
+
+    Attributes:
+        task: of the stream.
+        index: which of the task's stretches.
+        count: how many stretches each task has.
+        batch_size: B, images of each member's batch.
+        first: gives the stretch's first batch, when the stretch begins.
+        recent: gives the last so many batches that the task has trained on, oldest first, or as many as there are.
+    """
+
+    task: int
+    index: int
+    count: int
+    batch_size: int
+    first: Callable[[], Batch]
+    recent: Callable[[int], Iterator[Batch]]
+
+    @property
+    def row(self) -> int:
+        """Its place among the stretches of all tasks, and in buffers that have a row for each."""
+        return self.task * self.count + self.index
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the task ends with it."""
+        return self.index == self.count - 1

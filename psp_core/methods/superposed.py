@@ -1,0 +1,235 @@
+"""Paper A's networks, with contexts or without; and the rivals that train a trunk, heads or rank-one factors."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, Final, Literal
+
+import torch
+from torch import Tensor
+
+from psp_core.course import Course
+from psp_core.devices import PRECISIONS
+from psp_core.evaluation import Answerer, TaskGiven, TaskInferred
+from psp_core.groups import Batch, Group, Stretch
+from psp_core.inference import Inferred
+from psp_core.methods.base import Learner, network_size, num_outputs
+from psp_core.methods.superposed_settings import SuperposedSettings
+from psp_core.models import Model, SuperposedModel, TaskParts
+from psp_core.networks import Networks
+from psp_core.norms import measured_buffers
+from psp_core.packed_mlp import Layer
+from psp_core.schedules import reschedule
+from psp_core.trained_schedules import TrainedSchedule
+
+# E members, M retrieved networks, T tasks, A questions, B batch, I inputs
+
+SETTLING_BATCHES: Final = 50
+"""Of a task's last batches, on how many the statistics are measured that batch norms keep of the task."""
+
+
+class Superposed(SuperposedSettings, name="psp"):
+    """Tasks share weights, and each turns them by contexts of its own; or by nothing.
+
+    Source: paper A; the trunks and heads are Separate Heads, BatchE, their RandW forms, and Upper Bound of paper B
+    (papers.md, B3 and B4).
+    """
+
+    def start(self, trials: Sequence[Course], device: torch.device) -> Learner:
+        """The networks as they are drawn."""
+        return SuperposedLearner(trials, device)
+
+
+class SuperposedLearner(Learner):
+    """E superposed networks: weights that all tasks share, and contexts, heads and statistics of each task.
+
+    Attributes:
+        networks: the members; a row of their buffers belongs to each stretch.
+    """
+
+    def __init__(self, trials: Sequence[Course], device: torch.device) -> None:
+        """Draw weights and contexts."""
+        self.trials, self.trial = trials, trials[0]
+        self.parts = [trial.of(SuperposedSettings) for trial in trials]
+        self.part = self.parts[0]
+        models = _models(trials, self.part, device)
+        learned = _learned(self.part, models[0])
+        self._count_bytes(models[0], learned)
+        self.networks = Networks(
+            models, device, learned=learned, dtype=PRECISIONS[self.trial.precision], schedule=self._trained_schedule()
+        )
+        self._count_numbers()
+        shared = Group(values_EP=self.networks.flat, gradients_EP=self.networks.flat_gradients)
+        shared.lives = "task" if self.part.measures_once else "stream"
+        self.groups = [shared]
+        if self.networks.flat_learned.numel():
+            own, gradients = self.networks.flat_learned, self.networks.flat_learned_gradients
+            self.groups.append(Group(values_EP=own, gradients_EP=gradients, lives=self._own_life()))
+        self._protected = self.part.protect.start([part.protect for part in self.parts], shared)
+
+    def _trained_schedule(self) -> TrainedSchedule | None:
+        if not self.part.trains_all_contexts:
+            return None
+        positions = self.part.num_stretches(self.trial) // self.part.contexts_per_task
+        return TrainedSchedule(schedule=self.part.schedule, positions_per_context=positions)
+
+    def _own_life(self) -> Literal["stream", "stretch", "row"]:
+        """How long what belongs to tasks is remembered: all rows are trained together, or come back, or do not."""
+        if not self.networks.trains_rows:
+            return "stream"
+        return "row" if self.trial.num_cycles > 1 else "stretch"
+
+    def _count_bytes(self, model: SuperposedModel, learned: Collection[str]) -> None:
+        """Bytes of contexts, heads and statistics; fixed contexts count as drawn, trained ones by their numbers."""
+        part, buffers = self.part, dict(model.named_buffers())
+        shared = part.schedule.num_shared
+        of_row, measured = (
+            4 * sum(buffers[name][0].numel() for name in names) for names in (learned, measured_buffers(model))
+        )
+        self.bytes_once = model.bytes_once()
+        self.bytes_per_task = measured
+        if not (part.learned_contexts and shared):
+            self.bytes_per_task += part.contexts_per_task * of_row
+        if shared:
+            self.bytes_once += shared * (of_row if part.learned_contexts else model.bytes_per_task())
+        elif not part.learned_contexts:
+            self.bytes_per_task += part.contexts_per_task * model.bytes_per_task()
+
+    def _count_numbers(self) -> None:
+        numbers = sum(parameter[0].numel() for parameter in self.networks.parameters.values())
+        self.num_params = numbers if self.part.trunk not in ("random", "per-task") else 0  # frozen weights are a seed
+        if self.part.trunk == "per-task":
+            self.bytes_per_task += 4 * numbers
+
+    def begin_task(self, task: int) -> None:
+        """Freeze the trunk where the task does not train it."""
+        self.groups[0].is_active = not self.part.freezes_trunk(task)
+        for group in self.groups[1:]:
+            pairs = zip(self.parts, self.trials, strict=True)
+            group.lrs = [part.lr_of(trial, task) for part, trial in pairs]
+
+    def begin(self, stretch: Stretch) -> Collection[int]:
+        """Use the stretch's contexts and its task's head."""
+        self.networks.begin(stretch.row)
+        return range(len(self.trials)) if self.networks.trains_rows else ()
+
+    def gradients(self, batch: Batch) -> Tensor:
+        """Each member's loss (E,); the protection has its say on the gradients of the shared weights."""
+        shared = self.groups[0]
+        loss_E = self.networks.gradients(*batch, is_frozen=not shared.is_active)
+        self.part.protect.edit(self._protected, shared)
+        return loss_E
+
+    def stepped(self) -> None:
+        """Tell the protection."""
+        self.part.protect.stepped(self._protected, self.groups[0])
+
+    def settle(self, stretch: Stretch) -> None:
+        """Measure the statistics that batch norms keep of the task."""
+        self.networks.settle(x_EBI for x_EBI, _ in stretch.recent(SETTLING_BATCHES))
+
+    def keep(self, stretch: Stretch) -> None:
+        """Put what was trained and measured back into its row."""
+        self.networks.keep(stretch.row)
+
+    def end(self, stretch: Stretch) -> None:
+        """Keep the row; and what the protection remembers of a task that ends."""
+        self.keep(stretch)
+        if stretch.is_last:
+            self.part.protect.end(self._protected, self.groups[0], self.networks, stretch)
+
+    def answerer(self, num_begun: int) -> Answerer:
+        """Each task's network answers; or the one of the task that is inferred."""
+        answers = _Answers(self, min(num_begun, self.trial.num_tasks))
+        inference = self.part.inference
+        return TaskInferred(answers, inference) if isinstance(inference, Inferred) else TaskGiven(answers)
+
+    def stop(self, member: int) -> None:
+        """Forget what is protected."""
+        for tensor in self._protected.values():
+            tensor[member] = 0
+
+    def member_state(self, member: int) -> dict[str, Any]:
+        """Shared weights, the rows that were trained or measured, and what is protected."""
+        protected = {name: tensor[member] for name, tensor in self._protected.items()}
+        return {"networks": self.networks.member_state(member), "protected": protected}
+
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None:
+        """Go on from what `member_state` gave."""
+        self.networks.load_member_state(member, state["networks"])
+        for name, tensor in self._protected.items():
+            tensor[member].copy_(state["protected"][name])
+
+
+class _Answers:
+    """Superposed networks as they answer: a task with the first of its rows."""
+
+    def __init__(self, learner: SuperposedLearner, num_seen: int) -> None:
+        """Remember both."""
+        self._networks, self._part = learner.networks, learner.part
+        self._num_real = num_outputs(learner.trial)
+        self._rows = learner.part.num_stretches(learner.trial)
+        self._num_seen = num_seen
+        self.is_retrievable = self._networks.is_retrievable
+        self.numbers_per_task = self._networks.numbers_per_row
+
+    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
+        """Every member's weights and biases of each of T tasks, (E * T, ...)."""
+        return self._networks.retrieve([task * self._rows for task in tasks])
+
+    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
+        """Logits of retrieved networks, (M, O, B)."""
+        return self._networks.logits(retrieved, x_MBI)
+
+    def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member on a batch of a task, (B, O)."""
+        return self._networks.logits_of(member, task * self._rows, x_BI)
+
+    def find(self, member: int, x_ABI: Tensor) -> Tensor:
+        """Which of the tasks seen each of A batches is of: int64 (A,)."""
+        inference = self._part.inference
+        assert isinstance(inference, Inferred)
+        superposition = self._networks.superposition(member, self._num_seen, inference, self._num_real)
+        return inference.find(superposition, x_ABI)
+
+    def right(self, member: int, task: int) -> int:
+        """The task."""
+        return task
+
+    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
+        """As of the task that was found."""
+        return self.answer(member, found, x_BI)
+
+
+def _models(trials: Sequence[Course], part: SuperposedSettings, device: torch.device) -> list[SuperposedModel]:
+    """The members as they begin: one for all of a seed, unless each trains buffers of its own."""
+    if part.learned_contexts or part.heads == "per-task":
+        return [build_model(trial, device) for trial in trials]
+    of_seed = {trial.seed: trial for trial in trials}
+    models = {seed: build_model(trial, device) for seed, trial in of_seed.items()}
+    return [models[trial.seed] for trial in trials]
+
+
+def _learned(part: SuperposedSettings, model: SuperposedModel) -> Collection[str]:
+    """Names of the buffers that are trained."""
+    if not part.learned_contexts:
+        return model.trained_buffers()
+    numbers = {name for name, buffer in model.named_buffers() if buffer.numel()}  # a stem's contexts have none
+    return numbers - measured_buffers(model)
+
+
+def build_model(trial: Course, device: torch.device) -> SuperposedModel:
+    """The network of a trial, as an ordinary module; its contexts are those in use, unless a schedule's are trained."""
+    part = trial.of(SuperposedSettings)
+    parts = TaskParts(
+        context=part.context,
+        num_tasks=part.num_contexts(trial),
+        seed=trial.seed,
+        heads=part.heads,
+        device=device,
+        output_contexts=part.output_contexts,
+        channel_contexts=part.channel_contexts,
+        initial_weights=part.initial_weights,
+    )
+    model = trial.of(Model).build(network_size(trial, part.extra_outputs), parts)
+    if part.schedule.name != "task" and not part.trains_all_contexts:
+        reschedule(model, part.schedule, part.num_stretches(trial) // part.contexts_per_task, trial.seed)
+    return model

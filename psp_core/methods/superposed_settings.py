@@ -1,0 +1,315 @@
+"""What can be chosen of superposed networks, and what cannot be chosen together."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar, Literal
+
+from psp_core.contexts import Context
+from psp_core.cost import Cost
+from psp_core.course import Course
+from psp_core.inference import Inference
+from psp_core.initial_weights import InitialWeights
+from psp_core.layers import check_output_contexts
+from psp_core.methods.base import Method
+from psp_core.methods.shared_settings import (
+    INFERRED,
+    check_inference,
+    heads_setting,
+    inference_setting,
+    superfluous_setting,
+)
+from psp_core.methods.superposed_cost import SuperposedCost
+from psp_core.models import Heads, LayerSize, Model
+from psp_core.optimisers import Optimiser
+from psp_core.outcome import Outcome
+from psp_core.parts import setting
+from psp_core.protect import Protection
+from psp_core.rules import at_least, positive
+from psp_core.schedules import Schedule
+
+Trunk = Literal["shared", "first-task", "random", "per-task"]
+
+
+class SuperposedSettings(Method):
+    """The settings of `psp`, its rules and its cost; see `psp_core.methods.superposed`."""
+
+    answers: ClassVar[Mapping[str, Outcome]] = INFERRED
+
+    context: Context = setting(
+        "binary", "What turns the shared weights into one task's weights.", label="{}", says_default=True
+    )
+    contexts_per_task: int = setting(
+        1,
+        "How many contexts a task has, each for an equal share of its steps; the task is measured with the first.",
+        rule=at_least(1),
+        column="contexts_per_task",
+        label=" x{}",
+    )
+    schedule: Schedule = setting(
+        "task", "How the contexts that are used are made of those that were drawn.", label=", {}"
+    )
+    output_contexts: bool = setting(
+        False,
+        "Whether each task also has a number for each output of a layer: a random sign at first, so that its weights "
+        "are W * (c s^T), BatchE's factors of rank one. Trained where contexts are. ResNets' stems, which have no "
+        "context otherwise, then have both.",
+        column="output_contexts",
+        label={True: ", outputs too"},
+    )
+    channel_contexts: bool = setting(
+        False,
+        "Whether contexts of convolutions have one number for each channel of the layer's input, as BatchE's factors "
+        "have; else one for each input of a filter, as in paper A.",
+        column="channel_contexts",
+        label={True: ", by channel"},
+    )
+    heads: Heads = heads_setting()
+    trunk: Trunk = setting(
+        "shared",
+        "What trains the weights and biases that all tasks share: `shared`, every task; `first-task`, task 0, and then "
+        "they are frozen; `random`, nothing; or `per-task`, the upper bound: each task has a net of its own, which "
+        "begins as the previous task's ended. Heads and trained contexts are never frozen.",
+        column="trunk",
+        label={"first-task": ", trunk first-task", "random": ", trunk random", "per-task": ", net per task"},
+    )
+    later_lr: float | None = setting(
+        None,
+        "Learning rate of the tasks that do not train the trunk, where task 0 does; none for `lr`.",
+        rule=positive(", such as 0.01"),
+        column="later_lr",
+    )
+    learned_contexts: bool = setting(
+        False,
+        "Whether the current task's contexts are trained too: with the weights' optimiser settings, and left when "
+        "the next task begins; nothing keeps them on the unit circle or orthogonal. Where a schedule makes the "
+        "contexts in use of several, all of these are trained. The paper's are fixed; its released code trains them "
+        "(papers.md, A7).",
+        column="learned_contexts",
+    )
+    initial_weights: InitialWeights = setting(
+        "usual",
+        "What trained weights and biases begin with: `usual`, the same for every context; as PyTorch has them, in "
+        "layers without contexts (`pytorch-plain`) or in all (`pytorch`); or `kaiming-normal`.",
+        column="initial_weights",
+    )
+    protect: Protection = setting("none", "What keeps the shared weights from forgetting.", label=", {}")
+    inference: Inference = inference_setting()
+    superfluous: int = superfluous_setting()
+
+    @property
+    def stored_name(self) -> str:
+        """`standard` is psp without a context."""
+        return "standard" if self.context.is_trivial else self.name
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """`inferred`, where the task is."""
+        return () if self.inference.is_given else tuple(self.answers)
+
+    @property
+    def extra_outputs(self) -> int:
+        """The superfluous ones."""
+        return self.superfluous
+
+    @property
+    def has_nested_contexts(self) -> bool:
+        """By the schedule."""
+        return self.schedule.is_nested
+
+    @property
+    def measures_once(self) -> bool:
+        """Where each task has a net of its own."""
+        return self.trunk == "per-task"
+
+    @property
+    def trains_all_contexts(self) -> bool:
+        """Whether contexts are trained that a schedule makes those in use of, so that all are trained together."""
+        return self.learned_contexts and self.schedule.name != "task"
+
+    def num_contexts(self, trial: Course) -> int:
+        """Contexts that are drawn for each layer."""
+        return trial.num_tasks * self.contexts_per_task
+
+    def num_stretches(self, trial: Course) -> int:
+        """One for each context in use, which are as many as steps where contexts change with every step."""
+        return trial.steps_per_task if self.schedule.is_continuous else self.contexts_per_task
+
+    def freezes_trunk(self, task: int) -> bool:
+        """Whether what all tasks share stands still while this one is trained."""
+        return self.trunk == "random" or (self.trunk == "first-task" and task > 0)
+
+    def lr_of(self, trial: Course, task: int) -> float:
+        """The learning rate of what belongs to this task."""
+        return self.later_lr if self.later_lr and self.freezes_trunk(task) else trial.of(Optimiser).lr
+
+    def pieces(self) -> dict[str, str]:
+        """The context's name first; trained factors of rank one are BatchE, whose trunk the first task trains."""
+        pieces = super().pieces()
+        if not self.output_contexts or not self.learned_contexts:
+            return pieces
+        name = self.context.name
+        trunk = {"first-task": "", "shared": ", trunk shared"}.get(self.trunk, pieces.get("trunk", ""))
+        said = {"context": "batche" if name == "binary" else f"batche {name}", "output_contexts": "", "trunk": trunk}
+        return pieces | said | {"learned_contexts": ""}
+
+    def layers(self, trial: Course) -> list[LayerSize]:
+        """Stems have contexts where outputs have; heads for each task have none."""
+        *others, last = super().layers(trial)
+        if self.output_contexts:  # a stem's too
+            others = [replace(layer, has_context=True) for layer in others]
+        return [*others, replace(last, has_context=last.has_context and self.heads == "shared")]
+
+    def cost(self, trial: Course) -> Cost:
+        """Layers, bound by contexts."""
+        return self._counted(trial).cost
+
+    def _counted(self, trial: Course) -> SuperposedCost:
+        rows = self.num_contexts(trial) if self.trains_all_contexts else trial.num_tasks * self.num_stretches(trial)
+        return SuperposedCost(
+            trial=trial,
+            layers=self.layers(trial),
+            context=self.context,
+            by_channel=self.channel_contexts,
+            has_heads=self.heads == "per-task",
+            has_outputs=self.output_contexts,
+            is_learned=self.learned_contexts,
+            trains_all=self.trains_all_contexts,
+            is_frozen=self.freezes_trunk(trial.num_tasks - 1),
+            is_shared=self.trunk not in ("random", "per-task"),
+            num_contexts=self.num_contexts(trial),
+            num_rows=rows,
+            protect_numbers=self.protect.numbers,
+        )
+
+    def check(self, trial: Course) -> None:
+        """Refuse contexts, heads and trunks that do not go with one another or with the network."""
+        self._check_heads(trial)
+        self._check_contexts(trial)
+        self._check_number(trial)
+        self._check_trunk(trial)
+        if self.superfluous or not self.inference.is_given:
+            self._check_inference()
+        check_inference(trial, self.inference, self.superfluous)
+
+    def _check_heads(self, trial: Course) -> None:
+        model, name = trial.of(Model), self.context.name
+        if self.context.is_complex and (model.needs_real_context or self.heads != "shared"):
+            raise ValueError(
+                f"context={name!r} is complex; model={model.name!r} with heads={self.heads!r} needs a real "
+                "one: use 'binary', or model 'mlp' with shared heads."
+            )
+        if self.heads == "shared":
+            return
+        if not any(layer.has_context for layer in self.layers(trial)) and name != "none":
+            raise ValueError(
+                f"context={name!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "
+                "use 'none', or give a depth."
+            )
+        if self.num_stretches(trial) > 1 or self.trains_all_contexts:
+            raise ValueError(
+                "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
+            )
+
+    def _check_contexts(self, trial: Course) -> None:
+        if trial.of(Model).by_task and self.num_stretches(trial) > 1:
+            raise ValueError(
+                f"norm={trial.of(Model).normalises!r} needs one context for each task: leave out contexts_per_task and "
+                "schedule."
+            )
+        name, context = self.context.name, self.context
+        if self.learned_contexts and not context.is_learnable:
+            raise ValueError(
+                f"learned_contexts=true does not apply to context={name!r}, which has no numbers of its "
+                "own for each task; leave it out, or use another context."
+            )
+        if self.output_contexts:
+            check_output_contexts(context)
+        if self.channel_contexts and (context.is_trivial or not trial.of(Model).convolves):
+            raise ValueError(
+                f"channel_contexts=true with context={name!r}, model={trial.of(Model).name!r}: it is about the "
+                "contexts of convolutions; leave it out, or use 'binary' and a convolutional model."
+            )
+        if context.is_trivial and (self.contexts_per_task > 1 or self.schedule.name != "task"):
+            raise ValueError(
+                f"contexts_per_task and schedule do not apply to context={name!r}: leave them out, "
+                "or use another context."
+            )
+        self.schedule.check(context)
+        if self.output_contexts and self.schedule.name != "task":
+            raise ValueError(
+                f"schedule={self.schedule.name!r} combines contexts of inputs; output_contexts=true has others: leave "
+                "out one of both."
+            )
+        if self.learned_contexts and self.schedule.draws:
+            raise ValueError(
+                f"learned_contexts=true does not apply to schedule={self.schedule.name!r}, which takes contexts by "
+                "chance; leave out one."
+            )
+
+    def _check_number(self, trial: Course) -> None:
+        if trial.steps_per_task % self.contexts_per_task:
+            raise ValueError(
+                f"contexts_per_task={self.contexts_per_task} must divide steps_per_task={trial.steps_per_task}, "
+                "so that each is used for as many steps."
+            )
+        counted = self._counted(trial)
+        for layer in counted.layers:
+            size = counted.context_size(layer)
+            most = self.context.max_tasks(size) if layer.has_context else None
+            if most is not None and counted.num_contexts > most:
+                raise ValueError(
+                    f"context={self.context.name!r} has {most} different contexts for a layer of {size} inputs; "
+                    f"num_tasks={trial.num_tasks} of contexts_per_task={self.contexts_per_task} need "
+                    f"{counted.num_contexts}: give fewer, a larger width, or use 'binary'."
+                )
+
+    def _check_trunk(self, trial: Course) -> None:
+        if self.later_lr is not None and self.trunk != "first-task":
+            raise ValueError(
+                f"later_lr={self.later_lr} does not apply to trunk={self.trunk!r}, which every task meets alike; "
+                "leave it out, or use 'first-task'."
+            )
+        if self.trunk == "shared":
+            return
+        if self.protect.is_any:
+            raise ValueError(
+                f"protect={self.protect.name!r} does not apply to trunk={self.trunk!r}, which no later task changes; "
+                "leave it out, or use 'shared'."
+            )
+        if trial.num_cycles > 1:
+            raise ValueError(
+                f"num_cycles={trial.num_cycles} does not apply to trunk={self.trunk!r}, under which a task is trained "
+                "once; leave it out, or use 'shared'."
+            )
+        if self.trunk == "random" and trial.of(Model).normalises == "affine":
+            raise ValueError(
+                "norm='affine' does not apply to trunk='random', where nothing trains what all tasks share, scales and "
+                "shifts neither; use norm 'per-task'."
+            )
+        if self.trunk == "per-task":
+            if self.heads != "shared" or not self.context.is_trivial:
+                raise ValueError(
+                    f"context={self.context.name!r}, heads={self.heads!r} do not apply to trunk='per-task', where "
+                    "nothing is shared that they could keep apart; use context 'none' and shared heads."
+                )
+        elif self.heads != "per-task" and not self.learned_contexts:
+            raise ValueError(
+                f"trunk={self.trunk!r} leaves tasks nothing to train once it is frozen; give heads='per-task' or "
+                "learned_contexts=true, or use 'shared'."
+            )
+
+    def _check_inference(self) -> None:
+        asked = f"superfluous={self.superfluous}, task_inference={self.inference.name!r}"
+        if not self.context.is_mixable:
+            mixable = ", ".join(name for name, context in Context.known.items() if context.is_mixable)
+            raise ValueError(
+                f"{asked}: method='psp' infers a task from a mix of all tasks' contexts, and context="
+                f"{self.context.name!r} has none that can be mixed; leave both out, or use {mixable}, or method "
+                "'supsup'."
+            )
+        if self.heads != "shared" or self.contexts_per_task > 1 or self.schedule.name != "task":
+            raise ValueError(
+                f"{asked} with heads={self.heads!r}, contexts_per_task={self.contexts_per_task}, "
+                f"schedule={self.schedule.name!r}: a task is inferred from one context of its own in every layer; use "
+                "shared heads, and leave contexts_per_task and schedule out."
+            )

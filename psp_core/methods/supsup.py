@@ -1,0 +1,274 @@
+"""Paper B's networks: frozen weights, and a mask for each task, found by training scores."""
+
+from collections.abc import Collection, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from psp_core.contexts import get_context
+from psp_core.convolutions import SuperposedConv2d
+from psp_core.course import Course
+from psp_core.evaluation import Answerer, TaskGiven, TaskInferred
+from psp_core.groups import Batch, Group, Stretch
+from psp_core.inference import Inferred
+from psp_core.methods.base import Learner, network_size, num_outputs
+from psp_core.methods.superposed import SETTLING_BATCHES
+from psp_core.methods.supsup_settings import SupermaskSettings, SupsupSettings
+from psp_core.models import Model, SuperposedModel, TaskParts
+from psp_core.networks import Networks, Tensors, flat_views
+from psp_core.packed_mlp import Layer
+from psp_core.randomness import generator
+from psp_core.supermasks.masks import mask_gradient
+from psp_core.supermasks.module_superposition import ModuleSuperposition
+from psp_core.supermasks.store import MaskStore
+from psp_core.supermasks.superposition import Superposition
+from psp_core.supermasks.weights import score_init
+
+# E members, T tasks, A questions, B batch, I inputs, O outputs, P weights of one member
+
+
+class Supsup(SupsupSettings, name="supsup"):
+    """Weights never change; each task has a mask of them, and its images say which, if nobody does.
+
+    Source: paper B, sections 3.1 and 3.2 (papers.md, B4).
+    """
+
+    def start(self, trials: Sequence[Course], device: torch.device) -> Learner:
+        """The networks as they are drawn."""
+        return SupermaskLearner(trials, device)
+
+
+class SupermaskLearner(Learner):
+    """E networks without biases, whose weights never change: task k's are V = W * M(k).
+
+    What is trained are the scores of the current task's masks; when the task ends, its masks are kept as bits
+    and the scores are not. They begin anew for each task, or where `transfer` says. With heads for each task the last
+    layer has no mask: each task's own weights and biases are trained beside the scores.
+
+    Attributes:
+        groups: what all tasks train, nothing; and the current task's scores and head, if any.
+        stores: each member's masks.
+        weights: the frozen weights of each layer, (E, I, O).
+    """
+
+    def __init__(self, trials: Sequence[Course], device: torch.device) -> None:
+        """Draw the frozen weights: they depend on the seed alone."""
+        self.trials, self.trial, self.device = trials, trials[0], device
+        self.part = self.trial.of(SupermaskSettings)
+        models = [_build(trial, self.part, device) for trial in trials]  # each its own, which tasks change
+        self._networks = Networks(models, device, learned=models[0].trained_buffers())
+        self._used = {name: p for name, p in self._networks.parameters.items() if name.endswith("weight")}
+        self.sizes = [(p.shape[1], p.shape[2]) for p in self._used.values()]
+        self._densities = [_density(models[0], name, self.part) for name in self._used]
+        shapes = {name: torch.Size(size) for name, size in zip(self._used, self.sizes, strict=True)}
+        shapes |= {name: head.shape[1:] for name, head in self._networks.learned.items()}
+        self._own, self._trained = flat_views(shapes, len(trials), device)
+        gradients, self._gradients = flat_views(shapes, len(trials), device)
+        nothing = torch.zeros(len(trials), 0, device=device)
+        self.groups = [
+            Group(values_EP=nothing, gradients_EP=nothing.clone()),
+            Group(values_EP=self._own, gradients_EP=gradients, lives="stretch"),
+        ]
+        self._scores = {name: self._trained[name] for name in self._used}
+        self._transferred = torch.zeros_like(self._own) if self.part.begins_with != "random" else None
+        draw = self.part.frozen_weights.draw
+        self.weights = [
+            torch.stack([draw(*size, generator(trial.seed, "frozen weights", index)) for trial in trials]).to(device)
+            for index, size in enumerate(self.sizes)
+        ]
+        self.stores = [MaskStore(self.sizes, self.part.num_masks(self.trial), device) for _ in trials]
+        statistics = [self._networks.contexts[name] for name in self._networks.measured]
+        numbers = sum(of_task[0].numel() for of_task in (*statistics, *self._networks.learned.values()))
+        self.bytes_per_task = self.stores[0].bytes_per_task + 4 * numbers  # frozen weights are a seed
+
+    def begin(self, stretch: Stretch) -> Collection[int]:
+        """Give the task scores, drawn or transferred from the tasks before, and its head as it was drawn."""
+        if self._transferred is not None and stretch.task > 0:
+            self._own.copy_(self._transferred)
+        else:
+            self._draw(self.trials, self._scores, stretch.task)
+        self._networks.begin(stretch.row)
+        for name, head in self._networks.learned.items():
+            self._trained[name].copy_(head)
+        return range(len(self.trials))
+
+    @torch.no_grad()
+    def gradients(self, batch: Batch) -> Tensor:
+        """Each member's loss (E,); the gradients of its scores go straight through the masks."""
+        self._use()
+        loss_E = self._networks.gradients(*batch)
+        for (name, scores), weight in zip(self._scores.items(), self.weights, strict=True):
+            of_mask = mask_gradient(self._networks.parameter_gradients[name], weight)
+            self._gradients[name].copy_(self.part.masks.score_gradient(of_mask, scores))
+        for name, gradient in self._networks.learned_gradients.items():
+            self._gradients[name].copy_(gradient)
+        return loss_E
+
+    @torch.no_grad()
+    def settle(self, stretch: Stretch) -> None:
+        """Measure what batch norms keep of the current task, with its masks as they are now."""
+        if self._networks.measured:
+            self._use()
+            self._networks.settle(x_EBI for x_EBI, _ in stretch.recent(SETTLING_BATCHES))
+
+    def keep(self, stretch: Stretch) -> None:
+        """Keep the masks that the current task has by now, as bits, and its head."""
+        masks = self._masks(self._scores)
+        for e, store in enumerate(self.stores):
+            of_member = [mask[e] for mask in masks]
+            if stretch.task < len(store):
+                store.replace(stretch.task, of_member)
+            else:
+                assert store.append(of_member) == stretch.task, "tasks are stored in order"
+        self._use_head()
+        self._networks.keep(stretch.row)
+
+    def end(self, stretch: Stretch) -> None:
+        """Keep the masks of the current task; and its scores, where later ones begin with them."""
+        self.keep(stretch)
+        if self._transferred is not None:
+            of_this = 1.0 if self.part.begins_with == "previous" else 1 / (stretch.task + 1)
+            self._transferred.lerp_(self._own, of_this)
+
+    def answerer(self, num_begun: int) -> Answerer:
+        """Each task's mask answers; or the one that is inferred."""
+        answers = MaskAnswers(self)
+        return TaskInferred(answers, self.part.asked) if isinstance(self.part.asked, Inferred) else TaskGiven(answers)
+
+    def superposition(self, member: int) -> Superposition:
+        """One member with all its masks at once."""
+        inference, store = self.part.asked, self.stores[member]
+        assert isinstance(inference, Inferred)
+        num_real, weights = num_outputs(self.trial), [weight[member] for weight in self.weights]
+        if self._networks.is_retrievable:
+            return Superposition(weights, store, inference.objective, num_real)
+
+        def mixed(weights: Sequence[Tensor], x_BI: Tensor) -> Tensor:
+            instead = dict(zip(self._used, weights, strict=True))
+            return self._networks.network_of(member, 0, x_BI, instead, training=True)
+
+        def own(mask: int, x_BI: Tensor) -> Tensor:
+            return self.logits_of(member, mask, x_BI)
+
+        return ModuleSuperposition(mixed, own, weights, store, inference.objective, num_real)
+
+    def logits_of(self, member: int, mask: int, x_BI: Tensor, row: int | None = None) -> Tensor:
+        """Logits of one member with one of its masks, (B, O); heads and statistics are those of a row, the mask's."""
+        masks = self.stores[member].mask(mask)
+        instead = {
+            name: m.mul_(weight[member]) for name, m, weight in zip(self._used, masks, self.weights, strict=True)
+        }
+        return self._networks.logits_of(member, mask if row is None else row, x_BI, instead)
+
+    def mask_of(self, member: int, task: int) -> int:
+        """The mask of a task: masks are numbered as tasks are."""
+        return task
+
+    def notes(self, member: int) -> dict[str, float]:
+        """Bytes of a mask as the paper counts them, mean over the tasks stored."""
+        store = self.stores[member]
+        return {"csc_bytes_per_task": store.csc_bytes / len(store)} if len(store) else {}
+
+    def member_state(self, member: int) -> dict[str, Any]:
+        """What tasks have left behind of one member: their masks, and what scores are transferred."""
+        return {
+            "masks": self.stores[member].state_dict(),
+            "transferred": None if self._transferred is None else self._transferred[member],
+            "networks": self._networks.member_state(member),
+        }
+
+    def load_member_state(self, member: int, state: dict[str, Any]) -> None:
+        """Go on from what `member_state` gave."""
+        self.stores[member].load_state_dict(state["masks"])
+        if self._transferred is not None:
+            self._transferred[member].copy_(state["transferred"])
+        self._networks.load_member_state(member, state["networks"])
+
+    def _use(self) -> None:
+        """Give the networks the current task's weights."""
+        masks = self._masks(self._scores)
+        for used, mask, weight in zip(self._used.values(), masks, self.weights, strict=True):
+            torch.mul(mask, weight, out=used)
+        self._use_head()
+
+    def _use_head(self) -> None:
+        """Give the networks the current task's head as the last step left it, if it has one."""
+        for name, head in self._networks.learned.items():
+            head.copy_(self._trained[name])
+
+    def _draw(self, trials: Sequence[Course], scores: Tensors, mask: int) -> None:
+        """Scores that a mask of each of these members begins with."""
+        for index, of_layer in enumerate(scores.values()):
+            for e, trial in enumerate(trials):
+                of_layer[e] = score_init(*self.sizes[index], generator(trial.seed, "scores", mask, index))
+
+    def _masks(self, scores: Tensors) -> list[Tensor]:
+        """The masks that scores stand for, layer by layer."""
+        pairs = zip(scores.values(), self._densities, strict=True)
+        return [self.part.masks.mask(of_layer, density) for of_layer, density in pairs]
+
+
+class MaskAnswers:
+    """Networks with supermasks as they answer."""
+
+    def __init__(self, learner: SupermaskLearner) -> None:
+        """Remember whose."""
+        self._learner, self._networks = learner, learner._networks
+        self.is_retrievable = self._networks.is_retrievable
+        own = learner.groups[1].values_EP.numel()
+        self.numbers_per_task = self._networks.flat_contexts.numel() + own
+
+    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
+        """Every member's weights of each of T tasks, layer by layer, (E * T, I, O), member first; no biases."""
+        learner = self._learner
+        wanted = [(member, learner.mask_of(member, task)) for member in range(len(learner.trials)) for task in tasks]
+        members = torch.tensor([member for member, _ in wanted], device=learner.device)
+        masks = [learner.stores[member].mask(mask) for member, mask in wanted]
+        return [
+            (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), weight.new_zeros(len(masks), size[1]))
+            for index, (weight, size) in enumerate(zip(learner.weights, learner.sizes, strict=True))
+        ]
+
+    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
+        """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
+        return self._networks.logits(retrieved, x_MBI)
+
+    def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member on one task's batch: shape (B, O)."""
+        return self.answer_as(member, self._learner.mask_of(member, task), x_BI)
+
+    def find(self, member: int, x_ABI: Tensor) -> Tensor:
+        """Which of the masks stored so far each of A batches is of, by all of its images: int64 (A,)."""
+        inference = self._learner.part.asked
+        assert isinstance(inference, Inferred)
+        return inference.find(self._learner.superposition(member), x_ABI)
+
+    def right(self, member: int, task: int) -> int:
+        """The task's mask."""
+        return self._learner.mask_of(member, task)
+
+    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member with one of its masks: shape (B, O)."""
+        return self._learner.logits_of(member, found, x_BI)
+
+
+def _build(trial: Course, part: SupermaskSettings, device: torch.device) -> SuperposedModel:
+    """The network whose weights are replaced by frozen ones, without contexts."""
+    parts = TaskParts(
+        context=get_context("none"),
+        num_tasks=trial.num_tasks,
+        seed=trial.seed,
+        heads="per-task" if part.has_heads else "shared",
+        device=device,
+    )
+    return trial.of(Model).build(network_size(trial, part.extra_outputs), parts)
+
+
+def _density(model: SuperposedModel, name: str, part: SupermaskSettings) -> float:
+    """The share of a layer's weights that its masks keep, where scores leave it open."""
+    layer = model.get_submodule(name.removesuffix(".weight"))
+    inputs, outputs = model.get_parameter(name).shape
+    kernel = prod(layer.filter_shape[1:]) if isinstance(layer, SuperposedConv2d) else 1
+    return part.masks.density(inputs // kernel, outputs, kernel)

@@ -1,0 +1,10 @@
+"""Protections by name: one line for each file of this package."""
+
+from typing import Final
+
+from psp_core.protect.base import Protection, State
+from psp_core.protect.none import NoProtection
+
+PROTECTIONS: Final[dict[str, type[Protection]]] = Protection.known
+
+__all__ = ["PROTECTIONS", "NoProtection", "Protection", "State"]

@@ -1,0 +1,121 @@
+"""Reads what a study says of settings: by short names, by paths or as parts with settings of their own.
+
+A list in a place of one value makes trials for each: of `settings` it is one more axis, a variant becomes several.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from psp_core.root import Root
+
+Row = dict[str, Any]
+"""Settings by their short names."""
+
+
+class StudyError(ValueError):
+    """A study cannot run as written; the message names key, value, rule and remedy."""
+
+
+class Reader:
+    """Reads and checks the settings of a study whose trials are of one kind.
+
+    Every method raises `StudyError` where a setting is not known, given twice or of a wrong value.
+
+    Args:
+        root: what a trial is.
+    """
+
+    def __init__(self, root: type[Root]) -> None:
+        """Read settings of such trials."""
+        self.root = root
+
+    def settings(self, content: Mapping[str, Any]) -> tuple[Row, dict[str, list[Any]]]:
+        """The settings that trials share, and those that were given a list."""
+        row = self.short("settings", mapping(content, "settings"))
+        shared = {key: self.value("settings", key, value) for key, value in row.items() if not isinstance(value, list)}
+        return shared, {key: self.values("settings", key, row[key]) for key in row.keys() - shared.keys()}
+
+    def axes(self, content: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """The settings that vary alone, with their values."""
+        row = self.short("axes", mapping(content, "axes"))
+        return {key: self.values("axes", key, values) for key, values in row.items()}
+
+    def variants(self, content: Mapping[str, Any]) -> list[Row]:
+        """The settings that vary together."""
+        variants = content.get("variants") or []
+        if not isinstance(variants, list) or not all(isinstance(variant, Mapping) and variant for variant in variants):
+            raise StudyError(f"variants={variants!r} must be a list of mappings of settings to values.")
+        rows = [row for variant in variants for row in self._each(variant)]
+        for row in rows:
+            if rows.count(row) > 1:
+                raise StudyError(f"variants lists {row!r} twice; list each once.")
+        return rows
+
+    def _each(self, variant: Mapping[str, Any]) -> list[Row]:
+        """A variant, once for each combination of what it lists."""
+        row = self.short("variants", variant)
+        for key, values in row.items():
+            if isinstance(values, list):
+                _refuse_empty("variants", key, values)
+                return [each for value in values for each in self._each({**row, key: value})]
+        return [{key: self.value("variants", key, value) for key, value in row.items()}]
+
+    def short(self, where: str, given: Mapping[str, Any]) -> Row:
+        """Settings by their short names."""
+        try:
+            return self.root.flat(given)
+        except ValueError as error:
+            raise StudyError(f"{where}: {error}") from None
+
+    def short_name(self, where: str, key: str) -> str:
+        """The short name of a setting that is given by it, or by its path."""
+        try:
+            return self.root.setting_at(key).column
+        except ValueError as error:
+            raise StudyError(f"{where}: {error}") from None
+
+    def values(self, where: str, key: str, values: object) -> list[Any]:
+        """Several values of one setting, or of `seeds`."""
+        _refuse_empty(where, key, values)
+        assert isinstance(values, list)
+        checked = [self.value(where, "seed" if key == "seeds" else key, value) for value in values]
+        for value in checked:
+            if checked.count(value) > 1:
+                raise StudyError(f"{where} {key} lists {value!r} twice; list each value once.".strip())
+        return checked
+
+    def value(self, where: str, key: str, value: object) -> Any:  # noqa: ANN401  (a value from a YAML file)
+        """One value of a setting."""
+        if key == "milestones":
+            raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
+        if key == "seed" and where in ("axes", "settings", "variants"):
+            raise StudyError(f"seed is not set in {where}: list the seeds under the key 'seeds'.")
+        if isinstance(value, Mapping) and self.root.setting_at(key).part:
+            raise StudyError(
+                f"{where} {key} lists {dict(value)!r}, which has settings of its own: list it in variants, "
+                "where settings vary together."
+            )
+        try:
+            return self.root.check_setting(key, value)
+        except ValueError as error:
+            raise StudyError(f"{where}: {error}".removeprefix(": ")) from None
+
+
+def mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The mapping that a study has under a key; empty where it has none.
+
+    Raises:
+        StudyError: it has something else there.
+    """
+    value = content.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise StudyError(f"{key}={value!r} must be a mapping of settings to values.")
+    return value
+
+
+def _refuse_empty(where: str, key: str, values: object) -> None:
+    if not isinstance(values, list) or not values:
+        example = f"[{values}]" if isinstance(values, str | int | float) else "[1, 2]"
+        raise StudyError(f"{where} {key}={values!r} must be a list of at least one value, such as {example}.".strip())
