@@ -30,5 +30,17 @@ def overview(file: Traversable) -> str:
 
 
 def _combinations(content: Mapping[str, Any]) -> int:
-    axes = content.get("axes", {})
-    return len(content.get("variants") or [{}]) * len(content.get("seeds", [0])) * prod(map(len, axes.values()))
+    variants = sum(map(_choices, content.get("variants") or [{}]))
+    return (
+        variants
+        * _choices(content.get("axes", {}))
+        * _choices(content.get("settings", {}))
+        * len(content.get("seeds", [0]))
+    )
+
+
+def _choices(value: object) -> int:
+    """How many trials a setting stands for: as many as a list is long, and of a part the product of its settings."""
+    if isinstance(value, Mapping):
+        return prod(map(_choices, value.values()))
+    return len(value) if isinstance(value, list) else 1
