@@ -14,7 +14,9 @@ import pandas as pd
 from analysis.labels import pieces
 
 # Columns of evals that are no settings, or that every figure shows or averages over.
-OF_TRIALS: Final = ("trial_id", "tasks_seen", "task", "accuracy", "lr", "seed", "num_tasks", "eval_every", "eval_from")
+OF_TRIALS: Final = (
+    *("trial_id", "tasks_seen", "task", "accuracy", "lr", "seed", "num_tasks", "num_labels", "eval_every", "eval_from"),
+)
 PROBLEM: Final = ("dataset", "stream", "stream_tasks")  # curves of one figure have learned the same
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Any
 
 import pandas as pd
 
@@ -11,16 +11,6 @@ from analysis.labels import labelled_settings
 from analysis.roles import Roles, said
 from analysis.store import relabelled
 from analysis.tables import best_lr, first_task, settings_of
-
-CLASSES: Final = {
-    "digits": 10,
-    "mnist": 10,
-    "fashion-mnist": 10,
-    "svhn": 10,
-    "cifar-10": 10,
-    "cifar-100": 100,
-    "imagenet": 1000,
-}
 
 
 @dataclass(frozen=True)
@@ -85,7 +75,7 @@ class Measured:
     @property
     def chance(self) -> float | None:
         """The accuracy of guessing, where it is known and the same for all trials."""
-        values = chance(settings_of(self.evals, ["dataset", "stream", "classes_per_task", "keep_labels"])).unique()
+        values = chance(settings_of(self.evals, ["num_labels"])).unique()
         return float(values[0]) if len(values) == 1 and values[0] == values[0] else None
 
 
@@ -110,11 +100,8 @@ def relabel(measured: Measured, unsaid: Collection[str]) -> Measured:
 
 
 def chance(trials: pd.DataFrame) -> "pd.Series[float]":
-    """Each trial's accuracy of guessing: one over the number of a task's labels; NaN for unknown data sets."""
-    classes = trials["dataset"].astype(object).map(CLASSES)
-    classes = classes.where(trials["stream"] != "incremental", 10)
-    of_task = trials["classes_per_task"].where(~trials["keep_labels"].astype(bool))
-    return 1 / of_task.fillna(classes).astype(float)
+    """Each trial's accuracy of guessing: one over the number of a task's labels; NaN where that is not known."""
+    return 1 / trials["num_labels"].astype(float)
 
 
 def with_chance(diverged: pd.DataFrame) -> pd.DataFrame:

@@ -43,6 +43,11 @@ RENAMED_SCHEDULES: Final = {"random": "redrawn", "cosine": "blend"}  # the old n
 WHOLE_STREAMS: Final = {"rotating"}
 WHOLE_SCHEDULES: Final = {"local-mix", "local-product", "redrawn", "blend"}
 
+# Labels of a task, unless it has classes of its own. Later stores have `num_labels`.
+CLASSES: Final = {
+    "digits": 10, "mnist": 10, "fashion-mnist": 10, "svhn": 10, "cifar-10": 10, "cifar-100": 100, "imagenet": 1000,
+}  # fmt: skip
+
 DESCRIBED: Final = ["curve", "curve_of", "experiment"]
 
 # What a label says of a setting that differs from its default.
@@ -76,7 +81,7 @@ OF_INFERENCE: Final = {
 
 def completed(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials with all settings of that time and the columns DESCRIBED; what a store lacks is made here."""
-    there = [*DEFAULTS, *MOMENTS, "method", "nested_tasks", "nested_contexts", *DESCRIBED]
+    there = [*DEFAULTS, *MOMENTS, "method", "nested_tasks", "nested_contexts", "num_labels", *DESCRIBED]
     trials = trials.reindex(columns=[*trials, *(column for column in there if column not in trials)])
     old = trials["curve"].isna()
     trials["schedule"] = trials["schedule"].where(~old, trials["schedule"].replace(RENAMED_SCHEDULES))
@@ -86,8 +91,15 @@ def completed(trials: pd.DataFrame) -> pd.DataFrame:
         ("nested_contexts", ~trials["schedule"].isin(WHOLE_SCHEDULES)),
     ):
         trials[column] = trials[column].astype(object).where(trials[column].notna(), by_name).astype(bool)
+    trials["num_labels"] = trials["num_labels"].astype(float).fillna(_num_labels(trials))
     made = described(trials[old])
     return trials.assign(**{name: trials[name].astype(object).fillna(made[name]) for name in DESCRIBED})
+
+
+def _num_labels(trials: pd.DataFrame) -> "pd.Series[Any]":
+    classes = trials["dataset"].astype(object).map(CLASSES).where(trials["stream"] != "incremental", 10)
+    of_task = trials["classes_per_task"].where(~trials["keep_labels"].astype(bool))
+    return of_task.fillna(classes).astype(float)
 
 
 def _filled(values: "pd.Series[Any]", default: Any) -> "pd.Series[Any]":  # noqa: ANN401

@@ -108,7 +108,8 @@ def read_store(out: str) -> Store:
         for status, group in trials[trials["status"] != "ok"].groupby("status")
     ]
     if not evals.empty:
-        evals = _beside(evals, ok, ["context", "width", *sorted(apart.union(FACTS)), *MORE, "lr", "seed"])
+        settings = ["context", "width", *sorted(apart.union(FACTS)), *MORE, "lr", "seed", "num_labels"]
+        evals = _beside(evals, ok, settings)
     if not curves.empty:
         curves = curves.loc[curves["trial_id"].isin(ok["trial_id"]), CURVES].reset_index(drop=True)
     if not crosstalk.empty:

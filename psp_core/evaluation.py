@@ -1,5 +1,6 @@
 """Measuring how well each network of a pack does on each of many tasks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -112,6 +113,25 @@ class Finders(Networks, Protocol):
 
     def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
         """Logits of one member with what was found: shape (B, O)."""
+
+
+class OneByOne(ABC):
+    """Networks that are asked one by one, whatever the number of samples."""
+
+    is_retrievable: Final = False
+    numbers_per_task: Final = 0
+
+    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
+        """Not asked for."""
+        raise NotImplementedError
+
+    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
+        """Not asked for."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member on one task's batch: shape (B, O)."""
 
 
 @dataclass(frozen=True)

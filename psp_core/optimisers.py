@@ -8,15 +8,15 @@ that can be, on CUDA devices `update` is compiled into one kernel for the whole 
 
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
-from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
 
 from psp_core.devices import compiler_missing
-from psp_core.parts import Part, Rule, setting
+from psp_core.parts import Part, Rule, setting, settings_of
 from psp_core.rules import NOT_NEGATIVE, positive
 
 # E members, P parameters of one member
@@ -29,11 +29,9 @@ class Optimiser(Part, family="optimiser"):
 
     Attributes:
         state_names: what is remembered of each number.
-        decays: by what a step changes state whose gradient is zero.
     """
 
     state_names: ClassVar[tuple[str, ...]]
-    decays: ClassVar[Mapping[str, float]] = MappingProxyType({})
 
     lr: float = setting(1e-4, "Learning rate.", rule=positive("; the paper's is 1e-4"), column="lr", per_member=True)
     weight_decay: float = setting(
@@ -48,24 +46,28 @@ class Optimiser(Part, family="optimiser"):
         """The momentum; 0 where the optimiser has none to choose."""
         return 0.0
 
+    @property
+    def decays(self) -> Mapping[str, float]:
+        """By what a step changes state whose gradient is zero, by the state's name."""
+        return {}
+
     @classmethod
     def used_state(cls, momenta: Sequence[float]) -> tuple[str, ...]:
         """The state that is kept: no velocity where no member has momentum."""
         return tuple(name for name in cls.state_names if name != "velocity" or any(momenta))
 
-    @staticmethod
-    def can_fuse(momenta: Sequence[float]) -> bool:
+    def can_fuse(self, momenta: Sequence[float]) -> bool:
         """Whether `fused_update` does these members' steps."""
         return False
 
-    @staticmethod
-    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+    def fused_update(self, p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
         """One member's step in one pass."""
         raise NotImplementedError
 
-    @staticmethod
     @abstractmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+    def update(
+        self, p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor
+    ) -> None:
         """Every member's step, in place; `lr` and `momentum` are (E, 1)."""
 
 
@@ -91,8 +93,9 @@ class SGD(WithMomentum, name="sgd"):
 
     state_names: ClassVar[tuple[str, ...]] = ("velocity",)
 
-    @staticmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+    def update(
+        self, p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor
+    ) -> None:
         """Every member's step, in place."""
         for velocity in state:
             g = velocity.mul_(momentum).add_(g)
@@ -103,20 +106,23 @@ class RMSprop(WithMomentum, name="rmsprop"):
     """s = 0.99 s + 0.01 g^2; v = momentum v + g / (sqrt(s) + 1e-8); p -= lr v."""
 
     state_names: ClassVar[tuple[str, ...]] = ("square", "velocity")
-    decays: ClassVar[Mapping[str, float]] = MappingProxyType({"square": 0.99})  # which moves no parameter
 
-    @staticmethod
-    def can_fuse(momenta: Sequence[float]) -> bool:
+    @property
+    def decays(self) -> Mapping[str, float]:
+        """The square's, which moves no parameter."""
+        return {"square": 0.99}
+
+    def can_fuse(self, momenta: Sequence[float]) -> bool:
         """Without momentum, RMSprop is Adam with beta1 = 0 and no bias correction left."""
         return not any(momenta)
 
-    @staticmethod
-    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+    def fused_update(self, p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
         """One member's step in one pass; Adam's mean, with beta1 = 0, is the gradient itself."""
         _fused_adam(p, g, g, state[0], _FOREVER, lr, beta1=0.0, beta2=0.99)
 
-    @staticmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+    def update(
+        self, p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor
+    ) -> None:
         """Every member's step, in place."""
         square, *velocities = state
         square.mul_(0.99).addcmul_(g, g, value=0.01)
@@ -133,19 +139,18 @@ class Adam(Optimiser, name="adam"):
 
     state_names: ClassVar[tuple[str, ...]] = ("mean", "square")
 
-    @staticmethod
-    def can_fuse(momenta: Sequence[float]) -> bool:
+    def can_fuse(self, momenta: Sequence[float]) -> bool:
         """Always."""
         return True
 
-    @staticmethod
-    def fused_update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
+    def fused_update(self, p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: float) -> None:
         """One member's step in one pass."""
         mean, square = state
         _fused_adam(p, g, mean, square, num_steps, lr, beta1=0.9, beta2=0.999)
 
-    @staticmethod
-    def update(p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor) -> None:
+    def update(
+        self, p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor
+    ) -> None:
         """Every member's step, in place."""
         mean, square = state
         mean.mul_(0.9).add_(g, alpha=0.1)
@@ -168,7 +173,7 @@ class Stepper:
 
     def __init__(self, optimisers: Sequence[Optimiser], parameters_EP: Tensor, gradients_EP: Tensor) -> None:
         """Start with a state of zeros."""
-        self.kind = type(optimisers[0])
+        self.kind = _shared(optimisers[0])
         lrs, momenta = [each.lr for each in optimisers], [each.mass for each in optimisers]
         self.parameters = parameters_EP
         self.gradients = gradients_EP
@@ -257,8 +262,14 @@ class Stepper:
             self.freeze(member)
 
 
+def _shared(optimiser: Optimiser) -> Optimiser:
+    """The optimiser with what its members may differ in at the defaults: they get that with every step."""
+    usual = {one.name: one.default for one in settings_of(type(optimiser)) if one.per_member}
+    return replace(optimiser, **usual)
+
+
 @cache
-def _compiled(optimiser: type[Optimiser]) -> Callable[..., None]:
+def _compiled(optimiser: Optimiser) -> Callable[..., None]:
     """One for every pack of the process: shapes are free."""
     return torch.compile(optimiser.update, dynamic=True)
 

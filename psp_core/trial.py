@@ -115,8 +115,12 @@ class Trial(Course):
 
     @property
     def facts(self) -> dict[str, object]:
-        """Whether tasks, and what belongs to each of them, are the same whatever their number."""
-        return {"nested_tasks": self.stream.is_nested, "nested_contexts": self.method.has_nested_contexts}
+        """Whether tasks, and what belongs to each of them, are the same whatever their number; a task's labels."""
+        return {
+            "nested_tasks": self.stream.is_nested,
+            "nested_contexts": self.method.has_nested_contexts,
+            "num_labels": self.stream.num_outputs(self.dataset.sizes),
+        }
 
     @property
     def stored_name(self) -> str:

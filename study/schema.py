@@ -61,6 +61,7 @@ _DESCRIBED: Final = [
     ("curve_of", str, "JSON: what the label says of each setting, by column, in order."),
     ("experiment", str, "JSON: the other settings that are not at their defaults, but for width, lr, seed, num_tasks."),
     ("nested_tasks", bool, "Whether each task is the same whatever their number; null of retrieval."),
+    ("num_labels", int, "Labels of a task, of which guessing finds the right one once; null of retrieval."),
     ("nested_contexts", bool, "And whether what belongs to it is."),
 ]
 _RUN: Final = [

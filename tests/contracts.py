@@ -257,7 +257,7 @@ class ContextContract:
     def trials(self, **settings: object) -> list[Trial]:
         """Of three seeds on 8x8 digits."""
         size = {"dataset": "digits", "width": 8, "depth": 1, "num_tasks": 2, "steps_per_task": 3, "batch_size": 16}
-        config = TrialConfig(**{**size, "context": self.context.name, "lr": 0.01, **settings})
+        config = TrialConfig(**{**size, "context": self.context, "lr": 0.01, **settings})
         return [replace(config, seed=seed) for seed in range(3)]
 
     def test_a_study_plans_trains_and_measures_it(self) -> None:

@@ -1,14 +1,14 @@
-"""Which images a trial is about: a part for each data set."""
+"""What a data set is to a trial: a part that knows its sizes, where its files are, and how it is read."""
 
-from typing import Any, ClassVar, Literal
+import os
+from abc import abstractmethod
+from typing import ClassVar, Literal
 
-from psp_core.datasets.base import Sizes
-from psp_core.datasets.digits import DIGITS
-from psp_core.datasets.digits import SIZES as DIGITS_SIZES
-from psp_core.datasets.imagenet import IMAGENET
-from psp_core.datasets.imagenet import SIZES as IMAGENET_SIZES
-from psp_core.datasets.sources import SOURCES
+from psp_core.datasets.base import Dataset, Sizes
 from psp_core.parts import Part, setting
+
+Root = str | os.PathLike[str] | None
+"""The folder that holds the data, as a user gave it; see `psp_core.datasets.places.data_root`."""
 
 
 class Data(Part, family="dataset"):
@@ -26,10 +26,6 @@ class Data(Part, family="dataset"):
         column="normalisation",
     )
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled by its name: no module has the classes of data sets."""
-        return Data.read, ({"name": self.name, "normalisation": self.normalisation},)
-
     def check(self) -> None:
         """Refuse a normalisation by channel where the channels' constants are not known.
 
@@ -43,14 +39,28 @@ class Data(Part, family="dataset"):
                 f"channel; leave it out, or use one of {known}."
             )
 
+    @classmethod
+    @abstractmethod
+    def where(cls, root: Root) -> str:
+        """Where its files are, or what they are fetched from and how large that is; touches nothing.
 
-def _enter(name: str, sizes: Sizes) -> None:
-    shape = " x ".join(map(str, sizes.shape))
-    about = f"{sizes.num_classes} classes, {sizes.num_train:,} and {sizes.num_test:,} images of {shape} numbers."
-    type(name, (Data,), {"sizes": sizes, "__doc__": about}, name=name)
+        Raises:
+            DataUnavailableError: they are missing and cannot be fetched; says which and where.
+        """
 
+    @classmethod
+    def ensure(cls, root: Root) -> None:
+        """Make sure that its files are on this machine; any number of processes may call this at once.
 
-_enter(DIGITS, DIGITS_SIZES)
-for _name, _source in SOURCES.items():
-    _enter(_name, _source.sizes)
-_enter(IMAGENET, IMAGENET_SIZES)
+        Raises:
+            DataUnavailableError: they are missing, and cannot be fetched; says which and where.
+        """
+
+    @classmethod
+    @abstractmethod
+    def load(cls, root: Root) -> Dataset:
+        """Its images and labels, read once for each process; `ensure` was called.
+
+        Raises:
+            DataUnavailableError: the files are damaged; says which.
+        """

@@ -1,15 +1,31 @@
 """The digits that are part of scikit-learn: the data set that needs no files."""
 
 from functools import lru_cache
-from typing import Final
+from typing import ClassVar, Final
 
 import torch
 
 from psp_core.datasets.base import Dataset, Sizes
+from psp_core.datasets.data import Data, Root
 from psp_core.randomness import generator
 
-DIGITS: Final = "digits"
 SIZES: Final = Sizes((1, 8, 8), 10, 1438, 359)
+
+
+class Digits(Data, name="digits"):
+    """10 classes, 1,438 and 359 images of 1 x 8 x 8 numbers."""
+
+    sizes: ClassVar[Sizes] = SIZES
+
+    @classmethod
+    def where(cls, root: Root) -> str:
+        """In the package."""
+        return "part of scikit-learn"
+
+    @classmethod
+    def load(cls, root: Root) -> Dataset:
+        """Its images, in memory."""
+        return load_digits()
 
 
 @lru_cache(maxsize=1)
@@ -24,7 +40,7 @@ def load_digits() -> Dataset:
     num_test = SIZES.num_test
     unit = images[num_test:].double() / 16
     return Dataset(
-        name=DIGITS,
+        name=Digits.name,
         shape=SIZES.shape,
         num_classes=SIZES.num_classes,
         scale=16.0,

@@ -1,13 +1,16 @@
 """ImageNet (ILSVRC2012), from folders of JPEG files: 190 GB once decoded, so its images stay in their files."""
 
 import textwrap
+from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from torch import Tensor
 
 from psp_core.datasets.base import Dataset, Moments, Sizes
+from psp_core.datasets.data import Data, Root
 from psp_core.datasets.folders import FolderImages, list_folder
+from psp_core.datasets.places import data_root, existing
 from psp_core.datasets.unavailable import DataUnavailableError
 from psp_core.messages import one_line
 
@@ -17,6 +20,29 @@ CHANNELS: Final[Moments] = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 SIZES: Final = Sizes((3, 224, 224), 1000, 1_281_167, 50_000, in_memory=False, channels=CHANNELS)
 """Numbers of images as published, for planning; what the folders have is what is used."""
+
+
+class Imagenet(Data, name=IMAGENET):
+    """1000 classes, 1,281,167 and 50,000 images of 3 x 224 x 224 numbers."""
+
+    sizes: ClassVar[Sizes] = SIZES
+
+    @classmethod
+    def where(cls, root: Root) -> str:
+        """Its folder."""
+        folder = existing(cls.name, root)
+        find_imagenet(folder)
+        return f"in {folder / IMAGENET}"
+
+    @classmethod
+    def ensure(cls, root: Root) -> None:
+        """There is no download: registration is needed."""
+        find_imagenet(existing(cls.name, root))
+
+    @classmethod
+    def load(cls, root: Root) -> Dataset:
+        """Its images, which stay in their files."""
+        return load_imagenet(data_root(root))
 
 
 def find_imagenet(root: Path) -> None:
@@ -30,6 +56,7 @@ def find_imagenet(root: Path) -> None:
         raise _refusal(root, f"missing: {', '.join(missing)}")
 
 
+@lru_cache(maxsize=1)
 def load_imagenet(root: Path) -> Dataset:
     """List the images below `root`/imagenet; nothing is decoded yet. Labels are places in the classes' sorted order.
 

@@ -96,7 +96,7 @@ class HopSupSup(Method, name="hopsupsup"):
         descents = len(layers) - 1 if self.order == "layer-by-layer" else 1
         weights = sum(layer.inputs * layer.outputs + layer.outputs for layer in layers)
         return Cost(
-            num_params=weights,
+            num_params=0,  # frozen weights are a seed
             trunk_size=weights,
             num_activations=num_activations(trial, layers),
             step_products=step,

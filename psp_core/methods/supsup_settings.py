@@ -82,7 +82,7 @@ class SupermaskSettings(Method):
         multiplied = products(layers)
         shared = layers[:-1] if self.has_heads else layers
         return Cost(
-            num_params=sum(map(num_weights, shared)),
+            num_params=0,  # frozen weights are a seed
             trunk_size=sum(map(num_weights, shared)),
             num_activations=num_activations(trial, layers),
             step_products=sum((2 + (index > 0)) * product for index, product in enumerate(multiplied)),

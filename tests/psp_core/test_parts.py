@@ -21,9 +21,7 @@ from psp_core.rules import at_least, positive
 from tests.psp_core.settings_matrix import STARTS, TINY
 
 ROOTS: list[type[Root]] = [Trial, RetrievalConfig]
-SOME = {  # values for the settings that have no default
-    "sparsity": 8.0, "classes_per_task": 2, "lr_decay_steps": 6, "inference_steps": 3, "inference_lr": 0.1,
-}  # fmt: skip
+NEEDED = {int: (2, 6), float: (0.5, 8.0)}  # values for the settings that have no default
 WRONG = {int: (-1, 0, -7), float: (-1.0, math.inf, 5.0, 0.0)}
 OTHER_DEFAULTS = {  # which schema 1 had otherwise, because other parts share the name or there was no part
     "new_mask_eps", "task_inference", "sparsity", "classes_per_task", "lr_decay_steps", "inference_lr",
@@ -45,7 +43,12 @@ PARTS = {f"{family.family}-{name}": part for family in FAMILIES.values() for nam
 
 def made(part: type[Part]) -> Any:
     """The part with what it needs."""
-    return part(**{one.name: SOME[one.column] for one in settings_of(part) if one.default is dataclasses.MISSING})
+    return part(**{one.name: needed(one) for one in settings_of(part) if one.default is dataclasses.MISSING})
+
+
+def needed(one: Setting) -> Any:
+    """A value that the setting may have."""
+    return next(value for value in NEEDED[one.kind] if not one.rule or one.rule.holds(value))
 
 
 @pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
