@@ -3,6 +3,7 @@
 from typing import Final
 
 from psp_core.protect.base import Protection, State
+from psp_core.protect.ewc import EWC as EWC
 from psp_core.protect.none import NoProtection
 
 PROTECTIONS: Final[dict[str, type[Protection]]] = Protection.known
