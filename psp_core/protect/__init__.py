@@ -5,6 +5,7 @@ from typing import Final
 from psp_core.protect.base import Protection, State
 from psp_core.protect.ewc import EWC as EWC
 from psp_core.protect.none import NoProtection
+from psp_core.protect.si import SI as SI
 
 PROTECTIONS: Final[dict[str, type[Protection]]] = Protection.known
 
