@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.experiments import of_curves, settings_shown, unusual
 from analysis.published import QUANTITIES, SOURCES, Source, published
 from analysis.roles import exact_text_of, said
-from analysis.store import EVALS, Store, StoreError, read_store
+from analysis.store import EVALS, StoredTrials, StoreError, read_store
 from analysis.tables import over_seeds, settings_of
 
 
@@ -197,7 +197,7 @@ def compare_store(out: str) -> list[Comparison]:
     return found
 
 
-def _as_theirs(store: Store) -> pd.DataFrame:
+def _as_theirs(store: StoredTrials) -> pd.DataFrame:
     """The curves that were measured at the moments of the authors' programs, with steps numbered as theirs.
 
     Their programs count steps from 0 and measure after step 0 too. With 101 steps taken, they measure after step 100.
@@ -209,7 +209,7 @@ def _as_theirs(store: Store) -> pd.DataFrame:
     return curves.assign(step=curves["step"] - 1)
 
 
-def _comparisons(store: Store) -> Iterator[Comparison]:
+def _comparisons(store: StoredTrials) -> Iterator[Comparison]:
     evals, curves = store.evals, _as_theirs(store)
     beside = [str(column) for column in evals if column not in EVALS]
     others = [column for column in store.trials if column not in beside]

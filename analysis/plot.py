@@ -14,7 +14,7 @@ from analysis.folder import FigureFolder, check_format
 from analysis.labels import labelled_settings
 from analysis.measured import Measured, relabel
 from analysis.roles import ROLES, check_names, choose, exact_text_of, is_number, runs_over, values_of, varying
-from analysis.store import Store, StoreError, read_store, relabelled
+from analysis.store import StoredTrials, StoreError, read_store, relabelled
 from analysis.tables import settings_of
 
 
@@ -64,7 +64,7 @@ def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[
 Job = tuple[str, Callable[[], Figure]]  # a file's name, and the function that draws the file's figure
 
 
-def _of_crosstalk(store: Store) -> Iterator[Job]:
+def _of_crosstalk(store: StoredTrials) -> Iterator[Job]:
     if store.crosstalk.empty:
         return
     varied = [name for name in settings_apart(store.trials) if store.crosstalk[name].nunique(dropna=False) > 1]
@@ -72,7 +72,7 @@ def _of_crosstalk(store: Store) -> Iterator[Job]:
         yield f"crosstalk{suffix_of(where)}", lambda where=where, rows=rows: crosstalk.draw(rows, where)  # type: ignore[misc]
 
 
-def _of_accuracy(store: Store, chosen: Mapping[str, str | None]) -> Iterator[Job]:
+def _of_accuracy(store: StoredTrials, chosen: Mapping[str, str | None]) -> Iterator[Job]:
     whole = with_roles(store, chosen)
     for suffix, measured in experiments(whole):
         for name, draw in FIGURES.items():
@@ -86,7 +86,7 @@ def _of_accuracy(store: Store, chosen: Mapping[str, str | None]) -> Iterator[Job
                 )
 
 
-def with_roles(store: Store, chosen: Mapping[str, str | None] | None = None) -> Measured:
+def with_roles(store: StoredTrials, chosen: Mapping[str, str | None] | None = None) -> Measured:
     """A store's measurements, and the roles of settings in its figures.
 
     Raises:

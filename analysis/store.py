@@ -34,7 +34,7 @@ class StoreError(ValueError):
 
 
 @dataclass(frozen=True)
-class Store:
+class StoredTrials:
     """What a store holds.
 
     Attributes:
@@ -87,7 +87,7 @@ def _with_an_end(uri: str) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds=10"
 
 
-def read_store(out: str) -> Store:
+def read_store(out: str) -> StoredTrials:
     """Read a whole store. A damaged file is named; the other files still count.
 
     Raises:
@@ -115,7 +115,7 @@ def read_store(out: str) -> Store:
     if not crosstalk.empty:
         settings = ["trial_id", "context", "width", *sorted({*OF_RETRIEVAL, *settings_apart(ok)}), "seed"]
         crosstalk = crosstalk.merge(ok[settings], on="trial_id")
-    return Store(trials, evals, curves, diverged.reset_index(drop=True), crosstalk, damaged, left_out)
+    return StoredTrials(trials, evals, curves, diverged.reset_index(drop=True), crosstalk, damaged, left_out)
 
 
 def read_measurements(out: str) -> pd.DataFrame:
@@ -199,7 +199,7 @@ def _require(rows: pd.DataFrame, columns: list[str], place: str) -> None:
 
 
 def relabelled(trials: pd.DataFrame, unsaid: Collection[str] = ()) -> pd.DataFrame:
-    """The trials as `Store.evals` describes them: `context` is the curve's label.
+    """The trials as `StoredTrials.evals` describes them: `context` is the curve's label.
 
     Args:
         trials: as stored.

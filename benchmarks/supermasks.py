@@ -6,7 +6,7 @@ import torch
 
 from benchmarks.timing import Row, interleaved
 from psp_core.randomness import generator
-from psp_core.supermasks import MaskStore, Superposition, entropy, one_shot, signed_kaiming_constant, threshold_mask
+from psp_core.supermasks import MaskTable, Superposition, entropy, one_shot, signed_kaiming_constant, threshold_mask
 
 SHAPES = ((784, 300), (300, 100), (100, 110))
 
@@ -16,22 +16,22 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     weights = [signed_kaiming_constant(*shape, generator(0, "bench", *shape)).to(device) for shape in SHAPES]
     x = torch.randn(32, 1, 784, generator=generator(1, "bench")).to(device)
     for num_tasks in (10, 100, 1000, 2500)[: 2 if quick else None]:
-        store = MaskStore(SHAPES, num_tasks, device)
+        table = MaskTable(SHAPES, num_tasks, device)
         for _ in range(num_tasks):
-            store.append([threshold_mask(torch.randn(shape, device=device)) for shape in SHAPES])
-        network = Superposition(weights, store, entropy, num_real=10)
+            table.append([threshold_mask(torch.randn(shape, device=device)) for shape in SHAPES])
+        network = Superposition(weights, table, entropy, num_real=10)
         alpha = torch.full((num_tasks,), 1 / num_tasks, device=device)
         seconds = interleaved(
             {
                 "alone": lambda network=network: one_shot(network, x[0]),
                 "together": lambda network=network: one_shot(network, x),
-                "combination": lambda store=store, alpha=alpha: store.combination(alpha),
+                "combination": lambda table=table, alpha=alpha: table.combination(alpha),
             },
             repeats=1 if quick else 5,
         )
         yield {
             "tasks": num_tasks,
-            "bytes": store.num_bytes,
+            "bytes": table.num_bytes,
             "alone_ms": 1e3 * seconds["alone"],
             "each_of_32_ms": 1e3 * seconds["together"] / len(x),
             "combination_ms": 1e3 * seconds["combination"],

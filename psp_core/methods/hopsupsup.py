@@ -20,10 +20,10 @@ from psp_core.packed_mlp import Layer
 from psp_core.parts import setting
 from psp_core.randomness import generator
 from psp_core.rules import NOT_NEGATIVE, positive
-from psp_core.supermasks.hopfield import HopfieldStore
+from psp_core.supermasks.hopfield import HopfieldMemory
+from psp_core.supermasks.mask_table import MaskTable
 from psp_core.supermasks.masks import threshold_mask, threshold_score_gradient
 from psp_core.supermasks.recovery import RecoveryConfig, recover
-from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.weights import signed_kaiming_constant
 
 # E members, K tasks stored, B batch, I inputs, O outputs, D units of a hidden layer
@@ -141,7 +141,7 @@ class HopfieldLearner(Learner):
 
     Attributes:
         groups: what all tasks train, nothing; and the current task's scores.
-        stores: each member's Hopfield networks, one for each hidden layer.
+        memories: each member's Hopfield networks, one for each hidden layer.
         own: each member's masks as they were stored, to measure recovery with, and for nothing else; what they weigh
             is not counted.
     """
@@ -164,10 +164,10 @@ class HopfieldLearner(Learner):
             torch.stack([_draw(size, trial.seed, index) for trial in trials]).to(device)
             for index, size in enumerate(sizes)
         ]
-        self.stores = [[HopfieldStore(width, self.part.rule, device) for width in widths] for _ in trials]
-        self.own = [MaskStore([(width, 1) for width in widths], trials[0].num_tasks, device) for _ in trials]
+        self.memories = [[HopfieldMemory(width, self.part.rule, device) for width in widths] for _ in trials]
+        self.own = [MaskTable([(width, 1) for width in widths], trials[0].num_tasks, device) for _ in trials]
         self._recovered: dict[tuple[int, int], list[Tensor]] = {}
-        self.bytes_once = sum(store.num_bytes for store in self.stores[0])  # frozen weights are a seed
+        self.bytes_once = sum(memory.num_bytes for memory in self.memories[0])  # frozen weights are a seed
 
     def begin(self, stretch: Stretch) -> Collection[int]:
         """Turn all units on."""
@@ -190,11 +190,11 @@ class HopfieldLearner(Learner):
     def keep(self, stretch: Stretch) -> None:
         """Store the masks of the current task: at its end alone, for a Hopfield network forgets no mask."""
         masks = [threshold_mask(scores_ED) for scores_ED in self._scores.values()]
-        for e, (stores, own) in enumerate(zip(self.stores, self.own, strict=True)):
+        for e, (memories, own) in enumerate(zip(self.memories, self.own, strict=True)):
             mask = own.append([mask_ED[e][:, None] for mask_ED in masks])
             assert mask == stretch.task, "tasks are stored in order, each once"
-            for store, mask_ED in zip(stores, masks, strict=True):
-                store.append(mask_ED[e])
+            for memory, mask_ED in zip(memories, masks, strict=True):
+                memory.append(mask_ED[e])
 
     def recover(self, member: int, task: int, x_BI: Tensor) -> Tensor:
         """Find the masks of `task` from its images, a batch for each step; `answer` uses them from now on.
@@ -211,7 +211,7 @@ class HopfieldLearner(Learner):
             lr=self.part.lr, gamma=self.part.gamma, layer_by_layer=self.part.order == "layer-by-layer"
         )
         batches = x_BI.tensor_split(-(-len(x_BI) // RECOVERY_BATCH))  # of about one size: they are normalised
-        found = self._recovered[member, task] = recover(self.stores[member], network, batches, config)
+        found = self._recovered[member, task] = recover(self.memories[member], network, batches, config)
         own_KD = torch.stack([torch.cat(self.own[member].mask(k))[:, 0] for k in range(len(self.own[member]))])
         return (own_KD == torch.cat(found)).double().mean(1)
 
@@ -246,15 +246,15 @@ class HopfieldLearner(Learner):
     def member_state(self, member: int) -> dict[str, Any]:
         """What tasks have left behind of one member: Hopfield networks, and the masks to measure recovery with."""
         return {
-            "hopfield": [store.state_dict() for store in self.stores[member]],
+            "hopfield": [memory.state_dict() for memory in self.memories[member]],
             "masks": self.own[member].state_dict(),
         }
 
     def load_member_state(self, member: int, state: dict[str, Any]) -> None:
         """Go on from what `member_state` gave."""
         self.own[member].load_state_dict(state["masks"])
-        for store, stored in zip(self.stores[member], state["hopfield"], strict=True):
-            store.load_state_dict(stored)
+        for memory, stored in zip(self.memories[member], state["hopfield"], strict=True):
+            memory.load_state_dict(stored)
 
 
 class MasksRecovered:

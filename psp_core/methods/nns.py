@@ -199,7 +199,7 @@ class UnnamedLearner(SupermaskLearner):
         masks = self._masks(self._scores)
         for e, current in enumerate(self._current):
             self._kept[e][current] = self._own[e].clone()
-            self.stores[e].replace(current, [mask[e] for mask in masks])
+            self.tables[e].replace(current, [mask[e] for mask in masks])
 
     def answerer(self, num_begun: int) -> Answerer:
         """The mask that is inferred answers."""
@@ -221,11 +221,11 @@ class UnnamedLearner(SupermaskLearner):
     def notes(self, member: int) -> dict[str, float]:
         """Masks in use; their bytes; purity, the share of training in which a mask met the task it met most."""
         stretches_SK = self._stretches_ESK[member]
-        used, store = self._num_used[member], self.stores[member]
+        used, table = self._num_used[member], self.tables[member]
         return {
             "num_masks": used,
             "purity": (stretches_SK.amax(1).sum() / stretches_SK.sum()).item(),
-            "total_bytes": used * store.bytes_per_task,
+            "total_bytes": used * table.bytes_per_task,
         }
 
     def member_state(self, member: int) -> dict[str, Any]:
@@ -248,14 +248,14 @@ class UnnamedLearner(SupermaskLearner):
         self._own[member].copy_(state["scores"])
 
     def _chosen(self, member: int, x_BI: Tensor) -> int:
-        used, store = self._num_used[member], self.stores[member]
+        used, table = self._num_used[member], self.tables[member]
         if used:
             self._have(member, LEAST_MASKS)
-            gradient = self._gradient(member, x_BI[None], len(store))[0]
+            gradient = self._gradient(member, x_BI[None], len(table))[0]
             best = int(gradient.argmin())
-            if best < used and not is_new_task(gradient, len(store), self.part.eps):
+            if best < used and not is_new_task(gradient, len(table), self.part.eps):
                 return best
-            if used == store.capacity:
+            if used == table.capacity:
                 return int(gradient[:used].argmin())
         self._have(member, used + 1)
         self._num_used[member] += 1
@@ -269,11 +269,11 @@ class UnnamedLearner(SupermaskLearner):
     def _have(self, member: int, number: int) -> None:
         """See that there are so many masks, those nobody has trained yet as their scores begin."""
         shapes = {name: scores.shape[1:] for name, scores in self._scores.items()}
-        for mask in range(len(self.stores[member]), number):
+        for mask in range(len(self.tables[member]), number):
             flat_1P, scores = flat_views(shapes, 1, self.device)
             self._draw(self.trials[member : member + 1], scores, mask)
             self._kept[member].append(flat_1P[0])
-            self.stores[member].append([of_layer[0] for of_layer in self._masks(scores)])
+            self.tables[member].append([of_layer[0] for of_layer in self._masks(scores)])
 
 
 class _UnnamedAnswers(MaskAnswers):

@@ -20,9 +20,9 @@ from psp_core.models import Model, SuperposedModel, TaskParts
 from psp_core.networks import Networks, Tensors, flat_views
 from psp_core.packed_mlp import Layer
 from psp_core.randomness import generator
+from psp_core.supermasks.mask_table import MaskTable
 from psp_core.supermasks.masks import mask_gradient
 from psp_core.supermasks.module_superposition import ModuleSuperposition
-from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
 from psp_core.supermasks.weights import score_init
 
@@ -49,7 +49,7 @@ class SupermaskLearner(Learner):
 
     Attributes:
         groups: what all tasks train, nothing; and the current task's scores and head, if any.
-        stores: each member's masks.
+        tables: each member's masks.
         weights: the frozen weights of each layer, (E, I, O).
     """
 
@@ -78,10 +78,10 @@ class SupermaskLearner(Learner):
             torch.stack([draw(*size, generator(trial.seed, "frozen weights", index)) for trial in trials]).to(device)
             for index, size in enumerate(self.sizes)
         ]
-        self.stores = [MaskStore(self.sizes, self.part.num_masks(self.trial), device) for _ in trials]
+        self.tables = [MaskTable(self.sizes, self.part.num_masks(self.trial), device) for _ in trials]
         statistics = [self._networks.contexts[name] for name in self._networks.measured]
         numbers = sum(of_task[0].numel() for of_task in (*statistics, *self._networks.learned.values()))
-        self.bytes_per_task = self.stores[0].bytes_per_task + 4 * numbers  # frozen weights are a seed
+        self.bytes_per_task = self.tables[0].bytes_per_task + 4 * numbers  # frozen weights are a seed
 
     def begin(self, stretch: Stretch) -> Collection[int]:
         """Give the task scores, drawn or transferred from the tasks before, and its head as it was drawn."""
@@ -116,12 +116,12 @@ class SupermaskLearner(Learner):
     def keep(self, stretch: Stretch) -> None:
         """Keep the masks that the current task has by now, as bits, and its head."""
         masks = self._masks(self._scores)
-        for e, store in enumerate(self.stores):
+        for e, table in enumerate(self.tables):
             of_member = [mask[e] for mask in masks]
-            if stretch.task < len(store):
-                store.replace(stretch.task, of_member)
+            if stretch.task < len(table):
+                table.replace(stretch.task, of_member)
             else:
-                assert store.append(of_member) == stretch.task, "tasks are stored in order"
+                assert table.append(of_member) == stretch.task, "tasks are stored in order"
         self._use_head()
         self._networks.keep(stretch.row)
 
@@ -139,11 +139,11 @@ class SupermaskLearner(Learner):
 
     def superposition(self, member: int) -> Superposition:
         """One member with all its masks at once."""
-        inference, store = self.part.asked, self.stores[member]
+        inference, table = self.part.asked, self.tables[member]
         assert isinstance(inference, Inferred)
         num_real, weights = num_outputs(self.trial), [weight[member] for weight in self.weights]
         if self._networks.is_retrievable:
-            return Superposition(weights, store, inference.objective, num_real)
+            return Superposition(weights, table, inference.objective, num_real)
 
         def mixed(weights: Sequence[Tensor], x_BI: Tensor) -> Tensor:
             instead = dict(zip(self._used, weights, strict=True))
@@ -152,11 +152,11 @@ class SupermaskLearner(Learner):
         def own(mask: int, x_BI: Tensor) -> Tensor:
             return self.logits_of(member, mask, x_BI)
 
-        return ModuleSuperposition(mixed, own, weights, store, inference.objective, num_real)
+        return ModuleSuperposition(mixed, own, weights, table, inference.objective, num_real)
 
     def logits_of(self, member: int, mask: int, x_BI: Tensor, row: int | None = None) -> Tensor:
         """Logits of one member with one of its masks, (B, O); heads and statistics are those of a row, the mask's."""
-        masks = self.stores[member].mask(mask)
+        masks = self.tables[member].mask(mask)
         instead = {
             name: m.mul_(weight[member]) for name, m, weight in zip(self._used, masks, self.weights, strict=True)
         }
@@ -168,20 +168,20 @@ class SupermaskLearner(Learner):
 
     def notes(self, member: int) -> dict[str, float]:
         """Bytes of a mask as the paper counts them, mean over the tasks stored."""
-        store = self.stores[member]
-        return {"csc_bytes_per_task": store.csc_bytes / len(store)} if len(store) else {}
+        table = self.tables[member]
+        return {"csc_bytes_per_task": table.csc_bytes / len(table)} if len(table) else {}
 
     def member_state(self, member: int) -> dict[str, Any]:
         """What tasks have left behind of one member: their masks, and what scores are transferred."""
         return {
-            "masks": self.stores[member].state_dict(),
+            "masks": self.tables[member].state_dict(),
             "transferred": None if self._transferred is None else self._transferred[member],
             "networks": self._networks.member_state(member),
         }
 
     def load_member_state(self, member: int, state: dict[str, Any]) -> None:
         """Go on from what `member_state` gave."""
-        self.stores[member].load_state_dict(state["masks"])
+        self.tables[member].load_state_dict(state["masks"])
         if self._transferred is not None:
             self._transferred[member].copy_(state["transferred"])
         self._networks.load_member_state(member, state["networks"])
@@ -225,7 +225,7 @@ class MaskAnswers:
         learner = self._learner
         wanted = [(member, learner.mask_of(member, task)) for member in range(len(learner.trials)) for task in tasks]
         members = torch.tensor([member for member, _ in wanted], device=learner.device)
-        masks = [learner.stores[member].mask(mask) for member, mask in wanted]
+        masks = [learner.tables[member].mask(mask) for member, mask in wanted]
         return [
             (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), weight.new_zeros(len(masks), size[1]))
             for index, (weight, size) in enumerate(zip(learner.weights, learner.sizes, strict=True))

@@ -4,8 +4,9 @@ Paper B (SupSup, papers.md part B). Building blocks; none knows of trials or stu
 """
 
 from psp_core.supermasks.bits import bit_bytes, csc_bytes, packed, unpacked
-from psp_core.supermasks.hopfield import RULES, HopfieldStore
+from psp_core.supermasks.hopfield import RULES, HopfieldMemory
 from psp_core.supermasks.inference import binary, exhaustive, gradient_descent, is_new_task, one_shot
+from psp_core.supermasks.mask_table import MaskTable
 from psp_core.supermasks.masks import (
     erdos_renyi_density,
     mask_gradient,
@@ -16,7 +17,6 @@ from psp_core.supermasks.masks import (
 )
 from psp_core.supermasks.objectives import OBJECTIVES, Objective, entropy, superfluous
 from psp_core.supermasks.recovery import RecoveryConfig, recover
-from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
 from psp_core.supermasks.weights import FROZEN_WEIGHTS, FrozenWeights, score_init, signed_kaiming_constant
 
@@ -25,8 +25,8 @@ __all__ = [
     "OBJECTIVES",
     "RULES",
     "FrozenWeights",
-    "HopfieldStore",
-    "MaskStore",
+    "HopfieldMemory",
+    "MaskTable",
     "Objective",
     "RecoveryConfig",
     "Superposition",

@@ -34,7 +34,7 @@ def storkey(z_D: Tensor, field_D: Tensor) -> Tensor:
 RULES: Final[dict[str, Rule]] = {"hebb": hebb, "storkey": storkey}
 
 
-class HopfieldStore:
+class HopfieldMemory:
     """Masks of D entries in one (D, D) matrix: Psi <- Psi + rule(z, Psi z) / D, z = 2 M - 1.
 
     Stored masks should be minima of E(z) = - z^T Psi z / 2. `recover` finds the minimum that fits some images.

@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from psp_core.supermasks.hopfield import HopfieldStore
+from psp_core.supermasks.hopfield import HopfieldMemory
 
 # K masks stored, D units
 
@@ -35,20 +35,20 @@ class Load:
     recalled: float
 
 
-def recall(store: HopfieldStore, probes_KD: Tensor, most_updates: int = MOST_UPDATES) -> Tensor:
+def recall(memory: HopfieldMemory, probes_KD: Tensor, most_updates: int = MOST_UPDATES) -> Tensor:
     """Where probes lead: z <- sign(Psi z - diag(Psi) z), all units at once, until nothing changes.
 
     Psi's diagonal is left out. The diagonal grows with K and only holds units where they are, so every state would
     become a fixed point and no mask would be recalled.
 
     Args:
-        store: the network.
+        memory: the network.
         probes_KD: ones and minus ones, (..., D).
         most_updates: the number of updates after which a probe that does not settle is left.
     """
     z_KD = probes_KD
     for _ in range(most_updates):
-        before_KD, z_KD = z_KD, _updated(store, z_KD)
+        before_KD, z_KD = z_KD, _updated(memory, z_KD)
         if torch.equal(z_KD, before_KD):
             break
     return z_KD
@@ -71,18 +71,18 @@ def measure_loads(
     """
     if not 0 <= flipped < 0.5:
         raise ValueError(f"flipped={flipped} must lie in [0, 0.5): from one half on a probe says nothing of its mask.")
-    store, stored = HopfieldStore(size, rule), []
+    memory, stored = HopfieldMemory(size, rule), []
     for number in range(1, max(numbers) + 1):
         mask_D = torch.randint(2, (size,), generator=rng)
-        store.append(mask_D)
+        memory.append(mask_D)
         stored.append(2.0 * mask_D - 1)
         if number in numbers:
             z_KD = torch.stack(stored)
             turned_KD = torch.rand(z_KD.shape, generator=rng) < flipped
-            recalled_KD = recall(store, torch.where(turned_KD, -z_KD, z_KD))
+            recalled_KD = recall(memory, torch.where(turned_KD, -z_KD, z_KD))
             yield Load(
                 num_masks=number,
-                fixed=(_updated(store, z_KD) == z_KD).all(1).double().mean().item(),
+                fixed=(_updated(memory, z_KD) == z_KD).all(1).double().mean().item(),
                 recalled=((recalled_KD * z_KD).mean(1) >= NEAR).double().mean().item(),
             )
 
@@ -92,6 +92,6 @@ def capacity(loads: Iterable[Load], share: float = 0.5) -> int:
     return max((load.num_masks for load in loads if load.recalled >= share), default=0)
 
 
-def _updated(store: HopfieldStore, z_KD: Tensor) -> Tensor:
-    field_KD = z_KD @ store.psi - z_KD * store.psi.diagonal()
+def _updated(memory: HopfieldMemory, z_KD: Tensor) -> Tensor:
+    field_KD = z_KD @ memory.psi - z_KD * memory.psi.diagonal()
     return torch.where(field_KD >= 0, 1.0, -1.0)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from psp_core.supermasks.mask_table import MaskTable
 from psp_core.supermasks.objectives import Objective
-from psp_core.supermasks.store import MaskStore
 from psp_core.supermasks.superposition import Superposition
 
 # A questions, each about one batch, B images, I inputs, O outputs, m tasks in the mix
@@ -26,8 +26,8 @@ class ModuleSuperposition(Superposition):
     Args:
         mixed: the network with any weights.
         own: the network of one task, with the task's own statistics.
-        weights: W of each layer, (I, O), on the store's device.
-        store: the masks M.
+        weights: W of each layer, (I, O), on the table's device.
+        table: the masks M.
         objective: F, of `OBJECTIVES`.
         num_real: how many of the outputs are classes.
 
@@ -42,12 +42,12 @@ class ModuleSuperposition(Superposition):
         mixed: MixedNetwork,
         own: OwnNetwork,
         weights: Sequence[Tensor],
-        store: MaskStore,
+        table: MaskTable,
         objective: Objective,
         num_real: int,
     ) -> None:
         """Check the shapes."""
-        super().__init__(weights, store, objective, num_real)
+        super().__init__(weights, table, objective, num_real)
         self.mixed = mixed
         self.own = own
 
@@ -74,4 +74,4 @@ class ModuleSuperposition(Superposition):
             of_questions.append(torch.autograd.grad(value, leaves))
         of_layers = zip(*of_questions, strict=True)
         mask_gradients = [torch.stack(g).mul_(weight) for g, weight in zip(of_layers, self.weights, strict=True)]
-        return self.store.inner_products(mask_gradients, tasks)
+        return self.table.inner_products(mask_gradients, tasks)

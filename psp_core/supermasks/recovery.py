@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from psp_core.supermasks.hopfield import HopfieldStore
+from psp_core.supermasks.hopfield import HopfieldMemory
 from psp_core.supermasks.masks import threshold_mask
 from psp_core.supermasks.objectives import entropy
 
@@ -50,7 +50,7 @@ class RecoveryConfig:
 
 
 def recover(
-    stores: Sequence[HopfieldStore],
+    memories: Sequence[HopfieldMemory],
     network: Network,
     batches: Sequence[Tensor],
     config: RecoveryConfig | None = None,
@@ -62,28 +62,28 @@ def recover(
     passes straight through the threshold: g = dL/dM + weight_decay s; v = momentum v + g; s -= lr v.
 
     Args:
-        stores: a store for each masked layer, with at least one mask each.
+        memories: a memory for each masked layer, with at least one mask each.
         network: maps masks and images to logits; differentiable with respect to the masks.
-        batches: the task's images, on the stores' device.
+        batches: the task's images, on the memories' device.
         config: the settings; None for the paper's.
 
     Returns:
-        The masks after the last step, float zeros and ones, (D,) for each store.
+        The masks after the last step, float zeros and ones, (D,) for each memory.
 
     Raises:
-        ValueError: a store is empty.
+        ValueError: a memory is empty.
 
     Source: HopSupSup's recovery (papers.md, B4), as in the code, t = 1..T.
     """
     config = config or RecoveryConfig()
-    if any(len(store) == 0 for store in stores):
-        raise ValueError("a store without masks has none to recover: append the tasks' masks first.")
-    scores = [store.mean.clone() for store in stores]
+    if any(len(memory) == 0 for memory in memories):
+        raise ValueError("a memory without masks has none to recover: append the tasks' masks first.")
+    scores = [memory.mean.clone() for memory in memories]
     layers = range(len(scores))
     for moved in [[layer] for layer in layers] if config.layer_by_layer else [list(layers)]:
         velocities = [torch.zeros_like(scores[layer]) for layer in moved]
         for step, x in enumerate(batches, start=1):
-            gradients = _gradients(stores, network, scores, x, step / len(batches), config.gamma)
+            gradients = _gradients(memories, network, scores, x, step / len(batches), config.gamma)
             for layer, velocity in zip(moved, velocities, strict=True):
                 velocity.mul_(config.momentum).add_(gradients[layer]).add_(scores[layer], alpha=config.weight_decay)
                 scores[layer].sub_(velocity, alpha=config.lr)
@@ -91,7 +91,7 @@ def recover(
 
 
 def _gradients(
-    stores: Sequence[HopfieldStore],
+    memories: Sequence[HopfieldMemory],
     network: Network,
     scores: Sequence[Tensor],
     x: Tensor,
@@ -102,7 +102,7 @@ def _gradients(
     masks = [threshold_mask(score).requires_grad_() for score in scores]
     with torch.enable_grad():
         logits = network(masks, x)
-        energies = [store.energy(2 * mask - 1) for store, mask in zip(stores, masks, strict=True)]
+        energies = [memory.energy(2 * mask - 1) for memory, mask in zip(memories, masks, strict=True)]
         uncertainty = entropy(logits, logits.shape[-1])
         loss = (1 - progress) * uncertainty + gamma * progress * torch.stack(energies).sum()
         return torch.autograd.grad(loss, masks)

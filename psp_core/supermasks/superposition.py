@@ -6,8 +6,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from psp_core.supermasks.mask_table import MaskTable
 from psp_core.supermasks.objectives import Objective
-from psp_core.supermasks.store import MaskStore
 
 # A questions, each about one batch, B images, I inputs, O outputs, K tasks stored, m of them in the mix
 
@@ -22,8 +22,8 @@ class Superposition:
     V = W * sum_i alpha_i M^i alone, so dF/dalpha_i = sum over layers of <dF/dV * W, M^i>.
 
     Args:
-        weights: W of each layer, (I, O), on the store's device.
-        store: the masks M.
+        weights: W of each layer, (I, O), on the table's device.
+        table: the masks M.
         objective: F, of `OBJECTIVES`.
         num_real: how many of the outputs are classes.
 
@@ -33,21 +33,21 @@ class Superposition:
     Source: papers.md, B4.
     """
 
-    def __init__(self, weights: Sequence[Tensor], store: MaskStore, objective: Objective, num_real: int) -> None:
+    def __init__(self, weights: Sequence[Tensor], table: MaskTable, objective: Objective, num_real: int) -> None:
         """Check the shapes."""
         shapes = [tuple(weight.shape) for weight in weights]
-        if shapes != [tuple(shape) for shape in store.shapes]:
-            raise ValueError(f"weights of shapes {shapes} and masks of shapes {store.shapes} must be the same layers'.")
+        if shapes != [tuple(shape) for shape in table.shapes]:
+            raise ValueError(f"weights of shapes {shapes} and masks of shapes {table.shapes} must be the same layers'.")
         self.weights = list(weights)
-        self.store = store
+        self.table = table
         self.objective = objective
         self.num_real = num_real
         per_question = 4 * sum(weight.numel() for weight in weights)
-        self._questions_at_once = max(1, CHUNK_BYTES[store.device.type] // per_question)
+        self._questions_at_once = max(1, CHUNK_BYTES[table.device.type] // per_question)
 
     def __len__(self) -> int:
         """K, the number of tasks."""
-        return len(self.store)
+        return len(self.table)
 
     @torch.no_grad()
     def value(self, x: Tensor, task: int) -> Tensor:
@@ -83,7 +83,7 @@ class Superposition:
 
     def _superposed(self, alpha: Tensor | None, tasks: Tensor | None) -> list[Tensor]:
         """V = W * sum_i alpha_i M^i of each layer: (I, O), or (A, I, O) where each question has its own alpha."""
-        masks = self.store.mean() if alpha is None else self.store.combination(alpha, tasks)
+        masks = self.table.mean() if alpha is None else self.table.combination(alpha, tasks)
         return [mask.mul_(weight) for mask, weight in zip(masks, self.weights, strict=True)]
 
     def _gradient(self, superposed: Sequence[Tensor], x_ABI: Tensor, tasks: Tensor | None) -> Tensor:
@@ -96,7 +96,7 @@ class Superposition:
             if len(mask_gradients) < len(inputs):
                 # The input z is a relu's output: where z is 0, the gradient is 0.
                 g = torch.ops.aten.threshold_backward(g @ v.mT, z, 0)
-        return self.store.inner_products(mask_gradients, tasks)
+        return self.table.inner_products(mask_gradients, tasks)
 
     @torch.enable_grad()
     def _logits_gradient(self, logits: Tensor) -> Tensor:

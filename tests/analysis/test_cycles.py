@@ -11,7 +11,7 @@ from analysis.figures import FIGURES, UnsupportedError
 from analysis.figures.layout import caption_of
 from analysis.measured import Measured
 from analysis.plot import plot_store
-from analysis.store import Store, read_store
+from analysis.store import StoredTrials, read_store
 from analysis.tables import mean_accuracy
 from tests.conftest import run_here, small_study
 
@@ -20,18 +20,18 @@ mpl.use("Agg")
 ROTATING = {"stream": "rotating", "num_tasks": 4, "num_cycles": 3, "width": 8}
 
 
-def digits_store(out: Path, contexts: list[str], **settings: object) -> Store:
+def digits_store(out: Path, contexts: list[str], **settings: object) -> StoredTrials:
     content = {**small_study().settings, **settings}
     run_here(small_study(axes={"context": contexts}, settings=content), out)
     return read_store(str(out))
 
 
 @pytest.fixture(scope="module")
-def turning(tmp_path_factory: pytest.TempPathFactory) -> Store:
+def turning(tmp_path_factory: pytest.TempPathFactory) -> StoredTrials:
     return digits_store(tmp_path_factory.mktemp("stores") / "turning", ["none", "binary", "complex"], **ROTATING)
 
 
-def test_all_tasks_measured_means_all_that_the_stream_has(turning: Store) -> None:
+def test_all_tasks_measured_means_all_that_the_stream_has(turning: StoredTrials) -> None:
     means = mean_accuracy(turning.evals)
     trials = means.groupby("trial_id")["tasks_seen"].apply(list)
     assert all(seen == list(range(1, 13)) for seen in trials)
@@ -41,18 +41,20 @@ def test_all_tasks_measured_means_all_that_the_stream_has(turning: Store) -> Non
         np.testing.assert_allclose(curve[seen], one.loc[one["tasks_seen"] == seen, "accuracy"].mean())
 
 
-def test_a_cycles_row_measured_in_part_is_no_mean(turning: Store) -> None:
+def test_a_cycles_row_measured_in_part_is_no_mean(turning: StoredTrials) -> None:
     part = turning.evals[(turning.evals["tasks_seen"] != 9) | (turning.evals["task"] != 2)]
     assert 9 not in mean_accuracy(part)["tasks_seen"].to_numpy()
 
 
 @pytest.mark.parametrize("name", ["capacity", "interference", "heatmap"])
-def test_what_counts_the_tasks_stored_or_since_says_that_cycles_have_no_such_number(turning: Store, name: str) -> None:
+def test_what_counts_the_tasks_stored_or_since_says_that_cycles_have_no_such_number(
+    turning: StoredTrials, name: str
+) -> None:
     with pytest.raises(UnsupportedError, match="through its tasks 3 times, and"):
         FIGURES[name](Measured(turning.evals, turning.trials))
 
 
-def test_the_first_task_of_a_turning_stream_is_0_degrees_over_steps(turning: Store) -> None:
+def test_the_first_task_of_a_turning_stream_is_0_degrees_over_steps(turning: StoredTrials) -> None:
     figure = FIGURES["first-task"](Measured(turning.evals))
     (axes,) = figure.axes
     assert axes.get_lines()[0].get_xdata().tolist() == [5 * visit for visit in range(1, 13)]
@@ -109,7 +111,7 @@ def test_one_turn_counts_tasks_and_is_still_about_0_degrees(tmp_path: Path) -> N
     FIGURES["interference"](Measured(evals))
 
 
-def test_around_the_circle_is_the_last_row_by_angle(turning: Store) -> None:
+def test_around_the_circle_is_the_last_row_by_angle(turning: StoredTrials) -> None:
     figure = FIGURES["around-the-circle"](Measured(turning.evals))
     (axes,) = figure.axes
     assert "after 3 cycles" in figure.get_suptitle()
@@ -146,7 +148,7 @@ def points(figure: mpl.figure.Figure) -> dict[str, tuple[float, float]]:
     return {str(label): (float(x), float(y)) for label, ((x, y),) in places.items()}
 
 
-def test_bytes_shows_one_point_a_label_with_its_interval(turning: Store) -> None:
+def test_bytes_shows_one_point_a_label_with_its_interval(turning: StoredTrials) -> None:
     figure = FIGURES["bytes"](Measured(turning.evals, turning.trials))
     found = points(figure)
     sizes = turning.trials.groupby("context")["context_bytes_per_task"].first()
@@ -175,7 +177,7 @@ def test_what_tasks_share_is_divided_among_them_however_many_trials_did_not_coun
     assert points(FIGURES["bytes"](Measured(store.evals, trials)))["one-power"][0] == pytest.approx(12 + shared / 3)
 
 
-def test_bytes_needs_three_sizes_at_one_width(turning: Store) -> None:
+def test_bytes_needs_three_sizes_at_one_width(turning: StoredTrials) -> None:
     two = turning.evals[turning.evals["context"] != "none"]
     with pytest.raises(UnsupportedError, match="three contexts of different sizes at one width"):
         FIGURES["bytes"](Measured(two, turning.trials))

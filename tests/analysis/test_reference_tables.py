@@ -21,7 +21,7 @@ import pytest
 from analysis.compare import compare_store
 from analysis.measured import Measured
 from analysis.plot import experiments, plot_store, with_roles
-from analysis.store import Store, StoreError, read_store
+from analysis.store import StoredTrials, StoreError, read_store
 from analysis.tables import capacity, first_task, interference, mean_accuracy
 
 mpl.use("Agg")
@@ -46,7 +46,7 @@ def described(store: str, copy: Path) -> dict[str, Any]:
     }
 
 
-def tables(store: Store) -> Iterator[tuple[str, pd.DataFrame]]:
+def tables(store: StoredTrials) -> Iterator[tuple[str, pd.DataFrame]]:
     """Each table of each experiment, as its figures have it: also where a setting is their x."""
     whole = with_roles(store)
     for x in (None, *whole.roles.x):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from psp_core.supermasks import HopfieldStore
+from psp_core.supermasks import HopfieldMemory
 from psp_core.supermasks.hopfield_capacity import THEORY, Load, capacity, measure_loads, recall
 from tests.contracts import rng
 
@@ -42,21 +42,21 @@ def test_storkey_s_rule_recalls_more() -> None:
 
 def test_a_store_s_own_update_holds_units_where_they_are() -> None:
     """With Psi's diagonal, random masks that were never stored are fixed points sooner than without."""
-    store = HopfieldStore(SIZE, "hebb")
+    memory = HopfieldMemory(SIZE, "hebb")
     for number in range(4 * SIZE):
-        store.append(torch.randint(2, (SIZE,), generator=rng(number)))
+        memory.append(torch.randint(2, (SIZE,), generator=rng(number)))
     z = 2.0 * torch.randint(2, (20, SIZE), generator=rng(-1)) - 1
-    agreement = [(update == z).float().mean().item() for update in (store.update(z), recall(store, z, 1))]
+    agreement = [(update == z).float().mean().item() for update in (memory.update(z), recall(memory, z, 1))]
     assert agreement[0] > 0.95
     assert agreement[1] == pytest.approx(0.5, abs=0.03)
 
 
 def test_probes_of_one_mask_lead_to_it_and_settle() -> None:
-    store, mask = HopfieldStore(SIZE, "hebb"), torch.randint(2, (SIZE,), generator=rng())
-    store.append(mask)
+    memory, mask = HopfieldMemory(SIZE, "hebb"), torch.randint(2, (SIZE,), generator=rng())
+    memory.append(mask)
     z = 2.0 * mask - 1
     probes = torch.where(torch.rand(10, SIZE, generator=rng(1)) < 0.4, -z, z)
-    assert torch.equal(recall(store, probes), z.expand(10, -1))
+    assert torch.equal(recall(memory, probes), z.expand(10, -1))
 
 
 def test_a_capacity_is_the_largest_number_recalled() -> None:

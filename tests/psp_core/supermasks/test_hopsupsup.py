@@ -10,7 +10,7 @@ from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.methods.base import num_outputs
 from psp_core.methods.hopsupsup import HopfieldLearner
 from psp_core.randomness import generator
-from psp_core.supermasks import HopfieldStore, RecoveryConfig, recover, signed_kaiming_constant
+from psp_core.supermasks import HopfieldMemory, RecoveryConfig, recover, signed_kaiming_constant
 from psp_core.training import PackTraining, _batch_order
 from psp_core.trial import replace
 from study.spec import load_study
@@ -68,7 +68,7 @@ def test_R_is_what_a_plain_loop_gives(order: str) -> None:
     sizes = [(64, 48), (48, 48), (48, 10)]
     weights = [signed_kaiming_constant(*size, generator(1, "frozen weights", i)) for i, size in enumerate(sizes)]
     assert (weights[-1].std(dim=1) > 0).all()
-    stores = [HopfieldStore(48, "storkey") for _ in range(2)]
+    memories = [HopfieldMemory(48, "storkey") for _ in range(2)]
     R = torch.full((3, 3), float("nan"), dtype=torch.float64)
     for task in range(3):
         scores = [torch.zeros(48, requires_grad=True) for _ in range(2)]
@@ -79,14 +79,14 @@ def test_R_is_what_a_plain_loop_gives(order: str) -> None:
             optimiser.zero_grad()
             nn.functional.cross_entropy(logits(weights, [Threshold.apply(s) for s in scores], x), labels).backward()
             optimiser.step()
-        for store, score in zip(stores, scores, strict=True):
-            store.append((score >= 0).to(score.dtype))
+        for memory, score in zip(memories, scores, strict=True):
+            memory.append((score >= 0).to(score.dtype))
         for j in range(task + 1):
             tested = torch.isin(data.test_labels, torch.tensor([2 * j, 2 * j + 1]))
             x, labels = data.normalise(data.test_images[tested]), data.test_labels[tested]
             batches = x.tensor_split(-(-len(x) // 64))
             settings = RecoveryConfig(layer_by_layer=order == "layer-by-layer")
-            masks = recover(stores, lambda masks, x: logits(weights, list(masks), x), batches, settings)
+            masks = recover(memories, lambda masks, x: logits(weights, list(masks), x), batches, settings)
             R[task, j] = (logits(weights, masks, x).argmax(1) == labels).double().mean()
     torch.testing.assert_close(train([config])[0].accuracy, R, equal_nan=True)
 

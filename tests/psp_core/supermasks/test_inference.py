@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from psp_core.datasets import load_dataset
 from psp_core.supermasks import (
     OBJECTIVES,
-    MaskStore,
+    MaskTable,
     Superposition,
     binary,
     entropy,
@@ -33,9 +33,9 @@ class Told(Superposition):
 
     def __init__(self, gradients: Tensor) -> None:
         self.gradients = gradients
-        self.store = MaskStore([(1, 1)], gradients.shape[1])
+        self.table = MaskTable([(1, 1)], gradients.shape[1])
         for _ in range(gradients.shape[1]):
-            self.store.append([torch.ones(1, 1)])
+            self.table.append([torch.ones(1, 1)])
         self.asked: list[int] = []
 
     def gradient(self, x: Tensor, alpha: Tensor | None = None, tasks: Tensor | None = None) -> Tensor:
@@ -66,15 +66,15 @@ def train_mask(weights: list[Tensor], x: Tensor, labels: Tensor, task: int) -> l
 
 
 @pytest.fixture(scope="module")
-def learned() -> tuple[list[Tensor], MaskStore]:
+def learned() -> tuple[list[Tensor], MaskTable]:
     """Frozen weights, and the masks of five tasks: the digits with their pixels permuted."""
     data = load_dataset("digits")
     weights = [signed_kaiming_constant(*shape, rng(index)) for index, shape in enumerate(SHAPES)]
-    store = MaskStore(SHAPES, 5)
+    table = MaskTable(SHAPES, 5)
     for task in range(5):
         x = permuted(task, data.normalise(data.train_images))
-        store.append(train_mask(weights, x, data.train_labels, task))
-    return weights, store
+        table.append(train_mask(weights, x, data.train_labels, task))
+    return weights, table
 
 
 def questions(images_each: int) -> tuple[Tensor, Tensor]:
@@ -89,35 +89,35 @@ def questions(images_each: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 @pytest.mark.parametrize("algorithm", [one_shot, binary])
-def test_the_task_is_found(learned: tuple[list[Tensor], MaskStore], algorithm: Algorithm, objective: str) -> None:
-    weights, store = learned
-    superposition = Superposition(weights, store, OBJECTIVES[objective], 10)
+def test_the_task_is_found(learned: tuple[list[Tensor], MaskTable], algorithm: Algorithm, objective: str) -> None:
+    weights, table = learned
+    superposition = Superposition(weights, table, OBJECTIVES[objective], 10)
     x, tasks = questions(images_each=16)
     assert (algorithm(superposition, x) == tasks).float().mean() > 0.9
 
 
-def test_the_masks_have_learned_their_tasks(learned: tuple[list[Tensor], MaskStore]) -> None:
-    weights, store = learned
+def test_the_masks_have_learned_their_tasks(learned: tuple[list[Tensor], MaskTable]) -> None:
+    weights, table = learned
     data = load_dataset("digits")
     for task in range(5):
         x = permuted(task, data.normalise(data.test_images))
-        logits = Superposition(weights, store, entropy, 10).logits(x, torch.eye(5)[task])
+        logits = Superposition(weights, table, entropy, 10).logits(x, torch.eye(5)[task])
         assert (logits.argmax(-1) == data.test_labels).float().mean() > 0.8
 
 
-def test_gradient_descent_finds_it_too(learned: tuple[list[Tensor], MaskStore]) -> None:
-    weights, store = learned
+def test_gradient_descent_finds_it_too(learned: tuple[list[Tensor], MaskTable]) -> None:
+    weights, table = learned
     x, tasks = questions(images_each=16)
-    found = gradient_descent(Superposition(weights, store, entropy, 10), x, lr=0.05, num_steps=5)
+    found = gradient_descent(Superposition(weights, table, entropy, 10), x, lr=0.05, num_steps=5)
     assert (found == tasks).float().mean() > 0.9
 
 
-def test_tasks_that_nobody_learned_stand_out_less(learned: tuple[list[Tensor], MaskStore]) -> None:
+def test_tasks_that_nobody_learned_stand_out_less(learned: tuple[list[Tensor], MaskTable]) -> None:
     """The five that were learned are known at the paper's eps; a larger one, for so few masks, parts all."""
-    weights, store = learned
+    weights, table = learned
     x, _ = questions(images_each=128)
     unknown = torch.stack([x[0][:, torch.randperm(64, generator=rng(task))] for task in range(70, 80)])
-    of_known, of_unknown = (Superposition(weights, store, entropy, 10).gradient(batches) for batches in (x, unknown))
+    of_known, of_unknown = (Superposition(weights, table, entropy, 10).gradient(batches) for batches in (x, unknown))
     assert not is_new_task(of_known, 5).any()
     assert is_new_task(of_unknown, 5).any()
     assert not is_new_task(of_known, 5, eps=0.4).any()

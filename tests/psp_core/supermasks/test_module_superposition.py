@@ -58,7 +58,7 @@ def images(pack: SupermaskLearner, *leading: int) -> Tensor:
 def dense_logits(pack: SupermaskLearner, x_BI: Tensor, alpha: Tensor) -> Tensor:
     """The definition: the plain module with weights W * sum_i alpha_i M^i, normalised over the batch."""
     net = plain_module(pack.trial).train()
-    masks = [pack.stores[0].mask(task) for task in range(NUM_TASKS)]
+    masks = [pack.tables[0].mask(task) for task in range(NUM_TASKS)]
     names = [name for name, _ in net.named_parameters() if name.endswith("weight")]
     weights = {
         name: weight[0] * sum(a * of_task[layer] for a, of_task in zip(alpha, masks, strict=True))
@@ -121,7 +121,7 @@ def test_of_a_fully_connected_network_it_is_what_superposition_gives() -> None:
         return x_BI @ last
 
     other = ModuleSuperposition(
-        mixed, lambda mask, x: pack.logits_of(0, mask, x), usual.weights, usual.store, usual.objective, 10
+        mixed, lambda mask, x: pack.logits_of(0, mask, x), usual.weights, usual.table, usual.objective, 10
     )
     x, alpha = images(pack, 4), torch.rand(4, NUM_TASKS, generator=rng())
     torch.testing.assert_close(other.gradient(x), usual.gradient(x))

@@ -70,7 +70,7 @@ def test_nothing_explains_a_batch_well_enough_for_a_very_large_eps() -> None:
     """Every decision begins a mask until there are no more; then masks are trained on again."""
     config = replace(REPEATING, new_mask_eps=1e6, num_tasks=2, num_cycles=4)
     training = trained(config)
-    assert training.learner.stores[0].capacity == LEAST_MASKS
+    assert training.learner.tables[0].capacity == LEAST_MASKS
     assert training.results()[0].notes["num_masks"] == LEAST_MASKS
     assert training.learner._stretches_ESK.sum() == 4 * 2 * 3
 
@@ -91,7 +91,7 @@ def test_each_choice_is_what_the_rule_says() -> None:
     learner, batch = training.learner, training._batch(torch.tensor([0]))
     (x_BI,) = batch[0]
     learner._have(0, LEAST_MASKS)
-    masks = [learner.stores[0].mask(number) for number in range(LEAST_MASKS)]
+    masks = [learner.tables[0].mask(number) for number in range(LEAST_MASKS)]
     alpha = torch.full((LEAST_MASKS,), 1 / LEAST_MASKS, requires_grad=True)
     h = x_BI
     for layer, weight in enumerate(learner.weights):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from psp_core.supermasks import HopfieldStore, RecoveryConfig, entropy, recover
+from psp_core.supermasks import HopfieldMemory, RecoveryConfig, entropy, recover
 from tests.contracts import rng
 from tests.psp_core.supermasks.test_hopfield import SIZE, filled, patterns
 
@@ -38,18 +38,18 @@ class Threshold(torch.autograd.Function):
 
 
 def recovered_by_torch(
-    stores: list[HopfieldStore], network: Network, batches: list[Tensor], config: RecoveryConfig
+    memories: list[HopfieldMemory], network: Network, batches: list[Tensor], config: RecoveryConfig
 ) -> list[Tensor]:
     """As the paper's code does it, with torch.optim and autograd."""
-    scores = [store.mean.clone().requires_grad_() for store in stores]
+    scores = [memory.mean.clone().requires_grad_() for memory in memories]
     for moved in [[score] for score in scores] if config.layer_by_layer else [scores]:
         optimiser = torch.optim.SGD(moved, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-        descend(stores, scores, optimiser, network, batches, config)
+        descend(memories, scores, optimiser, network, batches, config)
     return [(score >= 0).float() for score in scores]
 
 
 def descend(
-    stores: list[HopfieldStore],
+    memories: list[HopfieldMemory],
     scores: list[Tensor],
     optimiser: torch.optim.Optimizer,
     network: Network,
@@ -59,9 +59,9 @@ def descend(
     for t, x in enumerate(batches, start=1):
         masks = [Threshold.apply(score) for score in scores]
         loss = (1 - t / len(batches)) * entropy(network(masks, x), 5)
-        for store, mask in zip(stores, masks, strict=True):
+        for memory, mask in zip(memories, masks, strict=True):
             z = 2 * mask - 1
-            loss = loss + config.gamma * t / len(batches) * -0.5 * z @ store.psi @ z
+            loss = loss + config.gamma * t / len(batches) * -0.5 * z @ memory.psi @ z
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -76,19 +76,19 @@ def descend(
     ],
 )
 def test_steps_are_those_of_the_paper_s_code(config: RecoveryConfig) -> None:
-    stores = [filled("storkey", 4, seed)[0] for seed in range(2)]
-    start = [(store.mean >= 0).float() for store in stores]
+    memories = [filled("storkey", 4, seed)[0] for seed in range(2)]
+    start = [(memory.mean >= 0).float() for memory in memories]
     for num_batches in (1, 3, 6):
-        mine = recover(stores, network_of(0), images(num_batches), config)
-        expected = recovered_by_torch(stores, network_of(0), images(num_batches), config)
+        mine = recover(memories, network_of(0), images(num_batches), config)
+        expected = recovered_by_torch(memories, network_of(0), images(num_batches), config)
         for mask, other in zip(mine, expected, strict=True):
             assert torch.equal(mask, other)
     assert not all(torch.equal(*pair) for pair in zip(mine, start, strict=True))
 
 
 def test_the_one_mask_stored_is_recovered_whatever_the_network() -> None:
-    stores = [filled("storkey", 1, seed)[0] for seed in range(2)]
-    masks = recover(stores, network_of(0, sharpness=0.1), images(20))
+    memories = [filled("storkey", 1, seed)[0] for seed in range(2)]
+    masks = recover(memories, network_of(0, sharpness=0.1), images(20))
     for seed, mask in enumerate(masks):
         assert torch.equal(mask, patterns(1, seed)[0])
 
@@ -96,20 +96,20 @@ def test_the_one_mask_stored_is_recovered_whatever_the_network() -> None:
 @pytest.mark.parametrize("task", range(3))
 def test_the_mask_that_gives_confident_outputs_is_recovered(task: int) -> None:
     """Outputs here are the more confident the more a mask agrees with that of `task`, and know no other."""
-    store, z = filled("storkey", 3)
+    memory, z = filled("storkey", 3)
 
     def network(masks: Sequence[Tensor], x: Tensor) -> Tensor:
         agreement = (2 * masks[0] - 1) @ z[task] / SIZE
         return x[:, :2] * (1 + agreement)
 
     batches = [torch.tensor([[2.0, 0.0], [0.0, 2.0]])] * 30
-    (mask,) = recover([store], network, batches)
+    (mask,) = recover([memory], network, batches)
     assert torch.equal(mask, patterns(3)[task])
 
 
 def test_an_empty_store_is_refused() -> None:
-    with pytest.raises(ValueError, match="a store without masks has none to recover"):
-        recover([HopfieldStore(4)], network_of(0), images(1))
+    with pytest.raises(ValueError, match="a memory without masks has none to recover"):
+        recover([HopfieldMemory(4)], network_of(0), images(1))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from torch import Tensor
 
 from psp_core import load_dataset
 from psp_core.supermasks import (
-    HopfieldStore,
-    MaskStore,
+    HopfieldMemory,
+    MaskTable,
     Superposition,
     binary,
     entropy,
@@ -33,13 +33,13 @@ SHAPES = [(784, 300), (300, 100), (100, 110)]
 
 
 def superposition(device: str) -> Superposition:
-    store = MaskStore(SHAPES, 40, device)
+    table = MaskTable(SHAPES, 40, device)
     for task in range(40):
-        store.append(
+        table.append(
             [torch.randint(2, shape, generator=rng(task)).to(device, torch.get_default_dtype()) for shape in SHAPES]
         )
     weights = [signed_kaiming_constant(*shape, rng()).to(device) for shape in SHAPES]
-    return Superposition(weights, store, entropy, 10)
+    return Superposition(weights, table, entropy, 10)
 
 
 @pytest.mark.usefixtures("float64")
@@ -61,10 +61,10 @@ def test_masks_and_bits_are_the_same() -> None:
 
 
 def test_a_mask_is_recovered() -> None:
-    store = HopfieldStore(SIZE, device="cuda")
-    store.append(patterns(1)[0].cuda())
+    table = HopfieldMemory(SIZE, device="cuda")
+    table.append(patterns(1)[0].cuda())
     images = torch.randn(4, SIZE, generator=rng()).cuda()
-    (mask,) = recover([store], lambda masks, x: 0.1 * x * masks[0], [images] * 5)
+    (mask,) = recover([table], lambda masks, x: 0.1 * x * masks[0], [images] * 5)
     assert torch.equal(mask.cpu(), patterns(1)[0])
 
 

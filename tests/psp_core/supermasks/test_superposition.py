@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from psp_core.supermasks import OBJECTIVES, MaskStore, Superposition, entropy, superfluous
+from psp_core.supermasks import OBJECTIVES, MaskTable, Superposition, entropy, superfluous
 from psp_core.supermasks import superposition as module
 from tests.contracts import rng
 
@@ -18,11 +18,11 @@ def masks() -> list[list[Tensor]]:
 
 
 def make(objective: str = "entropy") -> Superposition:
-    store = MaskStore(SHAPES, NUM_TASKS)
+    table = MaskTable(SHAPES, NUM_TASKS)
     for of_task in masks():
-        store.append(of_task)
+        table.append(of_task)
     weights = [torch.randn(shape, generator=rng(10 + i)) for i, shape in enumerate(SHAPES)]
-    return Superposition(weights, store, OBJECTIVES[objective], NUM_REAL)
+    return Superposition(weights, table, OBJECTIVES[objective], NUM_REAL)
 
 
 def images(*leading: int) -> Tensor:
@@ -98,7 +98,7 @@ def test_a_longer_alpha_only_lengthens_the_logits() -> None:
 def test_shapes_must_agree() -> None:
     superposition = make()
     with pytest.raises(ValueError, match="must be the same layers'"):
-        Superposition(superposition.weights[:2], superposition.store, entropy, NUM_REAL)
+        Superposition(superposition.weights[:2], superposition.table, entropy, NUM_REAL)
 
 
 def test_entropy_of_equal_logits_is_the_logarithm_of_their_number() -> None:

@@ -161,7 +161,7 @@ def test_the_paper_counts_a_task_by_its_ones_and_its_outputs() -> None:
     training = PackTraining([replace(DIGITS, num_tasks=2)], load_dataset("digits"), CPU)
     while not training.done:
         training.train_task()
-    masks = [training.learner.stores[0].mask(task) for task in range(2)]
+    masks = [training.learner.tables[0].mask(task) for task in range(2)]
     expected = sum(csc_bytes(mask) for of_task in masks for mask in of_task) / 2
     assert training.results()[0].notes == {"csc_bytes_per_task": expected}
     assert expected > 8 * training.results()[0].context_bytes_per_task  # half of the weights, 16 bits each

@@ -24,7 +24,7 @@ class Piece(NamedTuple):
     place: int
 
 
-class MaskStore:
+class MaskTable:
     """The masks of up to `capacity` tasks of one network, a bit for each weight, appended task by task.
 
     Memory: C bytes per layer and task, and 4 bytes per weight for the sum of all masks. The sum gives the uniform
@@ -76,10 +76,10 @@ class MaskStore:
         """Store the next task's masks, one (I, O) for each layer, and return the task's number.
 
         Raises:
-            ValueError: the store is full, or a mask's shape differs from its layer's.
+            ValueError: the table is full, or a mask's shape differs from its layer's.
         """
         if len(self) == self.capacity:
-            raise ValueError(f"capacity={self.capacity} masks are stored already: make the store larger.")
+            raise ValueError(f"capacity={self.capacity} masks are stored already: make the table larger.")
         if (given := [tuple(mask.shape) for mask in masks]) != [tuple(shape) for shape in self.shapes]:
             raise ValueError(f"masks of shapes {given} do not fit layers of shapes {self.shapes}.")
         self._bits[len(self)] = torch.cat([packed(mask.flatten()) for mask in masks])
@@ -167,7 +167,7 @@ class MaskStore:
         bits = state["bits"]
         if bits.shape[1] != self.bytes_per_task or len(bits) > self.capacity:
             raise ValueError(
-                f"masks of shape {tuple(bits.shape)} do not fit a store of {self.capacity} masks of "
+                f"masks of shape {tuple(bits.shape)} do not fit a table of {self.capacity} masks of "
                 f"{self.bytes_per_task} bytes: make it for the same layers, and large enough."
             )
         self._bits[: len(bits)] = bits
