@@ -18,9 +18,9 @@ class Measured:
     """The measurements of one experiment. What several figures need of them is computed once.
 
     Attributes:
-        evals: as in `analysis.store.Store`, with a column for every setting that has a role.
-        trials: as in `analysis.store.Store`; they have what evals lack, such as sizes in bytes.
-        curves: as in `analysis.store.Store`, of these trials or of more.
+        evals: as in `analysis.store.StoredTrials`, with a column for every setting that has a role.
+        trials: as in `analysis.store.StoredTrials`; they have what evals lack, such as sizes in bytes.
+        curves: as in `analysis.store.StoredTrials`, of these trials or of more.
         roles: how figures show settings.
         diverged: the trials that diverged, with the columns of evals.
         where: the settings that tell this experiment from the store's others, with their values here.
