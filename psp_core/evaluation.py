@@ -78,55 +78,23 @@ class Answerer(Protocol):
         """How well each member does on each task."""
 
 
-class Networks(Protocol):
-    """Members that can be asked with a task's own numbers.
+class Answers(ABC):
+    """Members that are asked with a task's own numbers: one by one, whatever the number of samples, unless they say so.
 
     Attributes:
         is_retrievable: whether `retrieve` and `logits` can answer for many members and tasks at once.
         numbers_per_task: how many numbers `retrieve` makes of a task, about.
     """
 
-    @property
-    def is_retrievable(self) -> bool: ...  # noqa: D102
-
-    @property
-    def numbers_per_task(self) -> int: ...  # noqa: D102
+    is_retrievable: bool = False
+    numbers_per_task: int = 0
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights and biases of each of T tasks, layer by layer: (E * T, ...), member first."""
-
-    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
-        """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
-
-    def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
-        """Logits of one member on one task's batch: shape (B, O)."""
-
-
-class Finders(Networks, Protocol):
-    """Members that find out which of the things they keep, tasks or masks, a batch is of."""
-
-    def find(self, member: int, x_ABI: Tensor) -> Tensor:
-        """What each of A batches is of, by all of its images: int64 (A,)."""
-
-    def right(self, member: int, task: int) -> int:
-        """What `find` should say of a task's batches."""
-
-    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
-        """Logits of one member with what was found: shape (B, O)."""
-
-
-class OneByOne(ABC):
-    """Networks that are asked one by one, whatever the number of samples."""
-
-    is_retrievable: Final = False
-    numbers_per_task: Final = 0
-
-    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
-        """Not asked for."""
         raise NotImplementedError
 
     def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
-        """Not asked for."""
+        """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
         raise NotImplementedError
 
     @abstractmethod
@@ -134,11 +102,27 @@ class OneByOne(ABC):
         """Logits of one member on one task's batch: shape (B, O)."""
 
 
+class Finders(Answers):
+    """Members that find out which of the things they keep, tasks or masks, a batch is of."""
+
+    @abstractmethod
+    def find(self, member: int, x_ABI: Tensor) -> Tensor:
+        """What each of A batches is of, by all of its images: int64 (A,)."""
+
+    def right(self, member: int, task: int) -> int:
+        """What `find` should say of a task's batches: the task, unless what is kept has other numbers."""
+        return task
+
+    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member with what was found: shape (B, O)."""
+        return self.answer(member, found, x_BI)
+
+
 @dataclass(frozen=True)
 class TaskGiven:
     """Each task is measured with its own numbers."""
 
-    networks: Networks
+    networks: Answers
 
     @torch.no_grad()
     def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
@@ -225,7 +209,7 @@ def task_samples(tasks: Tasks, task: int, labels: Tensor, samples_N: Tensor) -> 
     return samples_N if classes is None else samples_N[torch.isin(labels[samples_N], classes.to(labels.device))]
 
 
-def _measure_alone(networks: Networks, held_out: HeldOut, member: int, task: int) -> tuple[float, float, int]:
+def _measure_alone(networks: Answers, held_out: HeldOut, member: int, task: int) -> tuple[float, float, int]:
     samples_N, correct, loss = held_out.of_task(member, task), 0.0, 0.0
     # Batches of about the same size on every device: where layers are normalised they matter to the result.
     for samples_B in samples_N.tensor_split(-(-len(samples_N) // held_out.batch_size)):
@@ -237,7 +221,7 @@ def _measure_alone(networks: Networks, held_out: HeldOut, member: int, task: int
 
 
 def _measure_together(
-    networks: Networks, held_out: HeldOut, samples_N: Tensor, tasks: Sequence[int]
+    networks: Answers, held_out: HeldOut, samples_N: Tensor, tasks: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     streams, dataset = held_out.tasks, held_out.dataset
     retrieved = networks.retrieve(tasks)

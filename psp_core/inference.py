@@ -133,31 +133,23 @@ class EntropyExhaustive(Inferred, name="entropy-exhaustive"):
         return exhaustive(superposition, x)
 
 
-class SuperfluousOneShot(EntropyOneShot, name="superfluous-one-shot"):
+class _BySuperfluous(Inferred):
+    """Inference by the outputs that no class has."""
+
+    needs_superfluous: ClassVar[bool] = True
+
+    def objective(self, logits: Tensor, num_real: int) -> Tensor:
+        """See `superfluous`."""
+        return superfluous(logits, num_real)
+
+
+class SuperfluousOneShot(_BySuperfluous, EntropyOneShot, name="superfluous-one-shot"):
     """The task whose weight would lower the superfluous outputs most."""
 
-    needs_superfluous: ClassVar[bool] = True
 
-    def objective(self, logits: Tensor, num_real: int) -> Tensor:
-        """See `superfluous`."""
-        return superfluous(logits, num_real)
-
-
-class SuperfluousBinary(EntropyBinary, name="superfluous-binary"):
+class SuperfluousBinary(_BySuperfluous, EntropyBinary, name="superfluous-binary"):
     """As `entropy-binary`, by the superfluous outputs."""
 
-    needs_superfluous: ClassVar[bool] = True
 
-    def objective(self, logits: Tensor, num_real: int) -> Tensor:
-        """See `superfluous`."""
-        return superfluous(logits, num_real)
-
-
-class SuperfluousDescent(EntropyDescent, name="superfluous-gradient-descent"):
+class SuperfluousDescent(_BySuperfluous, EntropyDescent, name="superfluous-gradient-descent"):
     """As `entropy-gradient-descent`, by the superfluous outputs."""
-
-    needs_superfluous: ClassVar[bool] = True
-
-    def objective(self, logits: Tensor, num_real: int) -> Tensor:
-        """See `superfluous`."""
-        return superfluous(logits, num_real)

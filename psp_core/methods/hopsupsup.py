@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from psp_core.cost import Cost, num_activations, products
 from psp_core.course import Course
-from psp_core.evaluation import Answerer, HeldOut, Measured, TaskGiven
+from psp_core.evaluation import Answerer, Answers, HeldOut, Measured, TaskGiven
 from psp_core.groups import Batch, Group, Stretch
 from psp_core.methods.base import Learner, Method
 from psp_core.models import LayerSize, MLPModel, Model
 from psp_core.networks import flat_views
 from psp_core.norms import static_batch_norm
 from psp_core.outcome import Outcome
-from psp_core.packed_mlp import Layer
 from psp_core.parts import setting
 from psp_core.randomness import generator
 from psp_core.rules import NOT_NEGATIVE, positive
@@ -89,7 +88,7 @@ class HopSupSup(Method, name="hopsupsup"):
         return HopfieldLearner(trials, device)
 
     def cost(self, trial: Course) -> Cost:
-        """What is trained is no weights; to measure, masks are recovered, a step there and back for each image."""
+        """Scores are trained, not weights. Measuring recovers masks: a step, forwards and backwards, per image."""
         layers = self.layers(trial)
         retrieved = sum(products(layers))
         step = sum((1 + (index > 0)) * product for index, product in enumerate(products(layers)))
@@ -131,7 +130,7 @@ class HopSupSup(Method, name="hopsupsup"):
                 raise ValueError(f"{name}=1: method='hopsupsup' normalises over a batch; give more.")
 
 
-class HopfieldLearner(Learner):
+class HopfieldLearner(Learner, Answers):
     """E networks without biases, whose weights never change; a task's own are masks M of the hidden units.
 
     h = swish(M * normalised(h W)) layer after layer, and logits = h W at the end. Normalised is each unit over the
@@ -218,24 +217,6 @@ class HopfieldLearner(Learner):
     def answerer(self, num_begun: int) -> Answerer:
         """Masks are recovered from the test images of a task, and answer them."""
         return MasksRecovered(self)
-
-    @property
-    def is_retrievable(self) -> bool:
-        """No: masks are recovered from images."""
-        return False
-
-    @property
-    def numbers_per_task(self) -> int:
-        """None, for nothing is retrieved."""
-        return 0
-
-    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
-        """Not supported: HopSupSup recovers masks from images and never names a task; call `recover`."""
-        raise NotImplementedError("masks are recovered from a task's images: use recover, then answer.")
-
-    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
-        """Not supported: nothing is retrieved."""
-        raise NotImplementedError("masks are recovered from a task's images: use recover, then answer.")
 
     @torch.no_grad()
     def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:

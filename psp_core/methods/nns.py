@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from psp_core.course import Course
-from psp_core.evaluation import Answerer, TaskInferred
 from psp_core.groups import Stretch
 from psp_core.inference import Inference, Inferred
 from psp_core.lr_schedules import LRSchedule
 from psp_core.methods.base import Learner
 from psp_core.methods.shared_settings import superfluous_setting
-from psp_core.methods.supsup import MaskAnswers, SupermaskLearner
+from psp_core.methods.supsup import SupermaskLearner
 from psp_core.methods.supsup_settings import SupermaskSettings
 from psp_core.models import Model
 from psp_core.networks import flat_views
@@ -85,21 +84,6 @@ class NNs(SupermaskSettings, name="nns", formerly="supsup"):
         return self.formerly
 
     @property
-    def asked(self) -> Inference:
-        """By `inference`."""
-        return self.inference
-
-    @property
-    def extra_outputs(self) -> int:
-        """The superfluous ones."""
-        return self.superfluous
-
-    @property
-    def keeps_scores_of(self) -> str:
-        """All masks, any of which may be trained again."""
-        return "all"
-
-    @property
     def is_nested(self) -> bool:
         """No: there are masks for twice as many tasks as the stream has."""
         return False
@@ -108,13 +92,17 @@ class NNs(SupermaskSettings, name="nns", formerly="supsup"):
         """Twice as many as tasks, and as many as the rule asks about at least."""
         return max(LEAST_MASKS, 2 * trial.num_tasks)
 
+    def num_scores_kept(self, trial: Course) -> int:
+        """One mask's for each task: any mask may be trained again."""
+        return trial.num_tasks
+
     def num_stretches(self, trial: Course) -> int:
         """One for each decision."""
         return trial.steps_per_task // self.steps_per_decision
 
     def pieces(self) -> dict[str, str]:
-        """The method first; that labels are shared goes without saying."""
-        return {"method": self.stored_name} | super().pieces() | {"shared_labels": ""}
+        """Without a word of shared labels, which all of these trials have."""
+        return super().pieces() | {"shared_labels": ""}
 
     def start(self, trials: Sequence[Course], device: torch.device) -> Learner:
         """The networks as they are drawn, without masks."""
@@ -201,20 +189,11 @@ class UnnamedLearner(SupermaskLearner):
             self._kept[e][current] = self._own[e].clone()
             self.tables[e].replace(current, [mask[e] for mask in masks])
 
-    def answerer(self, num_begun: int) -> Answerer:
-        """The mask that is inferred answers."""
-        assert isinstance(self.part.inference, Inferred)
-        return TaskInferred(_UnnamedAnswers(self), self.part.inference)
-
-    def mask_of(self, member: int, task: int) -> int:
+    def right(self, member: int, task: int) -> int:
         """The mask trained most on `task`. Uses the true task, so it is for reporting only."""
         return int(self._stretches_ESK[member, :, task].argmax())
 
-    def logits_of(self, member: int, mask: int, x_BI: Tensor, row: int | None = None) -> Tensor:
-        """Logits of one member with one of its masks, of which there may be more than tasks: shape (B, O)."""
-        return super().logits_of(member, mask, x_BI, 0)
-
-    def found(self, member: int, x_ABI: Tensor) -> Tensor:
+    def find(self, member: int, x_ABI: Tensor) -> Tensor:
         """Which of the masks in use each of A batches is of, by all of its images: int64 (A,)."""
         return self._gradient(member, x_ABI, self._num_used[member]).argmin(-1)
 
@@ -274,16 +253,3 @@ class UnnamedLearner(SupermaskLearner):
             self._draw(self.trials[member : member + 1], scores, mask)
             self._kept[member].append(flat_1P[0])
             self.tables[member].append([of_layer[0] for of_layer in self._masks(scores)])
-
-
-class _UnnamedAnswers(MaskAnswers):
-    """Only masks in use are asked."""
-
-    def __init__(self, learner: UnnamedLearner) -> None:
-        """Remember whose."""
-        super().__init__(learner)
-        self._unnamed = learner
-
-    def find(self, member: int, x_ABI: Tensor) -> Tensor:
-        """Which of the masks in use each of A batches is of: int64 (A,)."""
-        return self._unnamed.found(member, x_ABI)

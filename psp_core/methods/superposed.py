@@ -6,12 +6,14 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from psp_core.cost import Cost
 from psp_core.course import Course
 from psp_core.devices import PRECISIONS
-from psp_core.evaluation import Answerer, TaskGiven, TaskInferred
+from psp_core.evaluation import Answerer, Finders
 from psp_core.groups import Batch, Group, Stretch
 from psp_core.inference import Inferred
 from psp_core.methods.base import Learner, network_size, num_outputs
+from psp_core.methods.superposed_cost import SuperposedCost
 from psp_core.methods.superposed_settings import SuperposedSettings
 from psp_core.models import Model, SuperposedModel, TaskParts
 from psp_core.networks import Networks
@@ -36,6 +38,10 @@ class Superposed(SuperposedSettings, name="psp"):
     def start(self, trials: Sequence[Course], device: torch.device) -> Learner:
         """The networks as they are drawn."""
         return SuperposedLearner(trials, device)
+
+    def cost(self, trial: Course) -> Cost:
+        """Layers, bound by contexts."""
+        return SuperposedCost(self, trial).cost
 
 
 class SuperposedLearner(Learner):
@@ -95,7 +101,7 @@ class SuperposedLearner(Learner):
 
     def _count_numbers(self) -> None:
         numbers = sum(parameter[0].numel() for parameter in self.networks.parameters.values())
-        self.num_params = numbers if self.part.trunk not in ("random", "per-task") else 0  # frozen weights are a seed
+        self.num_params = numbers if self.part.counts_trunk else 0  # frozen weights are a seed
         if self.part.trunk == "per-task":
             self.bytes_per_task += 4 * numbers
 
@@ -138,9 +144,7 @@ class SuperposedLearner(Learner):
 
     def answerer(self, num_begun: int) -> Answerer:
         """Each task's network answers; or the one of the task that is inferred."""
-        answers = _Answers(self, min(num_begun, self.trial.num_tasks))
-        inference = self.part.inference
-        return TaskInferred(answers, inference) if isinstance(inference, Inferred) else TaskGiven(answers)
+        return self.part.answerer(_Answers(self, min(num_begun, self.trial.num_tasks)))
 
     def stop(self, member: int) -> None:
         """Forget what is protected."""
@@ -159,7 +163,7 @@ class SuperposedLearner(Learner):
             tensor[member].copy_(state["protected"][name])
 
 
-class _Answers:
+class _Answers(Finders):
     """Superposed networks as they answer: a task with the first of its rows."""
 
     def __init__(self, learner: SuperposedLearner, num_seen: int) -> None:
@@ -189,14 +193,6 @@ class _Answers:
         assert isinstance(inference, Inferred)
         superposition = self._networks.superposition(member, self._num_seen, inference, self._num_real)
         return inference.find(superposition, x_ABI)
-
-    def right(self, member: int, task: int) -> int:
-        """The task."""
-        return task
-
-    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
-        """As of the task that was found."""
-        return self.answer(member, found, x_BI)
 
 
 def _models(trials: Sequence[Course], part: SuperposedSettings, device: torch.device) -> list[SuperposedModel]:

@@ -1,47 +1,21 @@
 """What superposed networks cost: their layers, and the contexts that bind them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
-from psp_core.contexts import Context
 from psp_core.cost import Cost, num_activations, num_state, num_weights, products
 from psp_core.course import Course
+from psp_core.methods.superposed_settings import SuperposedSettings
 from psp_core.models import LayerSize, Model
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class SuperposedCost:
-    """What a trial's networks are made of.
+    """What a trial's networks cost, counted of their layers."""
 
-    Attributes:
-        trial: whose.
-        layers: as arithmetic sees them.
-        context: the contexts' kind.
-        by_channel: whether convolutions' contexts are of channels.
-        has_heads: whether the last layer is each task's own.
-        has_outputs: whether outputs have contexts too.
-        is_learned: whether contexts are trained.
-        trains_all: whether all contexts are trained together.
-        is_frozen: whether the shared weights stand still in the last task.
-        is_shared: whether shared weights are numbers of the trial: trained, and not each task's own.
-        num_contexts: contexts that are drawn for each layer.
-        num_rows: contexts in use, or heads, that are kept for each layer.
-        protect_numbers: numbers that a protection remembers of each shared one.
-    """
-
+    part: SuperposedSettings
     trial: Course
-    layers: list[LayerSize]
-    context: Context
-    by_channel: bool
-    has_heads: bool
-    has_outputs: bool
-    is_learned: bool
-    trains_all: bool
-    is_frozen: bool
-    is_shared: bool
-    num_contexts: int
-    num_rows: int
-    protect_numbers: int = 0
 
     @property
     def cost(self) -> Cost:
@@ -49,9 +23,9 @@ class SuperposedCost:
         retrieved = sum(self._real_products)
         retrieving_products, retrieving_numbers = self._retrieving
         return Cost(
-            num_params=self._trunk_size if self.is_shared else 0,
+            num_params=self._trunk_size if self.part.counts_trunk else 0,
             trunk_size=self._trunk_size,
-            num_activations=num_activations(self.trial, self.layers, self._parts),
+            num_activations=num_activations(self.trial, self._layers, self._parts),
             step_products=self._step_products,
             retrieved_products=retrieved,
             measuring_products=retrieved,
@@ -61,25 +35,29 @@ class SuperposedCost:
             own_bytes=self._own_bytes,
         )
 
-    def context_size(self, layer: LayerSize) -> int:
-        """How many inputs of a layer a context binds."""
-        return layer.channels if self.by_channel else layer.inputs
+    @cached_property
+    def _layers(self) -> list[LayerSize]:
+        return self.part.layers(self.trial)
 
     @property
     def _parts(self) -> int:
-        return 2 if self.context.is_complex else 1
+        return 2 if self.part.context.is_complex else 1
+
+    @property
+    def _has_heads(self) -> bool:
+        return self.part.heads == "per-task"
 
     @property
     def _bound(self) -> list[LayerSize]:
-        return [layer for layer in self.layers if layer.has_context]
+        return [layer for layer in self._layers if layer.has_context]
 
     @property
     def _shared_layers(self) -> list[LayerSize]:
-        return self.layers[:-1] if self.has_heads else self.layers
+        return self._layers[:-1] if self._has_heads else self._layers
 
     @property
     def _normed_channels(self) -> int:
-        return sum(layer.outputs for layer in self.layers[:-1])
+        return sum(layer.outputs for layer in self._layers[:-1])
 
     @property
     def _trunk_size(self) -> int:
@@ -89,8 +67,8 @@ class SuperposedCost:
     @property
     def _real_products(self) -> list[int]:
         """Each layer's multiplications; a complex layer has four real products, two if an end of it is real."""
-        real = products(self.layers)
-        if not self.context.is_complex:
+        real = products(self._layers)
+        if not self.part.context.is_complex:
             return real
         ends = (0, len(real) - 1)
         return [(2 if index in ends else 4) * product for index, product in enumerate(real)]
@@ -101,7 +79,7 @@ class SuperposedCost:
         weights = sum(self._passes(index) * product for index, product in enumerate(self._real_products))
         bound = [
             (2 if index else 1) * self._binding_products(layer)
-            for index, layer in enumerate(self.layers)
+            for index, layer in enumerate(self._layers)
             if layer.has_context and layer.positions == 1
         ]
         kernels = [
@@ -113,50 +91,52 @@ class SuperposedCost:
 
     def _passes(self, index: int) -> int:
         """How often a step multiplies by a layer's weights or for them: forwards, to its inputs, to its weights."""
-        is_last = index == len(self.layers) - 1
-        to_inputs = self.is_learned if self.is_frozen else index > 0
-        to_weights = not self.is_frozen or (is_last and self.has_heads)
+        is_last = index == len(self._layers) - 1
+        is_frozen = self.part.freezes_trunk(self.trial.num_tasks - 1)
+        to_inputs = self.part.learned_contexts if is_frozen else index > 0
+        to_weights = not is_frozen or (is_last and self._has_heads)
         return 1 + to_inputs + to_weights
 
     def _binding_products(self, layer: LayerSize) -> int:
         """Multiplications that bind all inputs of one of its filters; contexts of channels bind each place alone."""
-        size = self.context_size(layer)
-        return self.context.num_products(size) * (layer.inputs // size)
+        size = self.part.context_size(layer)
+        return self.part.context.num_products(size) * (layer.inputs // size)
 
     @property
     def _drawing_products(self) -> int:
-        return sum(self.context.drawing_products(self.num_contexts, self.context_size(layer)) for layer in self._bound)
+        context, number = self.part.context, self.part.num_contexts(self.trial)
+        return sum(context.drawing_products(number, self.part.context_size(layer)) for layer in self._bound)
 
     @property
     def _retrieving(self) -> tuple[int, int]:
         """Networks with convolutions are not retrieved, but bound as they run."""
-        if any(layer.positions > 1 for layer in self.layers):
+        if any(layer.positions > 1 for layer in self._layers):
             return 0, 0
-        of_products = sum(self.context.num_products(layer.inputs) * layer.outputs for layer in self._bound)
-        return of_products, sum(prod(self.context.shape(layer.inputs)) for layer in self._bound)
+        of_products = sum(self.part.context.num_products(layer.inputs) * layer.outputs for layer in self._bound)
+        return of_products, sum(prod(self.part.context.shape(layer.inputs)) for layer in self._bound)
 
     @property
     def _own_bytes(self) -> int:
         """Weights, shared and retrieved; gradients; the optimiser's state; contexts."""
         contexts = sum(
-            prod(self.context.shape(self.context_size(layer))) + layer.outputs * self.has_outputs
+            prod(self.part.context.shape(self.part.context_size(layer))) + layer.outputs * self.part.output_contexts
             for layer in self._shared_layers
             if layer.has_context
         )
-        heads = num_weights(self.layers[-1], self._parts) if self.has_heads else 0
-        rows, trunk, state = self.num_rows, self._trunk_size, num_state(self.trial)
-        floats = trunk * (3 + state + self.protect_numbers) + contexts * (rows + 1) + heads * (rows + 1)
+        heads = num_weights(self._layers[-1], self._parts) if self._has_heads else 0
+        rows, trunk, state = self.part.num_rows(self.trial), self._trunk_size, num_state(self.trial)
+        floats = trunk * (3 + state + self.part.protect.numbers) + contexts * (rows + 1) + heads * (rows + 1)
         if self.trial.of(Model).by_task:  # a mean and a variance of each channel
             floats += 2 * self._normed_channels * (rows + 1)
-        learned = heads + (contexts if self.is_learned else 0)
-        if self.trains_all:
+        learned = heads + (contexts if self.part.learned_contexts else 0)
+        if self.part.trains_all_contexts:
             floats += contexts * rows * (3 + state) + trunk
         elif learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
             kept = rows if self.trial.num_cycles > 1 else 0  # the state of what comes back
             floats += learned * (2 + state * (1 + kept)) + trunk
         # Peak memory, when the backward pass begins: four copies of each activation (input or output, its bound form,
         # two gradients in flight).
-        floats += 4 * self.trial.batch_size * num_activations(self.trial, self.layers, self._parts)
-        if self.context.is_complex:  # the first layer is bound, and its gradient unbound
-            floats += 3 * 2 * self.layers[0].inputs * self.layers[0].outputs
+        floats += 4 * self.trial.batch_size * num_activations(self.trial, self._layers, self._parts)
+        if self.part.context.is_complex:  # the first layer is bound, and its gradient unbound
+            floats += 3 * 2 * self._layers[0].inputs * self._layers[0].outputs
         return 4 * floats

@@ -1,27 +1,16 @@
 """What can be chosen of superposed networks, and what cannot be chosen together."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import Literal
 
 from psp_core.contexts import Context
-from psp_core.cost import Cost
 from psp_core.course import Course
 from psp_core.inference import Inference
 from psp_core.initial_weights import InitialWeights
 from psp_core.layers import check_output_contexts
-from psp_core.methods.base import Method
-from psp_core.methods.shared_settings import (
-    INFERRED,
-    check_inference,
-    heads_setting,
-    inference_setting,
-    superfluous_setting,
-)
-from psp_core.methods.superposed_cost import SuperposedCost
+from psp_core.methods.shared_settings import InferringMethod, heads_setting, inference_setting, superfluous_setting
 from psp_core.models import Heads, LayerSize, Model
 from psp_core.optimisers import Optimiser
-from psp_core.outcome import Outcome
 from psp_core.parts import setting
 from psp_core.protect import Protection
 from psp_core.rules import at_least, positive
@@ -30,10 +19,8 @@ from psp_core.schedules import Schedule
 Trunk = Literal["shared", "first-task", "random", "per-task"]
 
 
-class SuperposedSettings(Method):
-    """The settings of `psp`, its rules and its cost; see `psp_core.methods.superposed`."""
-
-    answers: ClassVar[Mapping[str, Outcome]] = INFERRED
+class SuperposedSettings(InferringMethod):
+    """The settings of `psp` and their rules; see `psp_core.methods.superposed`."""
 
     context: Context = setting(
         "binary", "What turns the shared weights into one task's weights.", label="{}", says_default=True
@@ -102,16 +89,6 @@ class SuperposedSettings(Method):
         return "standard" if self.context.is_trivial else self.name
 
     @property
-    def measured(self) -> tuple[str, ...]:
-        """`inferred`, where the task is."""
-        return () if self.inference.is_given else tuple(self.answers)
-
-    @property
-    def extra_outputs(self) -> int:
-        """The superfluous ones."""
-        return self.superfluous
-
-    @property
     def has_nested_contexts(self) -> bool:
         """By the schedule."""
         return self.schedule.is_nested
@@ -126,6 +103,11 @@ class SuperposedSettings(Method):
         """Whether contexts are trained that a schedule makes those in use of, so that all are trained together."""
         return self.learned_contexts and self.schedule.name != "task"
 
+    @property
+    def counts_trunk(self) -> bool:
+        """Whether shared weights are numbers of the trial: trained, and not each task's own."""
+        return self.trunk not in ("random", "per-task")
+
     def num_contexts(self, trial: Course) -> int:
         """Contexts that are drawn for each layer."""
         return trial.num_tasks * self.contexts_per_task
@@ -133,6 +115,14 @@ class SuperposedSettings(Method):
     def num_stretches(self, trial: Course) -> int:
         """One for each context in use, which are as many as steps where contexts change with every step."""
         return trial.steps_per_task if self.schedule.is_continuous else self.contexts_per_task
+
+    def num_rows(self, trial: Course) -> int:
+        """Contexts in use, or heads, that are kept for each layer."""
+        return self.num_contexts(trial) if self.trains_all_contexts else trial.num_tasks * self.num_stretches(trial)
+
+    def context_size(self, layer: LayerSize) -> int:
+        """How many inputs of a layer a context binds."""
+        return layer.channels if self.channel_contexts else layer.inputs
 
     def freezes_trunk(self, task: int) -> bool:
         """Whether what all tasks share stands still while this one is trained."""
@@ -159,28 +149,6 @@ class SuperposedSettings(Method):
             others = [replace(layer, has_context=True) for layer in others]
         return [*others, replace(last, has_context=last.has_context and self.heads == "shared")]
 
-    def cost(self, trial: Course) -> Cost:
-        """Layers, bound by contexts."""
-        return self._counted(trial).cost
-
-    def _counted(self, trial: Course) -> SuperposedCost:
-        rows = self.num_contexts(trial) if self.trains_all_contexts else trial.num_tasks * self.num_stretches(trial)
-        return SuperposedCost(
-            trial=trial,
-            layers=self.layers(trial),
-            context=self.context,
-            by_channel=self.channel_contexts,
-            has_heads=self.heads == "per-task",
-            has_outputs=self.output_contexts,
-            is_learned=self.learned_contexts,
-            trains_all=self.trains_all_contexts,
-            is_frozen=self.freezes_trunk(trial.num_tasks - 1),
-            is_shared=self.trunk not in ("random", "per-task"),
-            num_contexts=self.num_contexts(trial),
-            num_rows=rows,
-            protect_numbers=self.protect.numbers,
-        )
-
     def check(self, trial: Course) -> None:
         """Refuse contexts, heads and trunks that do not go with one another or with the network."""
         self._check_heads(trial)
@@ -189,7 +157,7 @@ class SuperposedSettings(Method):
         self._check_trunk(trial)
         if self.superfluous or not self.inference.is_given:
             self._check_inference()
-        check_inference(trial, self.inference, self.superfluous)
+        super().check(trial)
 
     def _check_heads(self, trial: Course) -> None:
         model, name = trial.of(Model), self.context.name
@@ -252,15 +220,15 @@ class SuperposedSettings(Method):
                 f"contexts_per_task={self.contexts_per_task} must divide steps_per_task={trial.steps_per_task}, "
                 "so that each is used for as many steps."
             )
-        counted = self._counted(trial)
-        for layer in counted.layers:
-            size = counted.context_size(layer)
+        number = self.num_contexts(trial)
+        for layer in self.layers(trial):
+            size = self.context_size(layer)
             most = self.context.max_tasks(size) if layer.has_context else None
-            if most is not None and counted.num_contexts > most:
+            if most is not None and number > most:
                 raise ValueError(
                     f"context={self.context.name!r} has {most} different contexts for a layer of {size} inputs; "
                     f"num_tasks={trial.num_tasks} of contexts_per_task={self.contexts_per_task} need "
-                    f"{counted.num_contexts}: give fewer, a larger width, or use 'binary'."
+                    f"{number}: give fewer, a larger width, or use 'binary'."
                 )
 
     def _check_trunk(self, trial: Course) -> None:

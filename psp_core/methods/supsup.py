@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -10,15 +10,17 @@ from torch import Tensor
 from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.course import Course
-from psp_core.evaluation import Answerer, TaskGiven, TaskInferred
+from psp_core.evaluation import Answerer, Finders
 from psp_core.groups import Batch, Group, Stretch
-from psp_core.inference import Inferred
+from psp_core.inference import Inference, Inferred
 from psp_core.methods.base import Learner, network_size, num_outputs
+from psp_core.methods.shared_settings import heads_setting, inference_setting, superfluous_setting
 from psp_core.methods.superposed import SETTLING_BATCHES
-from psp_core.methods.supsup_settings import SupermaskSettings, SupsupSettings
-from psp_core.models import Model, SuperposedModel, TaskParts
+from psp_core.methods.supsup_settings import SupermaskSettings
+from psp_core.models import Heads, Model, SuperposedModel, TaskParts
 from psp_core.networks import Networks, Tensors, flat_views
 from psp_core.packed_mlp import Layer
+from psp_core.parts import setting
 from psp_core.randomness import generator
 from psp_core.supermasks.mask_table import MaskTable
 from psp_core.supermasks.masks import mask_gradient
@@ -29,18 +31,51 @@ from psp_core.supermasks.weights import score_init
 # E members, T tasks, A questions, B batch, I inputs, O outputs, P weights of one member
 
 
-class Supsup(SupsupSettings, name="supsup"):
+class Supsup(SupermaskSettings, name="supsup"):
     """Weights never change; each task has a mask of them, and its images say which, if nobody does.
 
     Source: paper B, sections 3.1 and 3.2 (papers.md, B4).
     """
 
+    transfer: Literal["random", "previous", "running-mean"] = setting(
+        "random",
+        "What a task's scores begin with: `random` ones, the `previous` task's as they ended, or the `running-mean` of "
+        "all tasks' so far.",
+        column="transfer",
+        label=", {} scores",
+    )
+    heads: Heads = heads_setting()
+    inference: Inference = inference_setting()
+    superfluous: int = superfluous_setting()
+
     def start(self, trials: Sequence[Course], device: torch.device) -> Learner:
         """The networks as they are drawn."""
         return SupermaskLearner(trials, device)
 
+    def check(self, trial: Course) -> None:
+        """Refuse tasks that come back, and heads where masks are mixed."""
+        super().check(trial)
+        if trial.num_cycles > 1:
+            raise ValueError(
+                f"num_cycles={trial.num_cycles}: method='supsup' trains each mask once; use one cycle, or give "
+                "new_mask_eps."
+            )
+        if self.heads == "shared":
+            return
+        if len(self.layers(trial)) == 1:
+            raise ValueError(
+                "heads='per-task' at depth=0: method='supsup' has no layer left that masks could choose from; give a "
+                "depth."
+            )
+        if self.superfluous or not self.inference.is_given:
+            raise ValueError(
+                f"superfluous={self.superfluous}, task_inference={self.inference.name!r} with heads='per-task': a task "
+                "is inferred from a mix of masks in every layer, the last one's too; use shared heads, or leave both "
+                "out."
+            )
 
-class SupermaskLearner(Learner):
+
+class SupermaskLearner(Learner, Finders):
     """E networks without biases, whose weights never change: task k's are V = W * M(k).
 
     What is trained are the scores of the current task's masks; when the task ends, its masks are kept as bits
@@ -72,7 +107,7 @@ class SupermaskLearner(Learner):
             Group(values_EP=self._own, gradients_EP=gradients, lives="stretch"),
         ]
         self._scores = {name: self._trained[name] for name in self._used}
-        self._transferred = torch.zeros_like(self._own) if self.part.begins_with != "random" else None
+        self._transferred = torch.zeros_like(self._own) if self.part.transfer != "random" else None
         draw = self.part.frozen_weights.draw
         self.weights = [
             torch.stack([draw(*size, generator(trial.seed, "frozen weights", index)) for trial in trials]).to(device)
@@ -82,6 +117,8 @@ class SupermaskLearner(Learner):
         statistics = [self._networks.contexts[name] for name in self._networks.measured]
         numbers = sum(of_task[0].numel() for of_task in (*statistics, *self._networks.learned.values()))
         self.bytes_per_task = self.tables[0].bytes_per_task + 4 * numbers  # frozen weights are a seed
+        self.is_retrievable = self._networks.is_retrievable
+        self.numbers_per_task = self._networks.flat_contexts.numel() + self._own.numel()
 
     def begin(self, stretch: Stretch) -> Collection[int]:
         """Give the task scores, drawn or transferred from the tasks before, and its head as it was drawn."""
@@ -129,17 +166,46 @@ class SupermaskLearner(Learner):
         """Keep the masks of the current task; and its scores, where later ones begin with them."""
         self.keep(stretch)
         if self._transferred is not None:
-            of_this = 1.0 if self.part.begins_with == "previous" else 1 / (stretch.task + 1)
+            of_this = 1.0 if self.part.transfer == "previous" else 1 / (stretch.task + 1)
             self._transferred.lerp_(self._own, of_this)
 
     def answerer(self, num_begun: int) -> Answerer:
         """Each task's mask answers; or the one that is inferred."""
-        answers = MaskAnswers(self)
-        return TaskInferred(answers, self.part.asked) if isinstance(self.part.asked, Inferred) else TaskGiven(answers)
+        return self.part.answerer(self)
+
+    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
+        """Every member's weights of each of T tasks, layer by layer, (E * T, I, O), member first; no biases."""
+        wanted = [(member, self.right(member, task)) for member in range(len(self.trials)) for task in tasks]
+        members = torch.tensor([member for member, _ in wanted], device=self.device)
+        masks = [self.tables[member].mask(mask) for member, mask in wanted]
+        return [
+            (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), weight.new_zeros(len(masks), size[1]))
+            for index, (weight, size) in enumerate(zip(self.weights, self.sizes, strict=True))
+        ]
+
+    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
+        """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
+        return self._networks.logits(retrieved, x_MBI)
+
+    def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member with the task's mask: shape (B, O)."""
+        return self.answer_as(member, self.right(member, task), x_BI)
+
+    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
+        """Logits of one member with one of its masks, and with the head and statistics of its row: shape (B, O)."""
+        pairs = zip(self.tables[member].mask(found), self.weights, strict=True)
+        instead = {name: mask.mul_(weight[member]) for name, (mask, weight) in zip(self._used, pairs, strict=True)}
+        row = found % self.trial.num_tasks  # NNs have more masks than tasks, and nothing in rows
+        return self._networks.logits_of(member, row, x_BI, instead)
+
+    def find(self, member: int, x_ABI: Tensor) -> Tensor:
+        """Which of the masks stored so far each of A batches is of, by all of its images: int64 (A,)."""
+        assert isinstance(self.part.inference, Inferred)
+        return self.part.inference.find(self.superposition(member), x_ABI)
 
     def superposition(self, member: int) -> Superposition:
         """One member with all its masks at once."""
-        inference, table = self.part.asked, self.tables[member]
+        inference, table = self.part.inference, self.tables[member]
         assert isinstance(inference, Inferred)
         num_real, weights = num_outputs(self.trial), [weight[member] for weight in self.weights]
         if self._networks.is_retrievable:
@@ -150,21 +216,9 @@ class SupermaskLearner(Learner):
             return self._networks.network_of(member, 0, x_BI, instead, training=True)
 
         def own(mask: int, x_BI: Tensor) -> Tensor:
-            return self.logits_of(member, mask, x_BI)
+            return self.answer_as(member, mask, x_BI)
 
         return ModuleSuperposition(mixed, own, weights, table, inference.objective, num_real)
-
-    def logits_of(self, member: int, mask: int, x_BI: Tensor, row: int | None = None) -> Tensor:
-        """Logits of one member with one of its masks, (B, O); heads and statistics are those of a row, the mask's."""
-        masks = self.tables[member].mask(mask)
-        instead = {
-            name: m.mul_(weight[member]) for name, m, weight in zip(self._used, masks, self.weights, strict=True)
-        }
-        return self._networks.logits_of(member, mask if row is None else row, x_BI, instead)
-
-    def mask_of(self, member: int, task: int) -> int:
-        """The mask of a task: masks are numbered as tasks are."""
-        return task
 
     def notes(self, member: int) -> dict[str, float]:
         """Bytes of a mask as the paper counts them, mean over the tasks stored."""
@@ -210,57 +264,13 @@ class SupermaskLearner(Learner):
         return [self.part.masks.mask(of_layer, density) for of_layer, density in pairs]
 
 
-class MaskAnswers:
-    """Networks with supermasks as they answer."""
-
-    def __init__(self, learner: SupermaskLearner) -> None:
-        """Remember whose."""
-        self._learner, self._networks = learner, learner._networks
-        self.is_retrievable = self._networks.is_retrievable
-        own = learner.groups[1].values_EP.numel()
-        self.numbers_per_task = self._networks.flat_contexts.numel() + own
-
-    def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
-        """Every member's weights of each of T tasks, layer by layer, (E * T, I, O), member first; no biases."""
-        learner = self._learner
-        wanted = [(member, learner.mask_of(member, task)) for member in range(len(learner.trials)) for task in tasks]
-        members = torch.tensor([member for member, _ in wanted], device=learner.device)
-        masks = [learner.tables[member].mask(mask) for member, mask in wanted]
-        return [
-            (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), weight.new_zeros(len(masks), size[1]))
-            for index, (weight, size) in enumerate(zip(learner.weights, learner.sizes, strict=True))
-        ]
-
-    def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
-        """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
-        return self._networks.logits(retrieved, x_MBI)
-
-    def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
-        """Logits of one member on one task's batch: shape (B, O)."""
-        return self.answer_as(member, self._learner.mask_of(member, task), x_BI)
-
-    def find(self, member: int, x_ABI: Tensor) -> Tensor:
-        """Which of the masks stored so far each of A batches is of, by all of its images: int64 (A,)."""
-        inference = self._learner.part.asked
-        assert isinstance(inference, Inferred)
-        return inference.find(self._learner.superposition(member), x_ABI)
-
-    def right(self, member: int, task: int) -> int:
-        """The task's mask."""
-        return self._learner.mask_of(member, task)
-
-    def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
-        """Logits of one member with one of its masks: shape (B, O)."""
-        return self._learner.logits_of(member, found, x_BI)
-
-
 def _build(trial: Course, part: SupermaskSettings, device: torch.device) -> SuperposedModel:
     """The network whose weights are replaced by frozen ones, without contexts."""
     parts = TaskParts(
         context=get_context("none"),
         num_tasks=trial.num_tasks,
         seed=trial.seed,
-        heads="per-task" if part.has_heads else "shared",
+        heads=part.heads,
         device=device,
     )
     return trial.of(Model).build(network_size(trial, part.extra_outputs), parts)

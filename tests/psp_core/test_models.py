@@ -183,8 +183,7 @@ def test_layer_sizes_are_those_of_the_built_network(name: str, depth: int, shape
 def test_a_trial_knows_its_layers_contexts(name: str, settings: dict[str, bool]) -> None:
     trial = TrialConfig(dataset="digits", model=name, width=4, num_tasks=2, context="binary", **settings)
     net = build_model(trial, torch.device("cpu"))
-    counted = trial.method._counted(trial)
-    assert [(counted.context_size(layer), layer.has_context) for layer in counted.layers] == [
+    assert [(trial.method.context_size(layer), layer.has_context) for layer in trial.method.layers(trial)] == [
         (layer.context_size, not layer.context.is_trivial) for layer in net.superposed_layers()
     ]
 

@@ -104,7 +104,7 @@ def test_tasks_that_are_not_named_have_no_part() -> None:
 def test_a_task_s_value_is_its_own_networks(kind: str) -> None:
     pack, superposition = made(NETWORKS[kind])
     x = images(pack, 2, 1)
-    expected = [OBJECTIVES["entropy"](pack.logits_of(0, 2, x_BI), 10) for x_BI in x.flatten(0, 1)]
+    expected = [OBJECTIVES["entropy"](pack.answer_as(0, 2, x_BI), 10) for x_BI in x.flatten(0, 1)]
     torch.testing.assert_close(superposition.value(x, 2), torch.stack(expected).view(2, 1))
 
 
@@ -121,7 +121,7 @@ def test_of_a_fully_connected_network_it_is_what_superposition_gives() -> None:
         return x_BI @ last
 
     other = ModuleSuperposition(
-        mixed, lambda mask, x: pack.logits_of(0, mask, x), usual.weights, usual.table, usual.objective, 10
+        mixed, lambda mask, x: pack.answer_as(0, mask, x), usual.weights, usual.table, usual.objective, 10
     )
     x, alpha = images(pack, 4), torch.rand(4, NUM_TASKS, generator=rng())
     torch.testing.assert_close(other.gradient(x), usual.gradient(x))

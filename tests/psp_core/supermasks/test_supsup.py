@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from psp_core import TrialConfig, load_dataset, train
-from psp_core.methods.supsup import MaskAnswers
+from psp_core.methods.supsup import SupermaskLearner
 from psp_core.randomness import generator
 from psp_core.streams.permuting import PermutingTasks
 from psp_core.supermasks import (
@@ -129,7 +129,7 @@ def test_a_batch_whose_task_is_taken_for_another_counts_as_wrong(kind: str, monk
     found = train([config])[0]
     assert found.answers["inferred"].item() == 1
     torch.testing.assert_close(found.accuracy, given)
-    monkeypatch.setattr(MaskAnswers, "find", lambda self, member, x: torch.full((len(x),), 7))
+    monkeypatch.setattr(SupermaskLearner, "find", lambda self, member, x: torch.full((len(x),), 7))
     lost = train([config])[0]
     assert lost.answers["inferred"].item() == 0
     assert lost.accuracy.item() == 0
@@ -145,8 +145,8 @@ def test_with_statistics_of_its_own_a_task_answers_image_by_image() -> None:
     for task in range(2):
         stream = PermutingTasks(64, 0, permute_first=True)
         x = data.normalise(data.test_images[:100, stream.describe(task)])
-        alone = torch.cat([pack.logits_of(0, task, x[i : i + 1]) for i in range(100)])
-        torch.testing.assert_close(alone, pack.logits_of(0, task, x))
+        alone = torch.cat([pack.answer_as(0, task, x[i : i + 1]) for i in range(100)])
+        torch.testing.assert_close(alone, pack.answer_as(0, task, x))
         assert (alone.argmax(1) == data.test_labels[:100]).float().mean() > 0.2  # 0.1 is chance
     assert training.results()[0].context_bytes_per_task == -(-36 // 8) + -(-288 // 8) + -(-240 // 8) + 8 * (4 + 8)
 
