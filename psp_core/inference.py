@@ -15,12 +15,13 @@ QUESTION: Final = 128
 
 
 class Inference(Part, family="task_inference"):
-    """How the task of a test batch becomes known."""
+    """How the task of a test batch becomes known.
 
-    @property
-    def is_given(self) -> bool:
-        """Whether the network is told the task."""
-        return False
+    Attributes:
+        is_given: whether the network is told the task.
+    """
+
+    is_given: ClassVar[bool] = False
 
     @property
     def first_layer_only(self) -> bool:
@@ -31,10 +32,7 @@ class Inference(Part, family="task_inference"):
 class Given(Inference, name="given"):
     """The network is told the task."""
 
-    @property
-    def is_given(self) -> bool:
-        """Yes."""
-        return True
+    is_given: ClassVar[bool] = True
 
 
 class Inferred(Inference):

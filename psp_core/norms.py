@@ -42,7 +42,7 @@ class TaskBatchNorm(nn.Module):
     These are parameters, which all tasks share, as they share weights.
 
     The statistics are buffers with the tasks first, `mean` and `variance` (K, C), 0 and 1 until measured: at the
-    end of a task, by forward passes of the finished weights (`Pack.settle`).
+    end of a task, by forward passes of the finished weights (`Networks.settle`).
 
     Args:
         channels: C.

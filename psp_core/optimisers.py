@@ -227,7 +227,7 @@ class Stepper:
 
     @torch.no_grad()
     def resume(self, state: Sequence[Tensor], num_steps: Tensor, *, idle: int) -> None:
-        """Go on with a state that was this optimiser's `idle` steps ago; who is frozen stays so."""
+        """Go on with a state that was this optimiser's `idle` steps ago; a frozen member stays frozen."""
         for name, mine, kept in zip(self._state_names, self.state, state, strict=True):
             torch.mul(kept, self.kind.decays.get(name, 1.0) ** idle, out=mine)
             mine[sorted(self._frozen)] = 0
@@ -235,14 +235,14 @@ class Stepper:
 
     @torch.no_grad()
     def set_lrs(self, lrs: Sequence[float]) -> None:
-        """Step with these learning rates from now on, one for each member; who is frozen stays so."""
+        """Step with these learning rates from now on, one for each member; a frozen member stays frozen."""
         self._members = [(p, g, state, lr) for (p, g, state, _), lr in zip(self._members, lrs, strict=True)]
         for e, lr in enumerate(lrs):
             self._lr_E1[e] = 0 if e in self._frozen else lr
 
     @torch.no_grad()
     def freeze(self, member: int) -> None:
-        """Let a member stand still from now on, at zero: whatever it was, its numbers are gone."""
+        """Stop a diverged member: its lr, parameters and optimiser state become 0, so that NaNs cannot spread."""
         self._frozen.add(member)
         self._lr_E1[member] = 0
         for tensor in (self.parameters, *self.state):
@@ -254,7 +254,7 @@ class Stepper:
         return {"state": state, "num_steps": self.num_steps, "is_frozen": member in self._frozen}
 
     def load_member_state(self, member: int, state: dict[str, Any]) -> None:
-        """Go on from what `member_state` gave; the parameters are restored by who owns them."""
+        """Go on from what `member_state` gave; the learner restores the parameters."""
         for mine, stored in zip(self.state, state["state"], strict=True):
             mine[member].copy_(stored)
         self.num_steps.copy_(state["num_steps"])

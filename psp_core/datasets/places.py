@@ -28,7 +28,7 @@ def data_root(root: Root = None) -> Path:
 
 
 def existing(name: str, root: Root) -> Path:
-    """The data root. One that was named has to be there: a folder made of a slip of the pen helps nobody.
+    """The data root. A folder that was named must exist: a misspelt name makes no new folder.
 
     Raises:
         DataUnavailableError: it is not.

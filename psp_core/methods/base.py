@@ -70,10 +70,10 @@ class Learner(ABC):
 
     @abstractmethod
     def answerer(self, num_begun: int) -> Answerer:
-        """What measures the members, of whose tasks so many were begun."""
+        """What measures the members on tasks, of which `num_begun` were begun."""
 
     def finite(self) -> Tensor:
-        """Of which members everything that is trained is finite, shape (E,)."""
+        """Which members' trained numbers are all finite, bool (E,)."""
         return torch.stack([group.values_EP.isfinite().all(dim=1) for group in self.groups]).all(0)
 
     def stop(self, member: int) -> None:  # noqa: B027 - a hook
@@ -99,11 +99,13 @@ class Method(Part, family="method"):
         outcomes: columns of the store that only trials of this method have.
         answers: columns of its measurements beside accuracy, loss and number of samples.
         can_measure_within: whether a task can be measured before its training ends.
+        answers_by_batch: whether an answer depends on the batch that an image is in, whatever the model.
     """
 
     outcomes: ClassVar[Mapping[str, Outcome]] = {}
     answers: ClassVar[Mapping[str, Outcome]] = {}
     can_measure_within: ClassVar[bool] = True
+    answers_by_batch: ClassVar[bool] = False
 
     @property
     def stored_name(self) -> str:
@@ -133,11 +135,6 @@ class Method(Part, family="method"):
     @property
     def measures_once(self) -> bool:
         """Whether a task is measured when its training ends and never again, since no other task changes it."""
-        return False
-
-    @property
-    def answers_by_batch(self) -> bool:
-        """Whether an answer depends on the batch that an image is in, whatever the model."""
         return False
 
     def num_stretches(self, trial: Course) -> int:

@@ -44,6 +44,7 @@ class HopSupSup(Method, name="hopsupsup"):
         "mask_agreement": Outcome(float, "Share of a recovered mask's entries that are the task's own."),
     }
     can_measure_within: ClassVar[bool] = False
+    answers_by_batch: ClassVar[bool] = True  # a batch is normalised
 
     rule: Literal["storkey", "hebb"] = setting(
         "storkey",
@@ -73,11 +74,6 @@ class HopSupSup(Method, name="hopsupsup"):
         column="recovery_gamma",
         label=", gamma {:g}",
     )
-
-    @property
-    def answers_by_batch(self) -> bool:
-        """Yes: a batch is normalised."""
-        return True
 
     def pieces(self) -> dict[str, str]:
         """The method first."""
@@ -141,8 +137,7 @@ class HopfieldLearner(Learner, Answers):
     Attributes:
         groups: what all tasks train, nothing; and the current task's scores.
         memories: each member's Hopfield networks, one for each hidden layer.
-        own: each member's masks as they were stored, to measure recovery with, and for nothing else; what they weigh
-            is not counted.
+        own: each member's masks as they were stored. They only measure recovery, and their bytes are not counted.
     """
 
     def __init__(self, trials: Sequence[Course], device: torch.device) -> None:

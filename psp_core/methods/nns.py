@@ -26,7 +26,7 @@ from psp_core.supermasks.inference import is_new_task
 # E members, K tasks, S masks of a member, A questions, B batch, I inputs, P weights of one member
 
 LEAST_MASKS: Final = 5
-"""The rule asks about so many masks at least, those that nobody has trained yet among them."""
+"""The rule compares at least so many masks, untrained masks included."""
 
 
 class NNs(SupermaskSettings, name="nns", formerly="supsup"):
@@ -52,8 +52,8 @@ class NNs(SupermaskSettings, name="nns", formerly="supsup"):
     )
     eps: float = setting(
         0.125,
-        "When a new mask is begun: where no stored one beats a uniform guess by a factor of 1 + eps, as training is "
-        "told no task (NNs). The paper uses 1/8.",
+        "Train without task labels (NNs): start a new mask when no stored mask beats a uniform guess by a factor of "
+        "1 + eps. The paper uses 1/8.",
         rule=Rule(lambda value: 0 <= value < float("inf"), "must be a finite number of at least 0, such as 0.125."),
         column="new_mask_eps",
         label=", no task told, eps {:g}",
@@ -143,7 +143,7 @@ class UnnamedLearner(SupermaskLearner):
     scores are kept, for it may be trained on again. A test batch is answered by the mask it is inferred to be of.
 
     There are masks for twice as many tasks as the stream has; when all are in use, the best one is trained on.
-    In the paper there are 2500, as many as tasks, and what comes after them is skipped.
+    The paper has 2500 masks, as many as tasks, and skips what comes after them.
 
     A stretch lies between two decisions. It says which task it is of; this is counted, to report how pure the masks
     are, and not used otherwise.
@@ -246,7 +246,7 @@ class UnnamedLearner(SupermaskLearner):
         return self.superposition(member).gradient(x_ABI, alpha, torch.arange(num_masks, device=self.device))
 
     def _have(self, member: int, number: int) -> None:
-        """See that there are so many masks, those nobody has trained yet as their scores begin."""
+        """Add masks until there are `number`; the scores of a new mask are as drawn."""
         shapes = {name: scores.shape[1:] for name, scores in self._scores.items()}
         for mask in range(len(self.tables[member]), number):
             flat_1P, scores = flat_views(shapes, 1, self.device)

@@ -25,7 +25,7 @@ from psp_core.trained_schedules import TrainedSchedule
 # E members, M retrieved networks, T tasks, A questions, B batch, I inputs
 
 SETTLING_BATCHES: Final = 50
-"""Of a task's last batches, on how many the statistics are measured that batch norms keep of the task."""
+"""How many of a task's last batches the statistics are measured on that batch norms keep of the task."""
 
 
 class Superposed(SuperposedSettings, name="psp"):

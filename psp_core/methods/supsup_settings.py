@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from psp_core.cost import Cost, num_activations, num_state, num_weights, products
 from psp_core.course import Course
-from psp_core.inference import Inferred
 from psp_core.methods.shared_settings import InferringMethod
 from psp_core.models import Heads, LayerSize, Model
 from psp_core.outcome import Outcome
@@ -94,7 +93,7 @@ class SupermaskSettings(InferringMethod):
                 "norm='affine' does not apply to method='supsup', where nothing trains what all tasks share, scales "
                 "and shifts neither; use norm 'per-task'."
             )
-        if isinstance(self.inference, Inferred) and self.inference.first_layer_only:
+        if self.inference.first_layer_only:
             raise ValueError(
                 "inference_layers='first' is for gradients with respect to contexts, not for method='supsup'; leave it "
                 "out."

@@ -41,7 +41,7 @@ class SuperposedModel(nn.Module):
         self.context = context
 
     def superposed_layers(self) -> list[SuperposedLinear | SuperposedConv2d]:
-        """The layers with weights (I, O), in the order of `Architecture.layer_sizes`; a stem's context is `none`."""
+        """The layers with weights (I, O), in the order of `Model.layer_sizes`; a stem's context is `none`."""
         return [module for module in self.modules() if isinstance(module, SuperposedLinear | SuperposedConv2d)]
 
     def bytes_per_task(self) -> int:

@@ -24,15 +24,12 @@ class Protection(Part, family="protect"):
     tensors in place, on the device alone: on a GPU they are part of a graph.
 
     Attributes:
+        is_any: whether anything is protected.
         numbers: how many numbers it remembers of each shared one.
     """
 
+    is_any: ClassVar[bool] = True
     numbers: ClassVar[int] = 0
-
-    @property
-    def is_any(self) -> bool:
-        """Whether anything is protected."""
-        return True
 
     @abstractmethod
     def start(self, peers: Sequence[Self], shared: Group) -> State:

@@ -1,6 +1,7 @@
 """No protection: shared weights follow the newest task."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from psp_core.groups import Group
 from psp_core.protect.base import Protection, State
@@ -9,10 +10,7 @@ from psp_core.protect.base import Protection, State
 class NoProtection(Protection, name="none"):
     """Shared weights are free to move."""
 
-    @property
-    def is_any(self) -> bool:
-        """No."""
-        return False
+    is_any: ClassVar[bool] = False
 
     def start(self, peers: Sequence[Protection], shared: Group) -> State:
         """Nothing."""

@@ -1,4 +1,4 @@
-"""Which task is it? Algorithms that find the mask, or the context, for a batch whose task nobody tells."""
+"""Which task is it? Algorithms that find the mask, or the context, for a batch whose task is not told."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -25,17 +25,14 @@ class Superposed(Protocol):
 
 
 Algorithm = Callable[[Superposed, Tensor], Tensor]
+"""From a network with all its tasks, and batches (..., B, I), of which each is a question: 1 image, or all.
+
+Gives each question's task, int64 (...); of equals the first.
+"""
 
 
 def one_shot(superposition: Superposed, x: Tensor) -> Tensor:
     """argmax_i of - dF/dalpha_i at alpha_i = 1 / K: one forward and one backward pass.
-
-    Args:
-        superposition: the network and all its tasks.
-        x: (..., B, I), a question for each batch; the images that the question is asked by, 1 or all.
-
-    Returns:
-        Each question's task, int64 (...); of equals the first.
 
     Source: "One-Shot" (papers.md, B4).
     """
@@ -49,13 +46,6 @@ def binary(superposition: Superposed, x: Tensor) -> Tensor:
     Alpha is uniform over those that are left: of m the ceil(m / 2) with the lowest gradients stay, so it takes
     ceil(log2 K) rounds. Of equals at the boundary those of lower number stay. The paper's code keeps all
     equals, so it may not end; it then stops after log2(capacity) + 1 rounds and answers as for the batch before.
-
-    Args:
-        superposition: the network and all its tasks.
-        x: (..., B, I), a question for each batch.
-
-    Returns:
-        Each question's task, int64 (...).
 
     Source: "Binary" (papers.md, B4).
     """
@@ -90,9 +80,6 @@ def gradient_descent(superposition: Superposed, x: Tensor, *, lr: float, num_ste
         lr: eta; alpha is about 1 / K, and so is a useful eta.
         num_steps: how many.
 
-    Returns:
-        Each question's task, int64 (...); of equals the first.
-
     Raises:
         ValueError: `lr` or `num_steps` is not positive.
 
@@ -113,14 +100,8 @@ def gradient_descent(superposition: Superposed, x: Tensor, *, lr: float, num_ste
 def exhaustive(superposition: Superposed, x: Tensor) -> Tensor:
     """argmin_i of F at alpha = e_i: each task's own network answers, K forward passes.
 
-    The limit of what F can tell; the other algorithms come close to it with few passes through one network.
-
-    Args:
-        superposition: the network and all its tasks; F must compare networks, as the entropy does.
-        x: (..., B, I), a question for each batch.
-
-    Returns:
-        Each question's task, int64 (...); of equals the first.
+    The limit of what F can tell; the other algorithms come close to it with few passes through one network. F must
+    compare networks, as the entropy does.
 
     Source: ours, as the measure of paper B's search in superposition (papers.md, B4).
     """
@@ -132,8 +113,8 @@ def is_new_task(gradient: Tensor, k: int, eps: float = EPS) -> Tensor:
 
     Args:
         gradient: dF/dalpha (..., k) at alpha_i = 1 / k, F the entropy.
-        k: over how many masks. The paper's code takes 5 while there are fewer, so that masks nobody has
-            trained yet are among them; to do so, store them, and give k=5.
+        k: over how many masks. The paper's code takes 5 while there are fewer, so that untrained masks
+            are among them; to do so, store them, and give k=5.
         eps: how far from uniform nu may be.
 
     Returns:

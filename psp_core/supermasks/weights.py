@@ -36,41 +36,34 @@ def score_init(in_features: int, out_features: int, rng: torch.Generator) -> Ten
 class FrozenWeights(Part, family="frozen_weights"):
     """How the frozen weights are drawn that masks choose from."""
 
+    @staticmethod
     @abstractmethod
-    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
+    def draw(in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
         """A layer's weights, shape (I, O)."""
 
 
 class SignedConstant(FrozenWeights, name="signed-constant"):
     """One size and random signs: +c or -c, c = sqrt(2 / I); see `signed_kaiming_constant`."""
 
-    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
-        """Signs of one size."""
-        return signed_kaiming_constant(in_features, out_features, rng)
+    draw = staticmethod(signed_kaiming_constant)
 
 
 class KaimingNormal(FrozenWeights, name="kaiming-normal"):
     """From a normal distribution, see `kaiming_normal`."""
 
-    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
-        """From a normal distribution."""
-        return kaiming_normal(in_features, out_features, rng)
+    draw = staticmethod(kaiming_normal)
 
 
 class KaimingUniform(FrozenWeights, name="kaiming-uniform"):
     """From a uniform distribution, see `kaiming_uniform`."""
 
-    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
-        """From a uniform distribution of the same variance."""
-        return kaiming_uniform(in_features, out_features, rng)
+    draw = staticmethod(kaiming_uniform)
 
 
 class TorchDefault(FrozenWeights, name="default"):
     """As PyTorch draws a layer's weights (BatchE RandW; papers.md, B5): see `torch_default`."""
 
-    def draw(self, in_features: int, out_features: int, rng: torch.Generator) -> Tensor:
-        """As PyTorch draws a layer's weights."""
-        return torch_default(in_features, out_features, rng)
+    draw = staticmethod(torch_default)
 
 
 FROZEN_WEIGHTS: Final[dict[str, type[FrozenWeights]]] = FrozenWeights.known
