@@ -6,11 +6,14 @@ from collections.abc import Hashable
 from functools import cached_property
 from typing import Any, ClassVar, Final, Self
 
-from psp_core.parts import LISTED_IN, settings_of
+from psp_core.parts import LISTED_IN
 from psp_core.root import Root
 
 AXES: Final = ("width", "lr", "seed", "num_tasks")
 """What figures show of an experiment, beside its curves."""
+
+FIRST_KIND: Final = "training"
+"""The kind of a study that says none, which ids do not name: the only one when the first trials were stored."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,20 +59,6 @@ class Experiment(Root):
 
     kind: ClassVar[str]
 
-    def replaced(self, **settings: object) -> Self:
-        """The trial with other settings. What belongs to parts that it no longer has goes.
-
-        Raises:
-            ValueError: as `from_flat`.
-        """
-        new = self.flat(settings)
-        row, used = self.columns() | new, set[str]()
-        for one in settings_of(type(self)):
-            if one.part:
-                one.part.from_columns(row, used, one.default)
-            used.add(one.column)
-        return self.from_flat({column: value for column, value in row.items() if column in used or column in new})
-
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any setting's value
         """A setting's value by its short name, as stores have it."""
         if name.startswith("_") or name not in (values := self.row):
@@ -84,8 +73,8 @@ class Experiment(Root):
     @cached_property
     def shape(self) -> Hashable:
         """What all members of a pack must share: every setting but those that may differ between members."""
-        own = {one.column for one, _ in self.settings() if one.per_member}
-        return frozenset((column, value) for column, value in self.columns().items() if column not in own)
+        may_differ = self.differing
+        return frozenset((column, value) for column, value in self.columns().items() if column not in may_differ)
 
     @property
     def differing(self) -> list[str]:
@@ -93,9 +82,9 @@ class Experiment(Root):
         return [one.column for one, _ in self.settings() if one.per_member]
 
     @property
-    @abstractmethod
     def curve_of(self) -> dict[str, str]:
         """What a curve's label says of each setting, in order; joined they are the label."""
+        return self.pieces()
 
     @property
     def setup(self) -> dict[str, Any]:
@@ -104,14 +93,14 @@ class Experiment(Root):
         return {column: value for column, value in self.apart().items() if column not in said}
 
     @property
-    @abstractmethod
     def stored_name(self) -> str:
         """What the column `method` of the store says."""
+        return self.kind
 
     @property
-    @abstractmethod
     def data_name(self) -> str | None:
         """The data set that it needs, if any."""
+        return None
 
     @property
     @abstractmethod
@@ -119,14 +108,14 @@ class Experiment(Root):
         """The pieces in which it runs, after each of which its state can be kept."""
 
     @property
-    @abstractmethod
     def num_steps(self) -> int:
         """Optimiser steps of the whole trial; 0 where nothing is trained."""
+        return 0
 
     @property
-    @abstractmethod
     def is_nested(self) -> bool:
         """Whether a trial of fewer tasks is the beginning of this one."""
+        return False
 
     @property
     def most_members(self) -> int | None:
@@ -156,9 +145,9 @@ class Experiment(Root):
     def member_bytes(self) -> int:
         """Memory that one more member of its pack needs."""
 
-    @abstractmethod
     def shared_bytes(self, device: str) -> int:
         """Memory that its pack needs whatever its size."""
+        return 0
 
     @abstractmethod
     def work(self, tasks_before: int = 0) -> Work:

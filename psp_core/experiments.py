@@ -1,7 +1,6 @@
 """The kinds of experiments: what a study may declare, and what runs it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import torch
@@ -77,30 +76,15 @@ class Running(Protocol):
         """Go on from what `member_state` gave of each member."""
 
 
-def _train(trials: Sequence[Any], dataset: Dataset | None, device: torch.device) -> PackTraining:
-    assert dataset, "trials that train have a data set"
-    return PackTraining(trials, dataset, device)
+EXPERIMENTS: Final[Mapping[str, type[Experiment]]] = {root.kind: root for root in (Trial, RetrievalConfig)}
+"""What trials can be, by the kind that a study says."""
 
-
-def _retrieve(trials: Sequence[Any], dataset: Dataset | None, device: torch.device) -> Retrieval:
-    (trial,) = trials
-    return Retrieval(trial, device)
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of experiment: what its trials are, and what begins a pack of them."""
-
-    root: type[Experiment]
-    start: Callable[[Sequence[Any], Dataset | None, torch.device], Running]
-
-
-EXPERIMENTS: Final[Mapping[str, Kind]] = {
-    Trial.kind: Kind(Trial, _train),
-    RetrievalConfig.kind: Kind(RetrievalConfig, _retrieve),
+_STARTS: Final[Mapping[str, Callable[[Any, Any, torch.device], Running]]] = {
+    Trial.kind: PackTraining,
+    RetrievalConfig.kind: lambda trials, _, device: Retrieval(trials[0], device),
 }
 
 
 def start(trials: Sequence[Experiment], dataset: Dataset | None, device: torch.device) -> Running:
     """Begin a pack of trials of one kind."""
-    return EXPERIMENTS[trials[0].kind].start(trials, dataset, device)
+    return _STARTS[trials[0].kind](trials, dataset, device)

@@ -71,34 +71,9 @@ class RetrievalConfig(Experiment):
             )
 
     @property
-    def stored_name(self) -> str:
-        """What kind of trial this is."""
-        return self.kind
-
-    @property
-    def data_name(self) -> None:
-        """None is needed."""
-        return None
-
-    @property
     def num_visits(self) -> int:
         """Draws of all contexts."""
         return self.num_draws
-
-    @property
-    def num_steps(self) -> int:
-        """Nothing is trained."""
-        return 0
-
-    @property
-    def is_nested(self) -> bool:
-        """No: a trial of fewer models draws other ones."""
-        return False
-
-    @property
-    def curve_of(self) -> dict[str, str]:
-        """The context."""
-        return self.pieces()
 
     @property
     def member_bytes(self) -> int:
@@ -106,10 +81,6 @@ class RetrievalConfig(Experiment):
         parts = 2 if self.context.is_complex else 1
         contexts = math.prod(self.context.shape(self.width))
         return 4 * self.num_tasks * (contexts + 8 * parts * self.width * OUTPUTS)
-
-    def shared_bytes(self, device: str) -> int:
-        """Nothing."""
-        return 0
 
     def work(self, tasks_before: int = 0) -> Work:
         """Binding, responding, and drawing where that takes a decomposition."""

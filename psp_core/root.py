@@ -28,19 +28,35 @@ class Root(Part):
             ValueError: an unknown setting, one that does not apply, a value that breaks its rule, or settings that do
                 not go together.
         """
-        row, used = cls.flat(given), set[str]()
-        own = settings_of(cls)
-        parts = {one.name: one.part.from_columns(row, used, one.default) for one in own if one.part}
-        plain = {one.name: row[one.column] for one in own if not one.part and one.column in row}
-        root = cls(**parts, **plain)
-        left = row.keys() - used - plain.keys()
-        columns = root.columns() if left else {}
-        for column in left:
-            root._refuse(column, row[column], columns)
+        row = cls.flat(given)
+        return cls._made(row, row)
+
+    def replaced(self, **settings: object) -> Self:
+        """The tree with other settings. What belongs to parts that it no longer has goes.
+
+        Raises:
+            ValueError: as `from_flat`.
+        """
+        new = self.flat(settings)
+        return self._made(self.columns() | new, new)
+
+    @classmethod
+    def _made(cls, row: Mapping[str, Any], said: Mapping[str, Any]) -> Self:
+        """The tree of a row of settings, each of which has to apply that somebody said."""
+        used = set[str]()
+        root = cls.from_columns(row, used, "")
+        for column in said.keys() - used:
+            root._refuse(column, said[column])
         return root
 
-    def _refuse(self, column: str, value: object, columns: Mapping[str, Any]) -> None:
+    @classmethod
+    def named_by(cls, row: Mapping[str, Any], default: str) -> type[Self]:
+        """Every row is of this kind."""
+        return cls
+
+    def _refuse(self, column: str, value: object) -> None:
         """Refuse a setting that none of the parts has, unless it says nothing: that is the one rule of what applies."""
+        columns = self.columns()
         if value == columns.get(column, self.at_first.get(column)):
             return
         named = self.settings_named(column)
@@ -85,14 +101,17 @@ class Root(Part):
             ValueError: there is none; the message says at which step, and what is near.
         """
         if not isinstance(key, str) or "." not in key:
-            return cls.settings_named(cls._known(key))[0][1]
+            if key not in by_column(cls):
+                raise ValueError(f"{key!r} is not a setting; {did_you_mean(key, by_column(cls), LISTED_IN)}")
+            return cls.settings_named(key)[0][1]
         first, *steps = key.split(".")
         families = {one.column: one for _, one in every_setting(cls) if one.part}
         if first not in families:
             raise ValueError(f"{key!r} leads nowhere: {first!r} is no part; {did_you_mean(first, families)}")
         one, path = families[first], first
         for step in steps:
-            known = {each.name: each for each in _settings_within(one)}
+            parts = one.part.known.values() if one.part else ()
+            known = {each.name: each for part in parts for each in settings_of(part)}
             if not known:
                 raise ValueError(f"{key!r} leads nowhere: {path!r} has no settings of its own; use {path!r}.")
             if step not in known:
@@ -117,14 +136,8 @@ class Root(Part):
         Raises:
             ValueError: unknown setting, wrong type, or out of range.
         """
-        one = cls.settings_named(cls._known(key))[0][1]
+        one = cls.setting_at(key)
         return None if value is None and one.default is MISSING else one.checked(value)
-
-    @classmethod
-    def _known(cls, key: str) -> str:
-        if key not in by_column(cls):
-            raise ValueError(f"{key!r} is not a setting; {did_you_mean(key, by_column(cls), LISTED_IN)}")
-        return key
 
     @property
     def chosen(self) -> dict[str, Any]:
@@ -136,9 +149,3 @@ class Root(Part):
         usual = {one.column: one.default for one, _ in self.settings()} | dict(self.at_first)
         columns = self.columns(first_names=True) | instead
         return {name: value for name, value in columns.items() if value != usual.get(name, MISSING)}
-
-
-def _settings_within(one: Setting) -> Iterator[Setting]:
-    """The settings that the parts have which a setting chooses of."""
-    for part in one.part.known.values() if one.part else ():
-        yield from settings_of(part)

@@ -8,7 +8,7 @@ from psp_core.augmentation import Augmentation
 from psp_core.cost import Cost, shared_bytes
 from psp_core.course import Course
 from psp_core.datasets import Data
-from psp_core.experiment import Work
+from psp_core.experiment import FIRST_KIND, Work
 from psp_core.identity import DEFAULTS
 from psp_core.lr_schedules import LRSchedule
 from psp_core.measuring import num_retrieved, num_tests
@@ -29,7 +29,7 @@ class Trial(Course):
             remedy.
     """
 
-    kind: ClassVar[str] = "training"
+    kind: ClassVar[str] = FIRST_KIND
     at_first: ClassVar[Mapping[str, Any]] = DEFAULTS
 
     dataset: Data = setting("mnist", "The images: for training and for testing.")

@@ -6,17 +6,10 @@ from pathlib import Path
 from typing import Final
 
 from psp_core.contexts import CONTEXTS, Context
+from psp_core.experiment import FIRST_KIND
+from psp_core.experiments import EXPERIMENTS
 from psp_core.parts import Part, settings_of
-from study.reference import (
-    FIRST,
-    Entry,
-    Section,
-    roots,
-    sections,
-    summary,
-    type_words,
-    value_words,
-)
+from study.reference import Entry, Section, sections, summary, type_words, value_words
 
 ROOT: Final = Path(__file__).parents[1]
 SIZES: Final = (256, 784)
@@ -38,7 +31,7 @@ def pages(root: Path = ROOT) -> dict[Path, str]:
 
 def with_tables(text: str) -> str:
     """README with the tables of today between their marks."""
-    families = {section.title: section for section in sections(roots()[FIRST])}
+    families = {section.title: section for section in sections(EXPERIMENTS[FIRST_KIND])}
     for family in TABLES:
         begin, end = f"<!-- {family}: make reference -->\n", "<!-- end -->"
         before, _, after = text.partition(begin)
@@ -55,9 +48,9 @@ def _settings_page() -> Iterator[str]:
     yield "through the parts that have it: `width` is `model.width`. Both can be used in a study and in `--set`; a part"
     yield "may also be written with its settings: `model: {name: mlp, width: 64}`. Paper A is PSP, paper B SupSup:"
     yield "[papers.md](papers.md)."
-    for kind, root in roots().items():
+    for kind, root in EXPERIMENTS.items():
         for section in sections(root):
-            if kind == FIRST or not section.head:
+            if kind == FIRST_KIND or not section.head:
                 yield from _section(kind, section)
 
 

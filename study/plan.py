@@ -10,13 +10,10 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from psp_core.experiment import Experiment
+from psp_core.experiment import FIRST_KIND, Experiment
 from study.workers import Workers, this_machine
 
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
-
-FIRST_KIND: Final = "training"
-"""The kind of experiments that ids do not name: the only one when the first trials were stored."""
 
 MAX_MEMBERS: Final = {"cpu": 16, "cuda": 128}
 MAX_PRODUCTS: Final = 500_000

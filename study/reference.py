@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Final, Literal, get_args, get_origin
 
+from psp_core.experiment import Experiment
 from psp_core.experiments import EXPERIMENTS
 from psp_core.messages import did_you_mean
 from psp_core.parts import LISTED_IN, Part, Setting, settings_of
-from psp_core.root import Root
 from study.reading import StudyError
 
-FIRST: Final = "training"
-"""The kind of trials that a study has unless it says another."""
 FEW: Final = 3
 """So many names stand beside a setting in a list."""
 _NAMES: Final = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -64,9 +62,9 @@ class Section:
     entries: list[Entry] = field(default_factory=list)
 
 
-def sections(root: type[Root]) -> list[Section]:
+def sections(root: type[Experiment]) -> list[Section]:
     """The settings of a tree of parts: those of the root, then those of each family, in the order of the fields."""
-    first = Section(next(kind for kind, each in EXPERIMENTS.items() if each.root is root))
+    first = Section(root.kind)
     found = {first.title: first}
     _gather(root, first, "", found)
     return list(found.values())
@@ -122,11 +120,6 @@ def value_words(value: Any) -> str:  # noqa: ANN401 - of any setting
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def roots() -> dict[str, type[Root]]:
-    """What trials can be, by the kind that a study says."""
-    return {kind: each.root for kind, each in EXPERIMENTS.items()}
-
-
 Found = tuple[str, Literal["section", "entry", "part"], Any]
 """The kind of trials, what was found there, and the section, the entry, or the family's name with the part."""
 
@@ -141,7 +134,7 @@ def look_up(name: str) -> list[Found]:
         StudyError: there is nothing; the message gives what is near.
     """
     found, known = list[Found](), dict[str, None]()
-    for kind, root in roots().items():
+    for kind, root in EXPERIMENTS.items():
         for section in sections(root):
             found += list(_named(name, kind, section))
             known |= dict.fromkeys([section.title, *section.parts, *(one.setting.column for one in section.entries)])

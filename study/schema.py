@@ -32,9 +32,9 @@ def _field(name: str, kind: Any, text: str, *, is_large: bool = False) -> pa.Fie
 def _settings() -> list[pa.Field]:
     """In the order of the first schema, then others."""
     every: dict[str, Setting] = {}  # of a column that several kinds have, the first one's text
-    for kind in EXPERIMENTS.values():
-        every |= {one.column: one for one in kind.root.columns_of_settings() if one.column not in every}
-    names = dict.fromkeys([*(name for kind in EXPERIMENTS.values() for name in kind.root.at_first), *every])
+    for root in EXPERIMENTS.values():
+        every |= {one.column: one for one in root.columns_of_settings() if one.column not in every}
+    names = dict.fromkeys([*(name for root in EXPERIMENTS.values() for name in root.at_first), *every])
     return [_field(name, every[name].kind, every[name].text, is_large=name == "seed") for name in names]
 
 

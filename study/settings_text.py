@@ -6,28 +6,19 @@ import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 
+from psp_core.experiment import FIRST_KIND
+from psp_core.experiments import EXPERIMENTS
 from psp_core.parts import Part, settings_of
-from study.reference import (
-    FIRST,
-    Entry,
-    Section,
-    in_short,
-    look_up,
-    roots,
-    sections,
-    summary,
-    type_words,
-    value_words,
-)
+from study.reference import Entry, Section, in_short, look_up, sections, summary, type_words, value_words
 
 
 def overview() -> Iterator[str]:
     """A line for each setting, by the family of the parts that have it; wrapped on a terminal."""
     yield "Setting, what it says, [its default; other values]. More: psp settings NAME"
-    column = 3 + max(len(entry.setting.column) for each in sections(roots()[FIRST]) for entry in each.entries)
-    for kind, root in roots().items():
+    column = 3 + max(len(entry.setting.column) for each in sections(EXPERIMENTS[FIRST_KIND]) for entry in each.entries)
+    for kind, root in EXPERIMENTS.items():
         for section in sections(root):
-            if section.head and kind != FIRST:
+            if section.head and kind != FIRST_KIND:
                 continue  # its parts have stood above
             yield ""
             yield _title(kind, section, column)
@@ -37,7 +28,7 @@ def overview() -> Iterator[str]:
 def _title(kind: str, section: Section, column: int) -> str:
     if section.head:
         return _line(section.title, section.head, column)
-    return f"{kind:{column}}What every trial has" + ("" if kind == FIRST else f", under kind: {kind}")
+    return f"{kind:{column}}What every trial has" + ("" if kind == FIRST_KIND else f", under kind: {kind}")
 
 
 def _line(name: str, entry: Entry, column: int) -> str:
@@ -61,7 +52,7 @@ def detail(name: str) -> Iterator[str]:
     for index, (kind, what, found) in enumerate(look_up(name)):
         if index:
             yield ""
-        if kind != FIRST:
+        if kind != FIRST_KIND:
             yield f"Under kind: {kind}"
         if what == "section":
             yield from _family(found)

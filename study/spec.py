@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final, Self
 
-from psp_core.experiment import Experiment
+from psp_core.experiment import FIRST_KIND, Experiment
 from psp_core.experiments import EXPERIMENTS
 from psp_core.messages import did_you_mean
 from study.reading import Reader, StudyError, mapping
@@ -69,10 +69,10 @@ class StudySpec:
         name = content["name"]
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
-        kind = content.get("kind", "training")
+        kind = content.get("kind", FIRST_KIND)
         if not isinstance(kind, str) or kind not in EXPERIMENTS:
             raise StudyError(f"kind={kind!r} is not known; {did_you_mean(kind, EXPERIMENTS)}")
-        reader = Reader(EXPERIMENTS[kind].root)
+        reader = Reader(EXPERIMENTS[kind])
         axes = reader.axes(content)
         settings, listed = reader.settings(content)
         variants = reader.variants(content)
@@ -185,7 +185,7 @@ class StudySpec:
     @property
     def root(self) -> type[Experiment]:
         """What each of its trials is."""
-        return EXPERIMENTS[self.kind].root
+        return EXPERIMENTS[self.kind]
 
     @property
     def varying(self) -> list[str]:

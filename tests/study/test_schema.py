@@ -28,7 +28,7 @@ def test_the_version_that_ids_are_made_of_is_the_first() -> None:
 
 @pytest.mark.parametrize("kind", EXPERIMENTS)
 def test_every_setting_of_every_part_has_a_column_that_holds_its_default(kind: str) -> None:
-    for part, one in every_setting(EXPERIMENTS[kind].root):
+    for part, one in every_setting(EXPERIMENTS[kind]):
         column = TRIALS.field(one.column)
         assert column.metadata[b"text"], f"{part.__name__}.{one.name} has no text"
         if one.default is dataclasses.MISSING or one.default is None:

@@ -20,7 +20,7 @@ from study.spec import StudySpec, load_study
 REFERENCE = Path(__file__).parents[2] / "reference"
 SHIPPED = Path(__file__).parent / "shipped_trial_ids.json"
 UPDATE = "python -m tests.study.test_trial_ids"
-SETTINGS = {one.column for kind in EXPERIMENTS.values() for one in kind.root.columns_of_settings()}
+SETTINGS = {one.column for kind in EXPERIMENTS.values() for one in kind.columns_of_settings()}
 
 
 def stored_trial(row: dict[str, Any]) -> Experiment:
