@@ -47,6 +47,24 @@ class Work:
     test_products: int = 0
 
 
+@dataclasses.dataclass(frozen=True, order=True)
+class Length:
+    """How far a trial goes.
+
+    Attributes:
+        num_tasks: K.
+        milestones: after how many tasks before the last everything is measured on the whole test set.
+    """
+
+    num_tasks: int
+    milestones: tuple[int, ...] = ()
+
+    @property
+    def whole_at(self) -> set[int]:
+        """After how many tasks everything is measured on the whole test set."""
+        return {self.num_tasks, *self.milestones}
+
+
 class Experiment(Root):
     """One trial of a study: settings that are parts, by short names or nested.
 
@@ -132,9 +150,10 @@ class Experiment(Root):
         """Whether each measurement is of all that there is."""
         return True
 
-    def length(self) -> tuple[int, tuple[int, ...]]:
+    @property
+    def length(self) -> Length:
         """Its number of tasks, and its milestones."""
-        return self.row["num_tasks"], self.row.get("milestones", ())
+        return Length(self.row["num_tasks"], self.row.get("milestones", ()))
 
     def with_length(self, num_tasks: int, milestones: tuple[int, ...] = ()) -> Self:
         """The same trial with another number of tasks, and with these milestones."""

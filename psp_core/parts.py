@@ -242,17 +242,15 @@ class Part(ABC):  # noqa: B024 - its families have abstract methods
 
     def pieces(self) -> dict[str, str]:
         """What a curve's label says of this part's settings, by column, in order; see `Setting.label`."""
-        pieces = {}
-        for one, value in self.settings():
-            piece = one.said(value.name if isinstance(value, Part) else value)
-            if piece is not None:
-                pieces[one.column] = piece
-        return pieces
+        values = self.columns()
+        pieces = {one.column: one.said(values[one.column]) for one, _ in self.settings()}
+        return {column: piece for column, piece in pieces.items() if piece is not None}
 
     def apart(self) -> dict[str, Any]:
         """The settings that are not at their defaults and tell experiments apart, by column; of a part its name."""
-        values = ((one, value.name if isinstance(value, Part) else value) for one, value in self.settings())
-        return {one.column: value for one, value in values if one.tells and value != one.default}
+        values = self.columns()
+        own = {one.column: one for one, _ in self.settings() if one.tells}
+        return {column: values[column] for column, one in own.items() if values[column] != one.default}
 
 
 @cache

@@ -9,8 +9,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from psp_core.experiment import Experiment
-from study.plan import Length, Start, trial_id
+from psp_core.experiment import Experiment, Length
+from study.plan import Start, trial_id
 
 MEASURED: Final = ("ok", "diverged")
 
@@ -80,7 +80,7 @@ def _family(trial: Experiment) -> Experiment:
 def _is_held(trial: Experiment, other: Experiment) -> bool:
     if not trial.is_nested:
         return trial == other
-    return _length(other).num_tasks >= _length(trial).num_tasks and _holds(_length(other), trial)
+    return other.length.num_tasks >= trial.length.num_tasks and _holds(other.length, trial)
 
 
 def _compared(
@@ -97,7 +97,7 @@ def _compared(
         longer = [
             (length, name)
             for length, name in _like(trial, stored, lengths, ("ok",))
-            if length.num_tasks >= _length(trial).num_tasks
+            if length.num_tasks >= trial.length.num_tasks
         ]
         answer = next((name for length, name in longer if _holds(length, trial)), None)
         unmeasured = max((length.num_tasks for length, _ in longer), default=None)
@@ -106,28 +106,24 @@ def _compared(
     return Planned(trial, trained, status, error, unmeasured=unmeasured, start=start)
 
 
-def _length(trial: Experiment) -> Length:
-    return Length(*trial.length())
-
-
 def _like(
     trial: Experiment, stored: Mapping[str, Finished], lengths: Sequence[Length], statuses: Sequence[str]
 ) -> list[tuple[Length, str]]:
     """The stored trials that differ from this one in their length alone."""
-    names = [(length, trial_id(trial, length)) for length in lengths if length != _length(trial)]
+    names = [(length, trial_id(trial, length)) for length in lengths if length != trial.length]
     return [(length, name) for length, name in names if name in stored and stored[name].status in statuses]
 
 
 def _holds(length: Length, trial: Experiment) -> bool:
     """Whether a trial of this length, no shorter, measured all that `trial` measures."""
-    return trial.always_measures_all or _length(trial).whole_at <= length.whole_at
+    return trial.always_measures_all or trial.length.whole_at <= length.whole_at
 
 
 def _start(
     trial: Experiment, stored: Mapping[str, Finished], lengths: Sequence[Length], kept: Collection[str]
 ) -> Start | None:
     """The longest stored beginning of a trial whose state is kept; else the longest."""
-    own, all_along = _length(trial), trial.always_measures_all
+    own, all_along = trial.length, trial.always_measures_all
     starts = [
         Start(name, length.num_tasks, name in kept)
         for length, name in _like(trial, stored, lengths, MEASURED)
@@ -141,5 +137,4 @@ def _going_on(trial: Experiment, start: Start) -> Experiment:
     """The trial with a milestone where its beginning ended, which measured everything."""
     if trial.always_measures_all:
         return trial
-    own = _length(trial)
-    return trial.with_length(own.num_tasks, (*own.milestones, start.num_tasks))
+    return trial.with_length(trial.length.num_tasks, (*trial.length.milestones, start.num_tasks))

@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from psp_core.experiment import FIRST_KIND, Experiment
+from psp_core.experiment import FIRST_KIND, Experiment, Length
 from study.workers import Workers, this_machine
 
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
@@ -28,24 +28,6 @@ _STEP: Final = {"cpu": 1.0e-4, "cuda": 1.5e-4}  # whatever the pack's size
 _PRODUCT: Final = {"cpu": 2.4e-11, "cuda": 4e-14}
 _ACTIVATION: Final = {"cpu": 1.7e-9, "cuda": 2e-11}
 _PARAM: Final = {"cpu": 4e-10, "cuda": 1e-11}
-
-
-@dataclass(frozen=True, order=True)
-class Length:
-    """How far a trial goes.
-
-    Attributes:
-        num_tasks: K.
-        milestones: after how many tasks before the last everything is measured on the whole test set.
-    """
-
-    num_tasks: int
-    milestones: tuple[int, ...] = ()
-
-    @property
-    def whole_at(self) -> set[int]:
-        """After how many tasks everything is measured on the whole test set."""
-        return {self.num_tasks, *self.milestones}
 
 
 @dataclass(frozen=True)
@@ -148,16 +130,15 @@ def merge(trials: Iterable[Experiment]) -> list[Experiment]:
     """
     num_tasks: defaultdict[Experiment, set[int]] = defaultdict(set)
     for trial in trials:
-        number, milestones = trial.length()
         if trial.is_nested:
-            num_tasks[trial.with_length(1)] |= {number, *milestones}
+            num_tasks[trial.with_length(1)] |= trial.length.whole_at
         else:
-            num_tasks[trial] = {number}
+            num_tasks[trial] = {trial.length.num_tasks}
     return [_merged(trial, seen) for trial, seen in num_tasks.items()]
 
 
 def _merged(trial: Experiment, num_tasks: set[int]) -> Experiment:
-    if num_tasks == {trial.length()[0]}:
+    if num_tasks == {trial.length.num_tasks}:
         return trial
     last = max(num_tasks)
     return trial.with_length(last, () if trial.always_measures_all else tuple(sorted(num_tasks - {last})))

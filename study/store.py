@@ -21,11 +21,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from psp_core.experiment import Length
 from psp_core.messages import one_line
 from study.files import Files
 from study.lease import FILE as LEASE_FILE
 from study.nested import Finished
-from study.plan import Length
 from study.provenance import provenance
 from study.redact import without_secrets
 from study.schema import MEASURED, TRIALS

@@ -286,8 +286,8 @@ def test_a_longer_trial_that_did_not_measure_enough_is_no_answer(tmp_path: Path)
 
 def test_only_a_whole_result_is_an_answer() -> None:
     """A longer trial that diverged may have done so after the shorter one's end; one that failed says nothing."""
+    from psp_core.experiment import Length
     from study.nested import Finished
-    from study.plan import Length
 
     shorter, longer = (TrialConfig(**TINY, num_tasks=number) for number in (2, 4))
     for status in ("diverged", "failed"):
