@@ -42,7 +42,7 @@ class Root(Part):
 
     @classmethod
     def _made(cls, row: Mapping[str, Any], said: Mapping[str, Any]) -> Self:
-        """The tree of a row of settings, each of which has to apply that somebody said."""
+        """The tree that a row says. A setting that was said and that no part has is refused."""
         used = set[str]()
         root = cls.from_columns(row, used, "")
         for column in said.keys() - used:
@@ -51,7 +51,7 @@ class Root(Part):
 
     @classmethod
     def named_by(cls, row: Mapping[str, Any], default: str) -> type[Self]:
-        """Every row is of this kind."""
+        """This root: no row names another."""
         return cls
 
     def _refuse(self, column: str, value: object) -> None:
