@@ -1,6 +1,6 @@
 """The course of a trial: how many tasks and steps it has, what is measured and when; the rest of it are parts."""
 
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from psp_core.experiment import Experiment
 from psp_core.parts import Part, setting
@@ -78,15 +78,10 @@ class Course(Experiment):
         Raises:
             LookupError: this trial has none, as one with masks has no context.
         """
-        found = self.find(family)
-        if found is None:
-            raise LookupError(f"the trial has no {family.family}")
-        return found
-
-    def find(self, family: type[P]) -> P | None:
-        """The trial's part of a family, or None."""
-        parts: list[Any] = [value for _, value in self.settings() if isinstance(value, family)]
-        return parts[0] if parts else None
+        for _, value in self.settings():
+            if isinstance(value, family):
+                return value
+        raise LookupError(f"the trial has no {family.family}")
 
     def measures_all(self, tasks_seen: int) -> bool:
         """Whether everything is measured after `tasks_seen` tasks: at milestones and at the end."""

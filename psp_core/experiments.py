@@ -63,12 +63,6 @@ class Running(Protocol):
     def results(self) -> Sequence[Result]:
         """What each member measured so far."""
 
-    def state_dict(self) -> dict[str, Any]:
-        """How far it is."""
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
-
     def member_state(self, member: int) -> dict[str, Any]:
         """How far one member is."""
 

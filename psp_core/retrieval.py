@@ -191,19 +191,12 @@ class Retrieval:
         return [RetrievalResult(config=self.config, crosstalk=crosstalk, seconds=self.seconds)]
 
     def member_state(self, member: int) -> dict[str, Any]:
-        """How far its only member is."""
-        return self.state_dict()
+        """How far its only member is, as tensors and plain values."""
+        return {"sums": self.sums, "tasks_seen": self.tasks_seen, "seconds": self.seconds}
 
     def load_member_states(self, states: Sequence[dict[str, Any]]) -> None:
         """Go on from what `member_state` gave."""
-        self.load_state_dict(states[0])
-
-    def state_dict(self) -> dict[str, Any]:
-        """How far it is, as tensors and plain values."""
-        return {"sums": self.sums, "tasks_seen": self.tasks_seen, "seconds": self.seconds}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        (state,) = states
         self.sums.copy_(state["sums"])
         self.tasks_seen, self.seconds = state["tasks_seen"], state["seconds"]
 

@@ -102,8 +102,8 @@ def _compared(
         answer = next((name for length, name in longer if _holds(length, trial)), None)
         unmeasured = max((length.num_tasks for length, _ in longer), default=None)
     if answer:
-        return Planned(trial, trained, "ok", None, answer=answer, start=start)
-    return Planned(trial, trained, status, error, unmeasured=unmeasured, start=start)
+        status, error, unmeasured = "ok", None, None
+    return Planned(trial, trained, status, error, answer, unmeasured, start)
 
 
 def _like(

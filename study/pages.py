@@ -64,10 +64,7 @@ def _section(kind: str, section: Section) -> Iterator[str]:
         path = f" Path: `{head.path}`." if head.path != section.title else ""
         yield f"{_escaped(head.setting.text)} Default: `{value_words(head.setting.default)}`.{path}{whose}"
         yield ""
-        yield from _table(
-            (section.title, "", "settings of its own"),
-            ([f"`{name}`", summary(part), _own(part)] for name, part in section.parts.items()),
-        )
+        yield from _parts_table(section.title, section)
     else:
         yield f"## Every trial of `kind: {kind}`"
     if section.entries:
@@ -84,6 +81,11 @@ def _row(entry: Entry) -> list[str]:
     rule = f" It {one.rule.text.partition(';')[0].rstrip('.')}." if one.rule else ""
     pack = " Members of a pack may differ in it." if one.per_member else ""
     return [f"`{one.column}`", values, value_words(one.default), f"{whose}{one.text}{rule}{pack}"]
+
+
+def _parts_table(title: str, section: Section) -> Iterator[str]:
+    rows = ([f"`{name}`", summary(part), _own(part)] for name, part in section.parts.items())
+    return _table((title, "", "settings of its own"), rows)
 
 
 def _own(part: type[Part]) -> str:
@@ -149,10 +151,7 @@ def _readme_table(section: Section) -> Iterator[str]:
         )
         yield from (line.replace("paper A", "PSP") for line in _table(columns, rows))
         return
-    yield from _table(
-        (f"`{section.title}`", "", "settings of its own"),
-        ([f"`{name}`", summary(part), _own(part)] for name, part in section.parts.items()),
-    )
+    yield from _parts_table(f"`{section.title}`", section)
 
 
 def _table(columns: Sequence[str], rows: Iterator[list[str]]) -> Iterator[str]:

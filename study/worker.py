@@ -134,7 +134,7 @@ class PackRun:
         for content in self.store.checkpoints(self.left[0].id):
             training = self._new()
             try:
-                training.load_state_dict(self._loaded(content))
+                training.load_member_states(self._loaded(content)["members"])
             except Exception:  # damaged, or of another version: whatever it is, it is not this pack's state
                 continue
             return training
@@ -169,7 +169,8 @@ class PackRun:
 
     def _write_checkpoint(self, training: Running) -> None:
         content = io.BytesIO()
-        torch.save(training.state_dict(), content)
+        members = [training.member_state(e) for e in range(len(training.configs))]
+        torch.save({"members": members}, content)
         with contextlib.suppress(StorageError):
             self.store.write_checkpoint(self.left[0].id, training.tasks_seen, content.getvalue())
             self.kept = self._fraction()

@@ -186,9 +186,9 @@ def interrupted(training: Training, rest: Training) -> Any:
     """The same, where the first task is trained here and the others there, from a file between them."""
     training.train_task()
     file = io.BytesIO()
-    torch.save(training.state_dict(), file)
+    torch.save([training.member_state(e) for e in range(len(training.results()))], file)
     file.seek(0)
-    rest.load_state_dict(torch.load(file, weights_only=True))
+    rest.load_member_states(torch.load(file, weights_only=True))
     return finish(rest)
 
 
