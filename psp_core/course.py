@@ -1,5 +1,6 @@
 """The course of a trial: how many tasks and steps it has, what is measured and when; the rest of it are parts."""
 
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from psp_core.experiment import Experiment
@@ -78,10 +79,15 @@ class Course(Experiment):
         Raises:
             LookupError: this trial has none, as one with masks has no context.
         """
-        for _, value in self.settings():
-            if isinstance(value, family):
-                return value
-        raise LookupError(f"the trial has no {family.family}")
+        for part in self._parts:
+            if isinstance(part, family):
+                return part
+        raise LookupError(f"the trial has no {family.__name__}")
+
+    @cached_property
+    def _parts(self) -> list[Part]:
+        """All parts of the tree: parts ask for one another often."""
+        return [value for _, value in self.settings() if isinstance(value, Part)]
 
     def measures_all(self, tasks_seen: int) -> bool:
         """Whether everything is measured after `tasks_seen` tasks: at milestones and at the end."""
