@@ -26,10 +26,12 @@ class Protection(Part, family="protect"):
     Attributes:
         is_any: whether anything is protected.
         numbers: how many numbers it remembers of each shared one.
+        asks_single_images: whether networks answer for each image alone, which static norms of one pixel cannot.
     """
 
     is_any: ClassVar[bool] = True
     numbers: ClassVar[int] = 0
+    asks_single_images: ClassVar[bool] = False
 
     @abstractmethod
     def start(self, peers: Sequence[Self], shared: Group) -> State:

@@ -26,6 +26,7 @@ class EWC(Protection, name="ewc"):
     """
 
     numbers: ClassVar[int] = 2
+    asks_single_images: ClassVar[bool] = True
 
     strength: float = setting(
         text="Lambda: what a weight's distance from its anchors costs, in units of its Fisher information.",
