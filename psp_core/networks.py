@@ -190,7 +190,7 @@ class Networks:
 
         F = E_x E_{y ~ p(y|x)} (d log p(y|x) / dw)^2, from the gradient of each image alone and for each answer y as
         often as the network would give it: neither drawn nor taken from labels. Norms have the row's statistics;
-        static ones those of the image alone.
+        static ones those of the image alone. Products are float32, whatever they are in training.
 
         Args:
             batches: inputs (E, B, I), at least one batch.
@@ -215,7 +215,7 @@ class Networks:
         of_row = {name: tensor[member] for name, tensor in (self.contexts | self.learned).items()}
 
         def log_probabilities(shared: Tensors, x_I: Tensor) -> tuple[Tensor, Tensor]:
-            logits_BO = self._call(self._in_use(shared | of_row), x_I[None], training=False)
+            logits_BO = self._call(self._in_use(shared | of_row), x_I[None], training=False, dtype=torch.float32)
             log_p_O = logits_BO[0].log_softmax(-1)
             return log_p_O, log_p_O
 
@@ -250,12 +250,15 @@ class Networks:
             return self._schedule.used_at(buffer, rows)
         return buffer[[self._drawn(row) for row in rows]]
 
-    def _call(self, tensors: Tensors, x_BI: Tensor, *, training: bool = True) -> Tensor:
-        """The logits of one member with these parameters and these rows of its buffers."""
+    def _call(
+        self, tensors: Tensors, x_BI: Tensor, *, training: bool = True, dtype: torch.dtype | None = None
+    ) -> Tensor:
+        """The logits of one member with these parameters and rows of its buffers; products in `dtype`, if not its."""
         if self._skeleton.training != training:
             self._skeleton.train(training)
         rows = {name: tensors[name][None] for name in (*self.contexts, *self.learned)}
-        with nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device_type, self.dtype):
+        dtype = dtype or self.dtype
+        with nullcontext() if dtype == torch.float32 else torch.autocast(self.device_type, dtype):
             logits_BO: Tensor = functional_call(self._skeleton, tensors | rows, (x_BI, 0))
         return logits_BO.to(self.flat.dtype)
 

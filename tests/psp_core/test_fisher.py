@@ -61,6 +61,9 @@ def one_by_one(networks: Networks, member: int, x_BI: Tensor) -> dict[str, Tenso
         {"context": "none", "heads": "per-task"},
         {"model": "small-conv", "norm": "per-task"},
         {"model": "small-conv"},
+        {"context": "binary", "precision": "bfloat16"},
+        {"context": "binary", "learned_contexts": True, "precision": "bfloat16"},
+        {"model": "small-conv", "precision": "bfloat16"},
     ],
     ids=lambda settings: "-".join(map(str, settings.values())),
 )
