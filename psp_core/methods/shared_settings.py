@@ -51,7 +51,7 @@ class InferringMethod(Method):
         if not isinstance(self.inference, Inferred):
             return
         name, model = self.inference.name, trial.of(Model)
-        if model.convolves and any(layer.positions == 1 for layer in model.hidden_sizes(trial)):
+        if model.leaves_one_pixel(trial):
             raise ValueError(
                 f"task_inference={name!r}: model={model.name!r} normalises over a batch, and has one pixel left of "
                 f"dataset={trial.of(Data).name!r}, so that it cannot be asked by single images; use another model."

@@ -155,6 +155,7 @@ class SuperposedSettings(InferringMethod):
         self._check_contexts(trial)
         self._check_number(trial)
         self._check_trunk(trial)
+        self.protect.check(trial)
         if self.superfluous or not self.inference.is_given:
             self._check_inference()
         super().check(trial)
@@ -232,13 +233,6 @@ class SuperposedSettings(InferringMethod):
                 )
 
     def _check_trunk(self, trial: Course) -> None:
-        model = trial.of(Model)
-        alone = self.protect.asks_single_images and model.convolves and not model.by_task
-        if alone and any(layer.positions == 1 for layer in model.hidden_sizes(trial)):
-            raise ValueError(
-                f"protect={self.protect.name!r}: model={model.name!r} normalises over a batch, and has one pixel "
-                "left, so that it cannot be asked by single images; use norm 'per-task', or another model."
-            )
         if self.later_lr is not None and self.trunk != "first-task":
             raise ValueError(
                 f"later_lr={self.later_lr} does not apply to trunk={self.trunk!r}, which every task meets alike; "

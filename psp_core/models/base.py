@@ -238,6 +238,10 @@ class Model(Part, family="model"):
         """All layers but the last, of which alone the number of outputs says something."""
         return self.layer_sizes(NetworkSize(image_shape=trial.of(Data).sizes.shape, out_features=1))[:-1]
 
+    def leaves_one_pixel(self, trial: Course) -> bool:
+        """Whether a convolution of the trial's images gives one pixel, of which an image alone has no variance."""
+        return self.convolves and any(layer.positions == 1 for layer in self.hidden_sizes(trial))
+
     def check(self, trial: Course) -> None:
         """Refuse what the network cannot do with the trial's data set and batches.
 
@@ -271,7 +275,7 @@ class Convolutional(Model):
 
     def check(self, trial: Course) -> None:
         """Refuse batches of one image where the image has one pixel left, of which a channel has no variance."""
-        if all(layer.positions > 1 for layer in self.hidden_sizes(trial)):
+        if not self.leaves_one_pixel(trial):
             return
         least = {"batch_size": 2}
         if self.norm == "static":  # tests are cut into equal parts: of two, a batch may be left with one

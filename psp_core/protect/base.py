@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
+from psp_core.course import Course
 from psp_core.groups import Group, Stretch
 from psp_core.networks import Networks
 from psp_core.parts import Part
@@ -26,12 +27,17 @@ class Protection(Part, family="protect"):
     Attributes:
         is_any: whether anything is protected.
         numbers: how many numbers it remembers of each shared one.
-        asks_single_images: whether networks answer for each image alone, which static norms of one pixel cannot.
     """
 
     is_any: ClassVar[bool] = True
     numbers: ClassVar[int] = 0
-    asks_single_images: ClassVar[bool] = False
+
+    def check(self, trial: Course) -> None:
+        """Refuse what the protection cannot do with the trial's other parts.
+
+        Raises:
+            ValueError: the message names settings, values, rule and remedy.
+        """
 
     @abstractmethod
     def start(self, peers: Sequence[Self], shared: Group) -> State:

@@ -6,7 +6,9 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from psp_core.course import Course
 from psp_core.groups import Group, Stretch
+from psp_core.models import Model
 from psp_core.networks import Networks
 from psp_core.parts import Rule, setting
 from psp_core.protect.base import Protection, State
@@ -26,7 +28,6 @@ class EWC(Protection, name="ewc"):
     """
 
     numbers: ClassVar[int] = 2
-    asks_single_images: ClassVar[bool] = True
 
     strength: float = setting(
         text="Lambda: what a weight's distance from its anchors costs, in units of its Fisher information.",
@@ -37,6 +38,15 @@ class EWC(Protection, name="ewc"):
     samples: int = setting(
         1024, "Training images behind each Fisher information: the last of the task.", rule=at_least(1)
     )
+
+    def check(self, trial: Course) -> None:
+        """Refuse networks that cannot be asked about one image alone."""
+        model = trial.of(Model)
+        if model.leaves_one_pixel(trial) and not model.by_task:
+            raise ValueError(
+                f"protect={self.name!r}: model={model.name!r} normalises over a batch, and has one pixel left, so that "
+                "it cannot be asked by single images; use norm 'per-task', or another model."
+            )
 
     def start(self, peers: Sequence[Self], shared: Group) -> State:
         """Nothing matters yet."""

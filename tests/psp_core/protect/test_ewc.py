@@ -65,3 +65,12 @@ def test_the_fisher_information_is_that_of_the_last_images_under_the_task_s_cont
     networks = training.learner.networks  # type: ignore[attr-defined]
     expected = networks.fisher(x_EBI for x_EBI, _ in training._recent(3))
     assert torch.equal(training.learner._protected["fisher"], expected)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["ewc", "online-ewc"])
+def test_a_network_that_cannot_be_asked_about_one_image_is_refused(name: str) -> None:
+    settings: dict[str, Any] = {"dataset": "digits", "model": "resnet-18", "width": 2, "num_tasks": 2}
+    protect = {"name": name, "strength": 1.0}
+    with pytest.raises(ValueError, match=f"protect='{name}': model='resnet-18' .* use norm 'per-task', or another"):
+        TrialConfig(**settings, protect=protect)
+    TrialConfig(**settings, norm="per-task", protect=protect)
