@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from psp_core.augmentation import Augmentation
 from psp_core.cost import Cost, shared_bytes
@@ -15,8 +15,16 @@ from psp_core.measuring import num_retrieved, num_tests
 from psp_core.methods import Method
 from psp_core.models import Model
 from psp_core.optimisers import Optimiser
+from psp_core.outcome import Outcome
 from psp_core.parts import setting
 from psp_core.streams import Stream
+
+FACTS: Final = {
+    "nested_tasks": Outcome(bool, "Whether each task is the same whatever their number; null of retrieval."),
+    "nested_contexts": Outcome(bool, "And whether what belongs to it is."),
+    "num_labels": Outcome(int, "Labels of a task, of which guessing finds the right one once; null of retrieval."),
+}
+"""Columns of the store's `trials` that say more of a trial than its settings do."""
 
 
 class Trial(Course):
@@ -115,7 +123,7 @@ class Trial(Course):
 
     @property
     def facts(self) -> dict[str, object]:
-        """Whether tasks, and what belongs to each of them, are the same whatever their number; a task's labels."""
+        """The columns FACTS."""
         return {
             "nested_tasks": self.stream.is_nested,
             "nested_contexts": self.method.has_nested_contexts,

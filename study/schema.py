@@ -16,6 +16,7 @@ from psp_core.outcome import Outcome
 from psp_core.parts import Setting
 from psp_core.result import CURVES, EVALS, OUTCOMES
 from psp_core.retrieval import CROSSTALK
+from psp_core.trial import FACTS
 
 _PLAIN: Final = {int: pa.int32(), float: pa.float64(), bool: pa.bool_(), str: pa.string()}
 
@@ -42,11 +43,12 @@ def _outcomes(outcomes: Mapping[str, Outcome]) -> list[pa.Field]:
     return [_field(name, each.kind, each.text, is_large=each.is_large) for name, each in outcomes.items()]
 
 
-def _of_methods(which: str) -> dict[str, Outcome]:
-    """What any method adds; of a column that several have the first text."""
+def _of_methods(which: str, *, within: bool = False) -> dict[str, Outcome]:
+    """What any method adds, or any that measures within tasks; of a column that several have the first text."""
     columns: dict[str, Outcome] = {}
     for method in METHODS.values():
-        columns = getattr(method, which) | columns
+        if method.can_measure_within or not within:
+            columns = getattr(method, which) | columns
     return columns
 
 
@@ -60,9 +62,6 @@ _DESCRIBED: Final = [
     ("curve", str, "The label of the trial's curve in figures."),
     ("curve_of", str, "JSON: what the label says of each setting, by column, in order."),
     ("experiment", str, "JSON: the other settings that are not at their defaults, but for width, lr, seed, num_tasks."),
-    ("nested_tasks", bool, "Whether each task is the same whatever their number; null of retrieval."),
-    ("num_labels", int, "Labels of a task, of which guessing finds the right one once; null of retrieval."),
-    ("nested_contexts", bool, "And whether what belongs to it is."),
 ]
 _RUN: Final = [
     ("seconds", float, "The trial's share of its pack's time."),
@@ -74,7 +73,7 @@ TRIALS: Final = pa.schema(
         *(_field(*column) for column in _ABOUT),
         *_settings(),
         *(_field(*column) for column in _DESCRIBED),
-        *_outcomes(OUTCOMES | _of_methods("outcomes")),
+        *_outcomes(FACTS | OUTCOMES | _of_methods("outcomes")),
         *(_field(*column) for column in _RUN),
     ]
 )
@@ -86,7 +85,7 @@ def _table(columns: Mapping[str, Outcome]) -> pa.Schema:
 
 MEASURED: Final = {
     "evals": _table(EVALS | _of_methods("answers")),
-    "curves": _table(CURVES | {"inferred": _of_methods("answers")["inferred"]}),
+    "curves": _table(CURVES | _of_methods("answers", within=True)),
     "crosstalk": _table(CROSSTALK),
 }
 """The other tables."""
