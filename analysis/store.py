@@ -258,7 +258,7 @@ def _read_files(
                 table = pq.ParquetFile(file, read_dictionary=EVALS[:1] if columns else None).read(columns)
             table.validate(full=True)  # else text that is no UTF-8 is an error only when the text is used
             tables.append(table.append_column(FILE, pa.repeat(pa.scalar(number, pa.int32()), len(table))))
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, pa.ArrowException, ValueError) as error:  # ValueError: a column's name that is no UTF-8
             place = f"{out}/{folder.rpartition('/')[2]}/{name}"
             damaged.append(f"{place} cannot be read ({' '.join(str(error).split())}).")
     if not tables:

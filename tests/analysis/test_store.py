@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -64,7 +65,10 @@ def test_measurements_of_a_trial_that_stands_in_two_files_count_once(out: Path) 
     assert len(read_measurements(str(out))) == len(read_store(str(out)).evals) == 8 * 6
 
 
-def test_a_damaged_file_is_no_measurement(out: Path) -> None:
-    min((out / "evals").iterdir()).write_bytes(b"PAR1")
+@pytest.mark.parametrize("damage", [lambda content: b"PAR1", lambda content: content.replace(b"loss", b"\x80oss")])
+def test_a_damaged_file_is_no_measurement(out: Path, damage: Callable[[bytes], bytes]) -> None:
+    """Cut off; or a column's name is no text."""
+    path = min((out / "evals").iterdir())
+    path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(StoreError, match="cannot be read"):
         read_measurements(str(out))
