@@ -1,19 +1,17 @@
 """What every method must do: a new one inherits the contract and adds its own facts."""
 
-import io
 from typing import Any, ClassVar
 
 import pytest
 import torch
 
-from psp_core import Trial, TrialConfig, load_dataset
+from psp_core import Trial, TrialConfig
 from psp_core.methods import METHODS
 from psp_core.result import OUTCOMES, TrialResult
-from psp_core.training import PackTraining, train
+from psp_core.training import train
 from psp_core.trial import replace
-from tests.conftest import in_float64
+from tests.conftest import in_float64, whole_and_resumed
 
-CPU = torch.device("cpu")
 TINY: dict[str, Any] = {
     "dataset": "digits", "width": 24, "num_tasks": 3, "steps_per_task": 20, "batch_size": 16, "lr": 0.01,
 }  # fmt: skip
@@ -44,9 +42,6 @@ class MethodContract:
     def trial(self, **settings: Any) -> Trial:
         return TrialConfig(**{**TINY, **self.settings, **settings})
 
-    def begun(self, *trials: Trial) -> PackTraining:
-        return PackTraining(trials, load_dataset("digits"), CPU)
-
     def test_is_registered_under_its_name(self) -> None:
         method = self.trial().method
         assert METHODS[method.name] is type(method)
@@ -69,17 +64,8 @@ class MethodContract:
 
     def test_resumed_equals_whole_to_the_bit(self) -> None:
         trials = [replace(self.trial(), seed=seed) for seed in range(2)]
-        whole, first, second = (self.begun(*trials) for _ in range(3))
-        while not whole.done:
-            whole.train_task()
-        first.train_task()
-        file = io.BytesIO()
-        torch.save(first.state_dict(), file)
-        file.seek(0)
-        second.load_state_dict(torch.load(file, weights_only=True))
-        while not second.done:
-            second.train_task()
-        for one, other in zip(whole.results(), second.results(), strict=True):
+        whole, resumed = whole_and_resumed(trials, 1)
+        for one, other in zip(whole.results(), resumed.results(), strict=True):
             same(one, other, exactly=True)
 
     def test_a_shorter_trial_is_the_beginning_of_a_longer_one_if_it_says_so(self) -> None:

@@ -11,6 +11,7 @@ from psp_core.protect import PROTECTIONS
 from psp_core.protect.base import Protection
 from psp_core.training import PackTraining
 from psp_core.trial import replace
+from tests.conftest import whole_and_resumed
 
 CPU = torch.device("cpu")
 TINY: dict[str, Any] = {
@@ -85,12 +86,8 @@ class ProtectionContract:
     @pytest.mark.parametrize("host", ["none", "complex", "heads"])
     def test_resumed_equals_whole(self, host: str) -> None:
         trials = [self.trial(host, strength, seed=seed) for seed, strength in enumerate(self.strengths)]
-        begun, again = (PackTraining(trials, load_dataset("digits"), CPU) for _ in range(2))
-        begun.train_task()
-        begun.train_task()
-        again.load_state_dict(begun.state_dict())
-        again.train_task()
-        assert torch.equal(weights(again), weights(trained(*trials)))
+        whole, resumed = whole_and_resumed(trials, 2)
+        assert torch.equal(weights(resumed), weights(whole))
 
     def test_a_member_that_diverges_leaves_its_neighbours_as_they_are(self) -> None:
         fine, lost = self.trial(), self.trial(lr=1e30, seed=1)
