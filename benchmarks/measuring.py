@@ -7,7 +7,7 @@ import torch
 from benchmarks.steps import STEPS, made_up
 from benchmarks.timing import Row, interleaved
 from psp_core.devices import arithmetic
-from psp_core.evaluation import HeldOut
+from psp_core.held_out import HeldOut
 from psp_core.measuring import num_tests
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig

@@ -8,11 +8,9 @@ from typing import Final, Protocol
 import torch
 from torch import Tensor, nn
 
-from psp_core.datasets import Dataset
+from psp_core.held_out import HeldOut
 from psp_core.inference import QUESTION, Inferred
 from psp_core.packed_mlp import Layer
-from psp_core.randomness import generator
-from psp_core.streams import Tasks
 
 # E members, T tasks, M = E * T retrieved networks, N samples, A batches whose task is inferred, I inputs, O outputs
 
@@ -24,51 +22,6 @@ Measured = Mapping[str, Tensor]
 
 Always `accuracy` (a fraction), `loss` (mean cross-entropy in nats) and `num_samples`; and what the answerer adds.
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeldOut:
-    """Which test images each task is measured on.
-
-    Attributes:
-        tasks: each member's.
-        dataset: on the pack's device; its test images are used.
-        samples_N: which of them, in the order in which they are taken; of these, a task that is about some classes
-            takes its own.
-        most: how many each task takes; None for all.
-        batch_size: images that a network sees at once where it is measured alone, about.
-    """
-
-    tasks: Sequence[Tasks]
-    dataset: Dataset
-    samples_N: Tensor
-    most: int | None = None
-    batch_size: int = 1000
-
-    @classmethod
-    def of(cls, tasks: Sequence[Tasks], dataset: Dataset, *, most: int | None, batch_size: int) -> "HeldOut":
-        """The first `most` of the test images, in one fixed shuffle; or all of them, in their own order.
-
-        The shuffle matters: the first half of MNIST's test set is easier than the second.
-        """
-        num_test = len(dataset.test_labels)
-        in_order = torch.arange(num_test)
-        samples_N = in_order if most is None else torch.randperm(num_test, generator=generator(0, "test samples"))
-        samples_N = samples_N.to(dataset.test_labels.device)
-        return cls(tasks=tasks, dataset=dataset, samples_N=samples_N, most=most, batch_size=batch_size)
-
-    def of_task(self, member: int, task: int) -> Tensor:
-        """The numbers of a task's samples."""
-        return task_samples(self.tasks[member], task, self.dataset.test_labels, self.samples_N)[: self.most]
-
-    def batch(self, member: int, task: int, samples_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The task's inputs (B, I), normalised, and labels (B,) of these samples."""
-        images_BI, labels_B = self.dataset.test_images[samples_B], self.dataset.test_labels[samples_B]
-        return task_batch(self.tasks[member], task, self.dataset, images_BI, labels_B)
-
-    def pairs(self, tasks: Sequence[int]) -> list[tuple[int, int]]:
-        """Each member with each task, the member first."""
-        return [(member, task) for member in range(len(self.tasks)) for task in tasks]
 
 
 class Answerer(Protocol):
@@ -196,19 +149,6 @@ class TaskInferred:
         return torch.stack([self.networks.answer_as(member, found, x_BI).argmax(dim=1) for x_BI in x_ABI])
 
 
-def task_batch(tasks: Tasks, task: int, dataset: Dataset, images_BI: Tensor, labels_B: Tensor) -> tuple[Tensor, Tensor]:
-    """A task's inputs (B, I), normalised, and labels (B,) for the data set's."""
-    description_1 = tasks.describe(task).to(images_BI.device)[None]
-    x_BI = dataset.normalise(tasks.apply(images_BI[None], description_1))[0]
-    return x_BI, tasks.relabel(labels_B[None], description_1)[0]
-
-
-def task_samples(tasks: Tasks, task: int, labels: Tensor, samples_N: Tensor) -> Tensor:
-    """Those of the samples that are of the task's classes."""
-    classes = tasks.classes(task)
-    return samples_N if classes is None else samples_N[torch.isin(labels[samples_N], classes.to(labels.device))]
-
-
 def _measure_alone(networks: Answers, held_out: HeldOut, member: int, task: int) -> tuple[float, float, int]:
     samples_N, correct, loss = held_out.of_task(member, task), 0.0, 0.0
     # Batches of about the same size on every device: where layers are normalised they matter to the result.
@@ -225,7 +165,7 @@ def _measure_together(
 ) -> tuple[Tensor, Tensor]:
     streams, dataset = held_out.tasks, held_out.dataset
     retrieved = networks.retrieve(tasks)
-    descriptions_M = torch.stack([stream.describe(task) for stream in streams for task in tasks]).to(samples_N.device)
+    descriptions_M = held_out.descriptions(tasks).flatten(0, 1)
     # Where each place has its own normalisation, the task's image is normalised and not the data set's.
     by_place = isinstance(dataset.mean, Tensor)
     pulled_back = None if by_place else streams[0].pull_back(retrieved[0][0], descriptions_M)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from psp_core.datasets import Dataset
 from psp_core.devices import arithmetic
-from psp_core.evaluation import task_batch, task_samples
 from psp_core.groups import Stretch
+from psp_core.held_out import task_batch, task_samples
 from psp_core.training import PackTraining
 from psp_core.trial import Trial
 

@@ -1,6 +1,7 @@
 """Named random generators: what one of them draws never depends on another."""
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 
@@ -14,3 +15,12 @@ def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     name = "/".join(map(str, (seed, purpose, *index)))
     digest = hashlib.blake2b(name.encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def different(seeds: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The different ones of these seeds, for each of which is drawn once; and the place of each given seed among them.
+
+    `different([4, 2, 4])` is `([4, 2], [0, 1, 0])`.
+    """
+    found = list(dict.fromkeys(seeds))
+    return found, [found.index(seed) for seed in seeds]

@@ -11,15 +11,16 @@ from torch import Tensor
 from psp_core.augmentation import augmented
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import Repeater, arithmetic, cpu_threads
-from psp_core.evaluation import HeldOut, Measured, task_samples
+from psp_core.evaluation import Measured
 from psp_core.groups import Batch, Group, Stretch
+from psp_core.held_out import HeldOut
 from psp_core.kept_states import KeptStates
 from psp_core.measuring import CurvePoint, curve_tasks, is_moment, next_moment, tasks_to_measure
 from psp_core.optimisers import Stepper
 from psp_core.progress import ProgressLine
-from psp_core.randomness import generator
 from psp_core.result import TrialResult
 from psp_core.trial import Trial
+from psp_core.visits import Visits, num_descriptions
 
 STEPS_AT_ONCE: Final = 100
 """Steps that are taken, or given to a GPU, between two looks at how far training is."""
@@ -55,7 +56,8 @@ class PackTraining:
         self.device = device
         self.dataset = dataset.normalised(self.config.dataset.normalisation).to(device)
         sizes = self.config.dataset.sizes
-        self.tasks = [config.stream.tasks(sizes, config.num_tasks, config.seed) for config in configs]
+        of_seed = {config.seed: config.stream.tasks(sizes, config.num_tasks, config.seed) for config in configs}
+        self.tasks = [of_seed[config.seed] for config in configs]
         self.learner = self.config.method.start(configs, device)
         self.optimisers = [self._stepper(group) for group in self.learner.groups if group.values_EP.numel()]
         self._trained = [group for group in self.learner.groups if group.values_EP.numel()]
@@ -80,7 +82,11 @@ class PackTraining:
         self._images_NI = images if isinstance(images, Tensor) else torch.empty(0)  # what batches are taken from
         self._labels_N = self.dataset.train_labels
         self._losses_SE = torch.zeros(size[:2], device=device)
-        self._descriptions_SE = self._describe(0)
+        one = self.tasks[0].describe(0)
+        descriptions = num_descriptions(self.config), len(configs), *one.shape
+        self._descriptions_SE = torch.empty(descriptions, dtype=one.dtype, device=device)
+        self._visits = Visits(configs, self.tasks, dataset.train_labels.cpu(), device)
+        self._held_out: dict[int | None, HeldOut] = {}
         factors_S = self.config.lr_schedule.factors(self.config.steps_per_task)
         self._lr_factors_S = None if factors_S is None else factors_S.to(device)
         self._repeater = Repeater(device)
@@ -108,13 +114,7 @@ class PackTraining:
     def begin_task(self, visit: int) -> None:
         """Put what task number `visit` of the stream is, and its batches, where the step reads them."""
         task = visit % self.config.num_tasks
-        self._descriptions_SE.copy_(self._describe(task))
-        for e, (config, stream) in enumerate(zip(self.configs, self.tasks, strict=True)):
-            samples_N = torch.arange(len(self.dataset.train_labels), device=self.device)
-            samples_N = task_samples(stream, task, self.dataset.train_labels, samples_N)
-            self._samples_SEB[:, e] = samples_N[_batch_order(config, len(samples_N), visit).to(self.device)]
-            if self._augmentation:
-                self._drawn_SEB3[:, e] = self._augmentation.draw(config, visit).to(self.device)
+        self._visits.put(visit, self._samples_SEB, self._descriptions_SE, self._drawn_SEB3)
         self._fetch_images()
         self._begin_optimisers(task)
         self._task = task
@@ -267,12 +267,6 @@ class PackTraining:
         self._images_NI, self._labels_N = images[used_N], self.dataset.train_labels[used_N]
         self._samples_SEB.copy_(places_SEB)
 
-    def _describe(self, task: int) -> Tensor:
-        """What the task is to each member: at each step where it changes, else once: (S or 1, E, ...)."""
-        steps = self.config.steps_per_task if self.config.stream.is_continuous else 1
-        moments = [[tasks.describe(task, step / steps) for tasks in self.tasks] for step in range(steps)]
-        return torch.stack([torch.stack(members) for members in moments]).to(self.device)
-
     def _step(self) -> None:
         loss_E = self.learner.gradients(self._batch(self._step_1))
         factor_1 = None if self._lr_factors_S is None else self._lr_factors_S.index_select(0, self._step_1)
@@ -300,10 +294,10 @@ class PackTraining:
     def _note_divergence(self) -> None:
         """Stop members that diverged in the task just trained, and remember the step."""
         first_step = self.tasks_seen * self.config.steps_per_task
-        finite_ES = self._losses_SE.T.isfinite().cpu()
-        for e, parameters_finite in enumerate(self.learner.finite().tolist()):
-            if self.diverged_at[e] is None and not (parameters_finite and finite_ES[e].all()):
-                steps_before = int(finite_ES[e].long().cumprod(0).sum())
+        finite_SE = self._losses_SE.isfinite()
+        for e, all_finite in enumerate((finite_SE.all(0) & self.learner.finite()).tolist()):
+            if self.diverged_at[e] is None and not all_finite:
+                steps_before = int(finite_SE[:, e].long().cumprod(0).sum())
                 self.diverged_at[e] = first_step + min(steps_before, self.config.steps_per_task - 1)
                 self.curves[e] = [point for point in self.curves[e] if point.step <= first_step]
                 for optimiser in self.optimisers:
@@ -318,11 +312,10 @@ class PackTraining:
         if self.config.method.measures_once:
             tasks, kept, whole = [row], tasks[:-1], True
         measured = self._answered(tasks, self.tasks_seen, whole=whole)
-        for e, diverged_at in enumerate(self.diverged_at):
-            if diverged_at is None:
-                for name, table_EVK in self.measured.items():
-                    table_EVK[e, row, tasks] = measured[name][e]
-                    table_EVK[e, row, kept] = table_EVK[e, kept, kept]  # R[i, j] = R[j, j]
+        members = torch.tensor([e for e, diverged_at in enumerate(self.diverged_at) if diverged_at is None])
+        for name, table_EVK in self.measured.items():
+            table_EVK[members[:, None], row, tasks] = measured[name][members]
+            table_EVK[members[:, None], row, kept] = table_EVK[members[:, None], kept, kept]  # R[i, j] = R[j, j]
         step = self.tasks_seen * self.config.steps_per_task
         if is_moment(self.config, step):
             wanted = [tasks.index(task) for task in curve_tasks(self.config, row)]
@@ -336,8 +329,11 @@ class PackTraining:
 
     def _answered(self, tasks: Sequence[int], num_begun: int, *, whole: bool) -> Measured:
         most = None if whole else self.config.eval_samples
-        held_out = HeldOut.of(self.tasks, self.dataset, most=most, batch_size=self.config.test_batch_size)
-        return self.learner.answerer(num_begun).measure(held_out, tasks)
+        if most not in self._held_out:
+            self._held_out[most] = HeldOut.of(
+                self.tasks, self.dataset, most=most, batch_size=self.config.test_batch_size
+            )
+        return self.learner.answerer(num_begun).measure(self._held_out[most], tasks)
 
     def _note_curve(self, step: int, visit: int, measured: Measured) -> None:
         for e, curve in enumerate(self.curves):
@@ -381,15 +377,3 @@ def train(
             after_task(training)
         line.close()
         return training.results()
-
-
-def _batch_order(config: Trial, num_samples: int, visit: int) -> Tensor:
-    """The places of each step's samples among a task's, shape (S, B): epoch after epoch, each shuffled anew.
-
-    Epochs follow one another without a gap, so a batch may hold the end of one and the start of
-    the next. Depends on the seed and on how many tasks came before, not on the method.
-    """
-    rng = generator(config.seed, "batches", visit)
-    wanted = config.steps_per_task * config.batch_size
-    epochs = [torch.randperm(num_samples, generator=rng) for _ in range(-(-wanted // num_samples))]
-    return torch.cat(epochs)[:wanted].view(config.steps_per_task, config.batch_size)

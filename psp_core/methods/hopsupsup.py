@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from psp_core.cost import Cost, num_activations, products
 from psp_core.course import Course
-from psp_core.evaluation import Answerer, Answers, HeldOut, Measured, TaskGiven
+from psp_core.evaluation import Answerer, Answers, Measured, TaskGiven
 from psp_core.groups import Batch, Group, Stretch
+from psp_core.held_out import HeldOut
 from psp_core.methods.base import Learner, Method
 from psp_core.models import LayerSize, MLPModel, Model
 from psp_core.networks import flat_views

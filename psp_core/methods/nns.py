@@ -13,7 +13,7 @@ from psp_core.inference import Inference, Inferred
 from psp_core.lr_schedules import LRSchedule
 from psp_core.methods.base import Learner
 from psp_core.methods.shared_settings import superfluous_setting
-from psp_core.methods.supsup import SupermaskLearner
+from psp_core.methods.supsup import SupermaskLearner, drawn_scores
 from psp_core.methods.supsup_settings import SupermaskSettings
 from psp_core.models import Model
 from psp_core.networks import flat_views
@@ -250,6 +250,8 @@ class UnnamedLearner(SupermaskLearner):
         shapes = {name: scores.shape[1:] for name, scores in self._scores.items()}
         for mask in range(len(self.tables[member]), number):
             flat_1P, scores = flat_views(shapes, 1, self.device)
-            self._draw(self.trials[member : member + 1], scores, mask)
+            drawn = drawn_scores(self.sizes, self.trials[member].seed, mask)
+            for of_layer, of_mask in zip(scores.values(), drawn, strict=True):
+                of_layer[0] = of_mask
             self._kept[member].append(flat_1P[0])
             self.tables[member].append([of_layer[0] for of_layer in self._masks(scores)])

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from psp_core.ahead import drawn_for
 from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.course import Course
@@ -21,14 +22,14 @@ from psp_core.models import Heads, Model, SuperposedModel, TaskParts
 from psp_core.networks import Networks, Tensors, flat_views
 from psp_core.packed_mlp import Layer
 from psp_core.parts import setting
-from psp_core.randomness import generator
+from psp_core.randomness import different, generator
 from psp_core.supermasks.mask_table import MaskTable
 from psp_core.supermasks.masks import mask_gradient
 from psp_core.supermasks.module_superposition import ModuleSuperposition
 from psp_core.supermasks.superposition import Superposition
 from psp_core.supermasks.weights import score_init
 
-# E members, T tasks, A questions, B batch, I inputs, O outputs, P weights of one member
+# E members, U different seeds of theirs, T tasks, A questions, B batch, I inputs, O outputs, P weights of one member
 
 
 class Supsup(SupermaskSettings, name="supsup"):
@@ -108,9 +109,15 @@ class SupermaskLearner(Learner, Finders):
         ]
         self._scores = {name: self._trained[name] for name in self._used}
         self._transferred = torch.zeros_like(self._own) if self.part.transfer != "random" else None
+        self._seeds, seed_of_E = different([trial.seed for trial in trials])
+        self._seed_of_E = torch.tensor(seed_of_E, device=device)
+        end = self.trial.num_tasks if self._transferred is None else 1
+        self._first_scores = drawn_for(device, self._drawn_scores, end)
         draw = self.part.frozen_weights.draw
         self.weights = [
-            torch.stack([draw(*size, generator(trial.seed, "frozen weights", index)) for trial in trials]).to(device)
+            torch.stack([draw(*size, generator(seed, "frozen weights", index)) for seed in self._seeds])
+            .to(device)
+            .index_select(0, self._seed_of_E)
             for index, size in enumerate(self.sizes)
         ]
         self.tables = [MaskTable(self.sizes, self.part.num_masks(self.trial), device) for _ in trials]
@@ -125,7 +132,8 @@ class SupermaskLearner(Learner, Finders):
         if self._transferred is not None and stretch.task > 0:
             self._own.copy_(self._transferred)
         else:
-            self._draw(self.trials, self._scores, stretch.task)
+            for of_layer, of_seeds in zip(self._scores.values(), self._first_scores(stretch.task), strict=True):
+                of_layer.copy_(of_seeds.to(self.device, non_blocking=True).index_select(0, self._seed_of_E))
         self._networks.begin(stretch.row)
         for name, head in self._networks.learned.items():
             self._trained[name].copy_(head)
@@ -252,11 +260,10 @@ class SupermaskLearner(Learner, Finders):
         for name, head in self._networks.learned.items():
             head.copy_(self._trained[name])
 
-    def _draw(self, trials: Sequence[Course], scores: Tensors, mask: int) -> None:
-        """Scores that a mask of each of these members begins with."""
-        for index, of_layer in enumerate(scores.values()):
-            for e, trial in enumerate(trials):
-                of_layer[e] = score_init(*self.sizes[index], generator(trial.seed, "scores", mask, index))
+    def _drawn_scores(self, mask: int) -> list[Tensor]:
+        """Scores that a mask begins with, layer by layer, of each different seed: (U, I, O)."""
+        of_seeds = [drawn_scores(self.sizes, seed, mask) for seed in self._seeds]
+        return [torch.stack(of_layer) for of_layer in zip(*of_seeds, strict=True)]
 
     def _masks(self, scores: Tensors) -> list[Tensor]:
         """The masks that scores stand for, layer by layer."""
@@ -274,6 +281,11 @@ def _build(trial: Course, part: SupermaskSettings, device: torch.device) -> Supe
         device=device,
     )
     return trial.of(Model).build(network_size(trial, part.extra_outputs), parts)
+
+
+def drawn_scores(sizes: Sequence[tuple[int, int]], seed: int, mask: int) -> list[Tensor]:
+    """Scores that a member's mask begins with, layer by layer."""
+    return [score_init(*size, generator(seed, "scores", mask, index)) for index, size in enumerate(sizes)]
 
 
 def _density(model: SuperposedModel, name: str, part: SupermaskSettings) -> float:

@@ -84,6 +84,23 @@ def test_a_graph_takes_the_steps_that_are_taken_without_it(learned: bool, monkey
     torch.testing.assert_close(weights(3), weights(10**6))
 
 
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("kind", ["rotating", "shuffled", "supsup", "augmented"])
+def test_what_is_drawn_ahead_is_what_is_drawn_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No copy of the next task's batches reaches the device before the last step that reads the task's."""
+    base = {
+        **KINDS,
+        "supsup": replace(DIGITS, method="supsup", context="none"),
+        "augmented": replace(DIGITS, augmentation="crop-flip"),
+    }[kind]
+    configs = [replace(base, seed=seed, precision="float32") for seed in (0, 1, 0)]
+    ahead = train(configs, device="cuda")
+    for module in ("visits", "methods.supsup"):
+        monkeypatch.setattr(f"psp_core.{module}.drawn_for", lambda device, draw, end: draw)
+    for one, other in zip(ahead, train(configs, device="cuda"), strict=True):
+        torch.testing.assert_close(one.loss, other.loss, equal_nan=True)
+
+
 def test_the_first_steps_run_as_they_are_and_the_rest_as_a_graph() -> None:
     calls, repeater = [], Repeater(torch.device("cuda"))
     total = torch.zeros(1, device="cuda")

@@ -25,7 +25,7 @@ from psp_core.datasets import (
     load_dataset,
     where_is,
 )
-from psp_core.evaluation import HeldOut
+from psp_core.held_out import HeldOut
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig, replace
 from tests.conftest import require_data, started, tasks_of

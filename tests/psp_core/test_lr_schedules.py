@@ -8,8 +8,9 @@ from psp_core.contexts import get_context
 from psp_core.models import mlp
 from psp_core.optimisers import OPTIMISERS
 from psp_core.streams.permuting import PermutingTasks
-from psp_core.training import PackTraining, _batch_order
+from psp_core.training import PackTraining
 from psp_core.trial import replace
+from psp_core.visits import batch_order
 from tests.conftest import begin
 from tests.contracts import rng
 from tests.psp_core.test_optimisers import TORCH, as_it_comes, by_expression, stepper
@@ -75,7 +76,7 @@ def test_a_task_trains_as_a_plain_loop_whose_schedule_starts_again_with_each_tas
     optimiser, stream = torch.optim.SGD(model.parameters(), lr=config.lr), PermutingTasks(64, 0)
     lrs = config.lr * config.lr_schedule.factors(STEPS)
     for task in range(2):
-        for lr, samples in zip(lrs.tolist(), _batch_order(config, len(data.train_labels), task), strict=True):
+        for lr, samples in zip(lrs.tolist(), batch_order(config, len(data.train_labels), task), strict=True):
             optimiser.param_groups[0]["lr"] = lr
             x = data.normalise(data.train_images[samples][:, stream.describe(task)])
             optimiser.zero_grad()

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from psp_core import TrialConfig, load_dataset
 from psp_core.contexts import get_context
-from psp_core.evaluation import HeldOut, Measured, TaskGiven
+from psp_core.evaluation import Measured, TaskGiven
+from psp_core.held_out import HeldOut
 from psp_core.methods.superposed import SETTLING_BATCHES, build_model
 from psp_core.models import MODELS, NetworkSize, TaskParts
 from psp_core.norms import TaskBatchNorm, static_batch_norm, total_moments

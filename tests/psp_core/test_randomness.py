@@ -1,6 +1,6 @@
 import torch
 
-from psp_core.randomness import generator
+from psp_core.randomness import different, generator
 
 
 def draw(*name: object) -> list[float]:
@@ -25,3 +25,7 @@ def test_global_randomness_is_not_touched() -> None:
     before = torch.get_rng_state()
     draw(0, "weights")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_a_seed_decides_is_drawn_once() -> None:
+    assert different([4, 2, 4, 0]) == ([4, 2, 0], [0, 1, 0, 2])

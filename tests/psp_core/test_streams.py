@@ -11,7 +11,7 @@ from torchvision.transforms import functional
 
 from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.datasets import DATASETS, Sizes
-from psp_core.evaluation import task_samples
+from psp_core.held_out import task_samples
 from psp_core.methods.base import num_outputs
 from psp_core.streams import STREAMS, Incremental, Permuting, Rotating, Split, Turned
 from psp_core.trial import replace

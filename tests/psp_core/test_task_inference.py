@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from psp_core import Trial, TrialConfig, load_dataset, train
-from psp_core.evaluation import Finders, HeldOut, TaskInferred, task_batch
+from psp_core.evaluation import Finders, TaskInferred
+from psp_core.held_out import HeldOut, task_batch
 from psp_core.methods.superposed import build_model
 from psp_core.supermasks import entropy
 from psp_core.training import PackTraining

@@ -9,8 +9,9 @@ from psp_core.contexts import CONTEXTS, get_context
 from psp_core.models import mlp
 from psp_core.optimisers import OPTIMISERS, WithMomentum
 from psp_core.streams.permuting import PermutingTasks
-from psp_core.training import PackTraining, _batch_order
+from psp_core.training import PackTraining
 from psp_core.trial import replace
+from psp_core.visits import batch_order
 from tests.conftest import assert_packed_equals_alone, whole_and_resumed
 
 DIGITS = TrialConfig(
@@ -32,7 +33,7 @@ def test_R_is_what_a_plain_loop_over_the_module_gives() -> None:
     stream = PermutingTasks(64, 0)
     R = torch.full((3, 3), float("nan"), dtype=torch.float64)
     for task in range(3):
-        for samples in _batch_order(config, len(data.train_labels), task):
+        for samples in batch_order(config, len(data.train_labels), task):
             x = data.normalise(data.train_images[samples][:, stream.describe(task)])
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(x, task=task), data.train_labels[samples]).backward()
@@ -198,7 +199,7 @@ def test_learned_contexts_are_what_torch_would_train_them_to() -> None:
     model = mlp(16, 2, get_context("rotation"), in_features=64, out_features=10, num_tasks=1, seed=0)
     leaves = [*model.parameters(), *(buffer.requires_grad_() for buffer in model.buffers())]
     optimiser = torch.optim.RMSprop(leaves, lr=config.lr)
-    for samples in _batch_order(config, len(data.train_labels), 0):
+    for samples in batch_order(config, len(data.train_labels), 0):
         optimiser.zero_grad()
         x = data.normalise(data.train_images[samples])
         nn.functional.cross_entropy(model(x, task=0), data.train_labels[samples]).backward()
@@ -219,7 +220,7 @@ def test_a_context_without_numbers_for_each_task_cannot_be_learned(context: str)
 
 
 def test_batches_are_epochs_each_sample_once() -> None:
-    order = _batch_order(replace(DIGITS, steps_per_task=10, batch_size=10), 50, 0).flatten()
+    order = batch_order(replace(DIGITS, steps_per_task=10, batch_size=10), 50, 0).flatten()
     assert torch.equal(order[:50].sort().values, torch.arange(50))
     assert torch.equal(order[50:].sort().values, torch.arange(50))
     assert not torch.equal(order[:50], order[50:])

@@ -8,8 +8,9 @@ from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.datasets import Dataset
 from psp_core.measuring import num_tests, tasks_to_measure
 from psp_core.methods.superposed import build_model
-from psp_core.training import PackTraining, _batch_order
+from psp_core.training import PackTraining
 from psp_core.trial import replace
+from psp_core.visits import batch_order
 from tests.conftest import assert_packed_equals_alone, tasks_of, whole_and_resumed
 from tests.psp_core.test_norms import statistics_by_hand
 
@@ -56,14 +57,14 @@ def by_hand(config: Trial) -> torch.Tensor:
     for visit in range(config.num_visits):
         task = visit % config.num_tasks
         of_task = samples(task, data.train_labels)
-        for step, places in enumerate(_batch_order(config, len(of_task), visit)):
+        for step, places in enumerate(batch_order(config, len(of_task), visit)):
             chosen = of_task[places]
             x, labels = batch(data.train_images[chosen], data.train_labels[chosen], task, step / steps)
             optimiser.zero_grad()
             nn.functional.cross_entropy(model(x, task=task * rows + step * rows // steps), labels).backward()
             optimiser.step()
         if config.model.normalises == "per-task":
-            last = [of_task[places] for places in _batch_order(config, len(of_task), visit)[-50:]]
+            last = [of_task[places] for places in batch_order(config, len(of_task), visit)[-50:]]
             batches = [batch(data.train_images[c], data.train_labels[c], task, 0.0)[0] for c in last]
             buffers = dict(model.named_buffers())
             for name, statistics in statistics_by_hand(model, batches, task).items():

@@ -13,8 +13,9 @@ from psp_core.gradient_agreement import gradient_agreement
 from psp_core.measuring import num_tests
 from psp_core.methods.base import num_outputs
 from psp_core.methods.superposed import build_model
-from psp_core.training import PackTraining, _batch_order
+from psp_core.training import PackTraining
 from psp_core.trial import replace
+from psp_core.visits import batch_order
 from tests.conftest import assert_packed_equals_alone, tasks_of, whole_and_resumed
 
 CPU = torch.device("cpu")
@@ -103,7 +104,7 @@ def by_hand(config: Trial) -> Tensor:
         optimisers = [*([of_trunk] if is_trained else []), *([kind(own, lr=lr)] if own else [])]
         trunks.append(trunk)
         nets.append(plain.net(trunk, task))
-        for samples in _batch_order(config, len(data.train_labels), task):
+        for samples in batch_order(config, len(data.train_labels), task):
             x = data.normalise(data.train_images[samples][:, stream.describe(task)])
             for optimiser in optimisers:
                 optimiser.zero_grad()

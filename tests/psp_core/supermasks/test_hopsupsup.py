@@ -11,8 +11,9 @@ from psp_core.methods.base import num_outputs
 from psp_core.methods.hopsupsup import HopfieldLearner
 from psp_core.randomness import generator
 from psp_core.supermasks import HopfieldMemory, RecoveryConfig, recover, signed_kaiming_constant
-from psp_core.training import PackTraining, _batch_order
+from psp_core.training import PackTraining
 from psp_core.trial import replace
+from psp_core.visits import batch_order
 from study.spec import load_study
 from tests.conftest import assert_packed_equals_alone, begin, whole_and_resumed
 from tests.contracts import rng
@@ -74,7 +75,7 @@ def test_R_is_what_a_plain_loop_gives(order: str) -> None:
         scores = [torch.zeros(48, requires_grad=True) for _ in range(2)]
         optimiser = torch.optim.SGD(scores, lr=0.1, momentum=0.9, weight_decay=1e-4)
         of_task = torch.isin(data.train_labels, torch.tensor([2 * task, 2 * task + 1])).nonzero()[:, 0]
-        for places in _batch_order(config, len(of_task), task):
+        for places in batch_order(config, len(of_task), task):
             x, labels = data.normalise(data.train_images[of_task[places]]), data.train_labels[of_task[places]]
             optimiser.zero_grad()
             nn.functional.cross_entropy(logits(weights, [Threshold.apply(s) for s in scores], x), labels).backward()

@@ -16,8 +16,9 @@ from psp_core.supermasks import (
     threshold_mask,
     top_k_mask,
 )
-from psp_core.training import PackTraining, _batch_order
+from psp_core.training import PackTraining
 from psp_core.trial import replace
+from psp_core.visits import batch_order
 from tests.conftest import assert_packed_equals_alone, whole_and_resumed
 
 CPU = torch.device("cpu")
@@ -81,7 +82,7 @@ def test_R_is_what_a_plain_loop_gives(kind: str) -> None:
         start = [starting_scores(config.transfer, task, i, size, trained) for i, size in enumerate(sizes)]
         scores = [of_layer.requires_grad_() for of_layer in start]
         optimiser = torch.optim.RMSprop(scores, lr=config.lr)
-        for samples in _batch_order(config, len(data.train_labels), task):
+        for samples in batch_order(config, len(data.train_labels), task):
             x = data.normalise(data.train_images[samples][:, stream.describe(task)])
             optimiser.zero_grad()
             masks = [StraightThrough.apply(s, d) for s, d in zip(scores, densities, strict=True)]
@@ -182,7 +183,7 @@ def test_convolutions_train_by_masks_alone_as_a_plain_loop_does() -> None:
     densities = [erdos_renyi_density(4, i, o, k * k) for i, o, k in shapes]
     assert densities[1] < 0.5 < 4 * 12 / 32
     optimiser, losses = torch.optim.RMSprop(scores, lr=config.lr), []
-    for samples in _batch_order(config, len(data.train_labels), 0):
+    for samples in batch_order(config, len(data.train_labels), 0):
         h = data.normalise(data.train_images[samples][:, stream.describe(0)]).view(-1, 1, 8, 8)
         masked = [w * StraightThrough.apply(s, d) for w, s, d in zip(weights, scores, densities, strict=True)]
         for kernel, (i, o, k) in zip(masked[:2], shapes[:2], strict=True):

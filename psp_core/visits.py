@@ -1,0 +1,87 @@
+"""What the steps of a visit read: drawn on the CPU, once for all members of a seed, and for a GPU ahead of its time."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from psp_core.ahead import drawn_for
+from psp_core.held_out import task_samples
+from psp_core.randomness import different, generator
+from psp_core.streams import Tasks
+from psp_core.trial import Trial
+
+# E members, U different seeds of theirs, S steps, B batch, N samples
+
+
+class Visits:
+    """What each visit is to a pack: which samples its batches have, how they are augmented, and what the task is.
+
+    For a GPU the next visit is drawn ahead. Its copy to the device waits in the device's queue for the steps that read
+    what the copy replaces.
+
+    Args:
+        configs: the members' configurations; but for their seeds, all that is drawn depends on what they share.
+        tasks: each member's stream of tasks.
+        labels_N: of the training images, on the CPU.
+        device: where steps read.
+    """
+
+    def __init__(
+        self, configs: Sequence[Trial], tasks: Sequence[Tasks], labels_N: Tensor, device: torch.device
+    ) -> None:
+        """Draw nothing yet."""
+        self._config, self._device = configs[0], device
+        seeds, seed_of_E = different([config.seed for config in configs])
+        self._seed_of_E = torch.tensor(seed_of_E, device=device)
+        first = [seed_of_E.index(place) for place in range(len(seeds))]
+        self._of_seeds = [(configs[e], tasks[e]) for e in first]
+        self._labels_N, self._every_N = labels_N, torch.arange(len(labels_N))
+        self._drawn = drawn_for(device, self._draw, self._config.num_visits)
+
+    def put(self, visit: int, samples_SEB: Tensor, descriptions_SE: Tensor, augmentation_SEB3: Tensor) -> None:
+        """Write what a visit is into tensors that steps read.
+
+        Args:
+            visit: which.
+            samples_SEB: numbers of the training samples of each step's batches.
+            descriptions_SE: what the task is, at each step where it changes, else once: (S or 1, E, ...).
+            augmentation_SEB3: what was drawn to augment each sample; empty where nothing is augmented.
+        """
+        places = samples_SEB, descriptions_SE, augmentation_SEB3
+        for place, of_seeds in zip(places, self._drawn(visit), strict=False):
+            there = of_seeds.to(self._device, non_blocking=True)
+            torch.index_select(there, 1, self._seed_of_E, out=place)
+
+    def _draw(self, visit: int) -> list[Tensor]:
+        """What `put` writes, of each seed: (S, U, B), (S or 1, U, ...), and (S, U, B, 3) where images are augmented."""
+        task = visit % self._config.num_tasks
+        samples, descriptions, augmentations = [], [], []
+        for config, stream in self._of_seeds:
+            of_task_N = task_samples(stream, task, self._labels_N, self._every_N)
+            samples.append(of_task_N[batch_order(config, len(of_task_N), visit)])
+            descriptions.append(self._described(stream, task))
+            if config.augmentation.is_any:
+                augmentations.append(config.augmentation.draw(config, visit))
+        return [torch.stack(of_seeds, dim=1) for of_seeds in (samples, descriptions, augmentations) if of_seeds]
+
+    def _described(self, stream: Tasks, task: int) -> Tensor:
+        steps = num_descriptions(self._config)
+        return torch.stack([stream.describe(task, step / steps) for step in range(steps)])
+
+
+def num_descriptions(config: Trial) -> int:
+    """How often a task is described: at each step of a continuous stream, else once."""
+    return config.steps_per_task if config.stream.is_continuous else 1
+
+
+def batch_order(config: Trial, num_samples: int, visit: int) -> Tensor:
+    """The places of each step's samples among a task's, shape (S, B): epoch after epoch, each shuffled anew.
+
+    Epochs follow one another without a gap, so a batch may hold the end of one and the start of
+    the next. Depends on the seed and on how many tasks came before, not on the method.
+    """
+    rng = generator(config.seed, "batches", visit)
+    wanted = config.steps_per_task * config.batch_size
+    epochs = [torch.randperm(num_samples, generator=rng) for _ in range(-(-wanted // num_samples))]
+    return torch.cat(epochs)[:wanted].view(config.steps_per_task, config.batch_size)
