@@ -161,7 +161,7 @@ def run(
         except ClusterLost:  # which has been said
             raise typer.Exit(1) from None
     if missing and stop.out_of_time:
-        screen.say(f"Stopped after the time budget of {time_budget:g} s; {plural(missing, 'trial')} to do. {again}")
+        screen.say(f"The time budget of {time_budget:g} s is used; {plural(missing, 'trial')} still to train. {again}")
         raise typer.Exit(OUT_OF_TIME)
     if missing:
         screen.say(
@@ -331,19 +331,20 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
     from study.lease import held
     from study.plan import trial_id
     from study.progress import describe
+    from study.run import kept_half_way
 
-    begun = store.begun()
-    running = begun if held(store.files) else {}
+    running = store.begun() if held(store.files) else {}
     left = [planned for planned in now.planned if not planned.is_done]
     idle = [planned.status for planned in left if trial_id(planned.trained) not in running]
-    stopped = sum(trial_id(planned.trained) in begun for planned in left) if not running else 0
     lines = [
         f"{spec.name}: {plural(len(now.planned), 'trial')} planned",
         f"  done     {now.count('ok', 'diverged')}" + (f" ({n} diverged)" if (n := now.count("diverged")) else ""),
         f"  running  {len(left) - len(idle)}",
         f"  failed   {idle.count('failed')}",
-        f"  to do    {idle.count(None)}" + (f" ({stopped} interrupted: they go on where they were)" if stopped else ""),
+        f"  to do    {idle.count(None)}",
     ]
+    if kept := kept_half_way(store, now, running):
+        lines.append(f"  kept     {kept}, to go on from there")
     for planned in now.planned:
         if planned.error and trial_id(planned.trained) not in running:
             label = describe([planned.trial], [*spec.varying, "seed"])

@@ -29,6 +29,9 @@ _PRODUCT: Final = {"cpu": 2.4e-11, "cuda": 4e-14}
 _ACTIVATION: Final = {"cpu": 1.7e-9, "cuda": 2e-11}
 _PARAM: Final = {"cpu": 4e-10, "cuda": 1e-11}
 
+FIRST_RESULT: Final = 120  # seconds until a first trial should be stored, where one can be trained in that time
+LATER: Final = 1.03  # by so much a study may end later for that
+
 
 @dataclass(frozen=True)
 class Start:
@@ -105,6 +108,9 @@ class Pack:
         return self.of(range(middle)), self.of(range(middle, len(self.trials)))
 
 
+Timed = tuple[float, Pack]  # its estimated seconds
+
+
 def trial_id(trial: Experiment, length: Length | None = None) -> str:
     """The trial's identity in every store: 16 hex digits.
 
@@ -150,7 +156,7 @@ def make_packs(
     max_members: int | None = None,
     starts: Mapping[str, Start] | None = None,
 ) -> list[Pack]:
-    """Group trials by shape into packs, the longest first.
+    """Group trials by shape into packs, in the order in which they should start.
 
     Args:
         trials: the whole plan. Packs are formed of all of it, whatever is done already, so that a
@@ -168,7 +174,7 @@ def make_packs(
     for (_, tasks_before), group in groups.items():
         for chunk in _chunks(group, _most_members(group, workers, max_members)):
             packs.append(Pack(chunk, tuple(starts[trial_id(trial)] for trial in chunk if tasks_before)))
-    return _balanced(packs, workers)
+    return _with_results_early(_balanced(packs, workers), workers)
 
 
 def without(packs: Iterable[Pack], done: Collection[str]) -> list[Pack]:
@@ -196,21 +202,25 @@ def _most_members(group: Sequence[Experiment], workers: Workers, max_members: in
 
 
 def duration(packs: Iterable[Pack], workers: Workers) -> float:
-    """Estimated seconds until all packs have run."""
-    timed = _longest_first((pack.seconds(workers.device), pack) for pack in packs)
-    return _last_to_end(timed, workers.count)[0] if timed else 0.0
+    """Estimated seconds until all packs have run, which start in this order."""
+    return max(ends(packs, workers), default=0.0)
 
 
-def _balanced(packs: Sequence[Pack], workers: Workers) -> list[Pack]:
+def ends(packs: Iterable[Pack], workers: Workers) -> list[float]:
+    """Estimated seconds until each pack has run, which start in this order."""
+    return [end for end, _ in _run(((pack.seconds(workers.device), pack) for pack in packs), workers.count)]
+
+
+def _balanced(packs: Sequence[Pack], workers: Workers) -> list[Timed]:
     """Halve packs for as long as that ends the study sooner, so that all workers are busy to the end.
 
     Returns:
-        The packs in the order in which they should start: the longest first.
+        The packs with their seconds, the longest first.
     """
     timed = _longest_first((pack.seconds(workers.device), pack) for pack in packs)
     best, best_end = timed, float("inf")
     while timed:
-        end, (_, pack) = _last_to_end(timed, workers.count)
+        end, pack = max(_run(timed, workers.count), key=lambda end: end[0])
         if end < 0.99 * best_end:
             best, best_end = timed, end
         even = sum(seconds for seconds, _ in best) / workers.count
@@ -218,21 +228,59 @@ def _balanced(packs: Sequence[Pack], workers: Workers) -> list[Pack]:
             break
         halves = ((half.seconds(workers.device), half) for half in pack.halves())
         timed = _longest_first([entry for entry in timed if entry[1] is not pack] + list(halves))
-    return [pack for _, pack in best]
+    return best
 
 
-def _longest_first(timed: Iterable[tuple[float, Pack]]) -> list[tuple[float, Pack]]:
+def _with_results_early(timed: list[Timed], workers: Workers) -> list[Pack]:
+    """The order in which packs start: with a short one, unless the study ends later for that.
+
+    Whether anything is wrong with a study shows in its first results. One worker takes all packs from the shortest to
+    the longest, for its end is the same in any order. Several begin with the shortest pack, cut to what can be trained
+    soon enough, and take the others from the longest on, so that none is left alone with a long one.
+
+    Args:
+        timed: the packs, the longest first.
+        workers: where they run.
+    """
+    if len(timed) < 2 and all(len(pack.trials) < 2 for _, pack in timed):
+        return [pack for _, pack in timed]
+    latest = LATER * max(end for end, _ in _run(timed, workers.count))
+    for first_last in (_cut_short(timed, workers), timed):
+        first, others = first_last[-1], first_last[:-1]
+        order = first_last[::-1] if workers.count == 1 else [first, *others]
+        if max(end for end, _ in _run(order, workers.count)) <= latest:
+            return [pack for _, pack in order]
+    return [pack for _, pack in timed]
+
+
+def _cut_short(timed: list[Timed], workers: Workers) -> list[Timed]:
+    """The packs, of which the last is over soon: the shortest, or a part of what has the shortest trials."""
+    soon = FIRST_RESULT - START_SECONDS
+    if timed[-1][0] <= soon:
+        return timed
+    alone, pack = min(((pack.of([0]).seconds(workers.device), pack) for _, pack in timed), key=lambda entry: entry[0])
+    if alone > soon:
+        return timed
+    part = pack
+    while part.seconds(workers.device) > soon:
+        part, _ = part.halves()
+    rest = pack.of(range(len(part.trials), len(pack.trials)))
+    others = [entry for entry in timed if entry[1] is not pack]
+    return [*_longest_first([*others, (rest.seconds(workers.device), rest)]), (part.seconds(workers.device), part)]
+
+
+def _longest_first(timed: Iterable[Timed]) -> list[Timed]:
     return sorted(timed, key=lambda entry: -entry[0])
 
 
-def _last_to_end(timed: Iterable[tuple[float, Pack]], num_workers: int) -> tuple[float, tuple[float, Pack]]:
-    """When the last pack ends, and which that is, if a worker takes the next one as soon as it is free."""
+def _run(timed: Iterable[Timed], num_workers: int) -> list[tuple[float, Pack]]:
+    """When each pack ends, if a worker takes the next one as soon as it is free."""
     free_at = [0.0] * num_workers
     ends = []
-    for entry in timed:
-        ends.append((heapq.heappop(free_at) + entry[0], entry))
+    for seconds, pack in timed:
+        ends.append((heapq.heappop(free_at) + seconds, pack))
         heapq.heappush(free_at, ends[-1][0])
-    return max(ends, key=lambda end: end[0])
+    return ends
 
 
 def _digest(value: object) -> str:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Group
 from rich.live import Live
@@ -15,6 +15,9 @@ from psp_core.experiment import Experiment
 from psp_core.messages import plural
 from study.plan import Pack
 from study.screen import Screen, clock
+
+SECONDS_OF_SILENCE: Final = 60
+MOST_LINES: Final = 8  # of running packs
 
 
 class Tally:
@@ -40,7 +43,8 @@ class Tally:
         self.trials = {pack.id: len(pack.trials) for pack in packs}
         self.total_cost = sum(self.cost.values())
         self.cost_done: dict[str, float] = {}
-        self.running: dict[str, int] = {}
+        self.running: dict[str, Pack] = {}
+        self.tasks: dict[str, int] = {}  # seen by each running pack
         self.done = self.failed = self.diverged = 0
         self.best: tuple[float, str] | None = None
         self.start = time.monotonic() if start is None else start
@@ -49,12 +53,15 @@ class Tally:
     def started(self, pack: Pack) -> None:
         """A pack begins, or begins again."""
         self.first_pack = self.first_pack or time.monotonic()
-        self.running[pack.id] = len(pack.trials)
+        self.running[pack.id] = pack
+        self.tasks.setdefault(pack.id, pack.tasks_before)
 
     def progressed(self, pack: Pack, result: Mapping[str, Any]) -> None:
         """A pack has trained one more task, or has ended."""
         self.cost_done[pack.id] = self.cost[pack.id] * (1.0 if result["done"] else result["fraction"])
         if not result["done"]:
+            before, visits = pack.tasks_before, pack.trials[0].num_visits
+            self.tasks[pack.id] = before + round(result["fraction"] * (visits - before))
             return
         self.running.pop(pack.id, None)
         if result["failed"]:
@@ -111,16 +118,26 @@ class Tally:
         """Numbers of trials done, running, failed and diverged, and trials per minute."""
         parts = [
             f"{self.done + self.failed} of {plural(self.total, 'trial')}",
-            f"{sum(self.running.values())} running",
+            f"{sum(len(pack.trials) for pack in self.running.values())} running",
             f"{self.failed} failed",
             *([f"{self.diverged} diverged"] if self.diverged else []),
             f"{self.rate()} trials/min",
         ]
         return " · ".join(parts)
 
+    def underway(self) -> list[str]:
+        """How far each running pack is, such as `context=binary width=256: 9 trials, task 12 of 50`."""
+        return [
+            f"{self.label(pack)}: {plural(len(pack.trials), 'trial')}, "
+            f"task {self.tasks[pack.id]} of {pack.trials[0].num_visits}"
+            for pack in self.running.values()
+        ]
+
 
 class Display:
-    """Shows a tally: a line for each pack that ends, and on a terminal three live lines below; a context manager.
+    """Shows a tally: a line for each pack that ends, and how far running packs are; a context manager.
+
+    On a terminal that stands in live lines below. Elsewhere it is printed in each minute in which nothing else was.
 
     Args:
         screen: where to print.
@@ -132,6 +149,7 @@ class Display:
         self.screen = screen
         self.tally = tally
         self.live = Live(get_renderable=self._lines, console=screen, transient=True) if screen.is_live else None
+        self.last_line = time.monotonic()
 
     def __enter__(self) -> "Display":
         """Begin."""
@@ -162,13 +180,22 @@ class Display:
         self.tally.lost(pack)
         self._event(pack, "failed: Ray gave up on it")
 
+    def look(self) -> None:
+        """Say how far running packs are, if nothing was said for a minute; to be called often."""
+        if self.live or time.monotonic() - self.last_line < SECONDS_OF_SILENCE:
+            return
+        self.last_line = time.monotonic()
+        for line in _shortened(self.tally.underway()):
+            self.screen.say(f"{clock(self.tally.elapsed())} {line}")
+
     def _lines(self) -> Group:
-        """The live lines, each cut to the terminal's width: progress, counts, the best accuracy so far."""
+        """The live lines, each cut to the terminal's width: progress, counts, the best accuracy, running packs."""
         tally = self.tally
         bar = ProgressBar(total=tally.total_cost, completed=sum(tally.cost_done.values()), width=30)
         head = Table.grid(padding=(0, 1))
         head.add_row(bar, Text(tally.headline()))
-        texts = [tally.counts(), *([f"best {tally.best_text()}"] if tally.best else [])]
+        best = [f"best {tally.best_text()}"] if tally.best else []
+        texts = [tally.counts(), *best, *_shortened(tally.underway())]
         return Group(head, *(Text(text, no_wrap=True, overflow="ellipsis") for text in texts))
 
     def _event(self, pack: Pack, outcome: str) -> None:
@@ -179,6 +206,12 @@ class Display:
             f"[{tally.done + tally.failed}/{tally.total}] {clock(tally.elapsed())} {tally.label(pack)}: "
             f"{of_trials}, {outcome}{eta}"
         )
+        self.last_line = time.monotonic()
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"and {plural(more, 'more pack')}"] if more > 0 else lines
 
 
 def describe(trials: Sequence[Experiment], axes: Sequence[str]) -> str:

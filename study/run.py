@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,6 +19,7 @@ from study.screen import Screen, clock
 from study.spec import StudyError, StudySpec
 from study.stop import Stop
 from study.store import TrialStore
+from study.unfinished import half_way
 from study.worker import Job
 from study.workers import Limits, Workers, this_machine
 
@@ -153,7 +154,11 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     start = time.monotonic()
     with Lease(store.files) as lease:
         store.claim(spec, provenance())
-        packs = _train(spec, store, screen, options, datasets, lease, start, stop)
+        try:
+            packs = _train(spec, store, screen, options, datasets, lease, start, stop)
+        except KeyboardInterrupt:
+            _say_kept(screen, store, before)
+            raise
         after = standing(spec, store)
         # Again, now that no worker writes: a slow storage may have carried out a write after its pack had ended.
         store.tidy({pack.id for pack in without(packs, after.done())})
@@ -166,9 +171,28 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     screen.say(
         f"Ended after {clock(time.monotonic() - start)}. Of {len(after.planned)} planned: {after.count('ok')} ok, "
         f"{after.count('diverged')} diverged, {after.count('failed')} failed"
-        + (f", {missing} not trained." if missing else "."),
+        + (f", {missing} still to train." if missing else "."),
     )
+    _say_kept(screen, store, after)
     return after.count("failed", None)
+
+
+def _say_kept(screen: Screen, store: TrialStore, now: Standing) -> None:
+    if text := kept_half_way(store, now):
+        screen.say(f"Kept half way: {text}.")
+
+
+def kept_half_way(store: TrialStore, now: Standing, running: Collection[str] = ()) -> str:
+    """The packs that go on from where they were, in words; empty where there are none.
+
+    Args:
+        store: with their states.
+        now: the study beside it.
+        running: ids of trials that are being trained, which are not named.
+    """
+    left = (planned.trained for planned in now.planned if not planned.is_done)
+    num_visits = {trial_id(trial): trial.num_visits for trial in left}
+    return half_way(store.unfinished(), {name: num for name, num in num_visits.items() if name not in running})
 
 
 def _train(

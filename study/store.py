@@ -30,6 +30,7 @@ from study.provenance import provenance
 from study.redact import without_secrets
 from study.schema import MEASURED, TRIALS
 from study.spec import PROVENANCE, StudyError, StudySpec, parse_yaml
+from study.unfinished import Unfinished
 from study.yaml_text import dump_yaml
 
 RUNS: Final = "runs"  # in study.yaml, under what ran it
@@ -280,10 +281,9 @@ class TrialStore:
 
     def note_progress(self, pack_id: str, trial_ids: Sequence[str], tasks_seen: int) -> None:
         """Say that a pack is being trained, and how far it is; no reason to fail where it cannot be said."""
-        content = {"trial_ids": list(trial_ids), "tasks_seen": tasks_seen}
+        note = {"trial_ids": list(trial_ids), "tasks_seen": tasks_seen}
         with contextlib.suppress(OSError):
-            name = f"checkpoints/{pack_id}/progress.json"
-            self.files.write(name, json.dumps(content).encode(), patiently=False)
+            self.files.write(f"checkpoints/{pack_id}/progress.json", json.dumps(note).encode(), patiently=False)
 
     def write_checkpoint(self, pack_id: str, tasks_seen: int, content: bytes) -> None:
         """Keep a pack's state, in place of what was kept of it before."""
@@ -315,19 +315,35 @@ class TrialStore:
 
     def begin_again(self) -> None:
         """No pack counts as begun until its worker says so; states stay."""
-        for pack_id in self.files.names("checkpoints"):
-            self.files.delete(f"checkpoints/{pack_id}/progress.json")
+        for pack_id, pack in list(self._unfinished()):
+            note = {"trial_ids": pack.trial_ids, "tasks_seen": pack.tasks_seen, "is_waiting": True}
+            self.files.write(f"checkpoints/{pack_id}/progress.json", json.dumps(note).encode())
 
     def begun(self) -> dict[str, int]:
-        """Tasks seen so far by each trial of the packs that are being trained, or were when their run was killed."""
-        progress: dict[str, int] = {}
+        """Tasks seen so far by each trial of the packs that are being trained, or were when their run ended."""
+        return {name: pack.tasks_seen for pack in self.unfinished() if not pack.is_waiting for name in pack.trial_ids}
+
+    def unfinished(self) -> list[Unfinished]:
+        """All packs that were begun and are not finished."""
+        return [pack for _, pack in self._unfinished()]
+
+    def _unfinished(self) -> Iterator[tuple[str, Unfinished]]:
         for pack_id in self.files.names("checkpoints"):
+            folder = f"checkpoints/{pack_id}"
             try:
-                content = json.loads(self.files.read(f"checkpoints/{pack_id}/progress.json"))
-                progress |= dict.fromkeys(content["trial_ids"], content["tasks_seen"])
-            except (FileNotFoundError, ValueError, TypeError, KeyError):
+                noted = json.loads(self.files.read(f"{folder}/progress.json"))
+                states = self.files.names(folder, CHECKPOINT)
+                yield (
+                    pack_id,
+                    Unfinished(
+                        trial_ids=tuple(noted["trial_ids"]),
+                        tasks_seen=noted["tasks_seen"],
+                        tasks_kept=int(states[-1].removesuffix(CHECKPOINT)) if states else 0,
+                        is_waiting=noted.get("is_waiting", False),
+                    ),
+                )
+            except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError):
                 continue  # just removed, or damaged
-        return progress
 
 
 def _of_another_version(content: object) -> str:

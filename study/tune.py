@@ -102,6 +102,9 @@ class _Reporter(tune.Callback):
         """Nothing: the tuner pickles its callbacks for a restore that is never made."""
         return {}
 
+    def on_step_end(self, iteration: int, trials: list[RayTrial], **info: object) -> None:
+        self.display.look()  # Tune steps some ten times a second
+
     def on_trial_start(self, iteration: int, trials: list[RayTrial], trial: RayTrial, **info: object) -> None:
         self.display.started(self._job(trial).pack)
 

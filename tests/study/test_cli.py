@@ -336,9 +336,15 @@ def test_packs_of_a_run_that_is_gone_are_interrupted_not_running(psp, small_stor
     store.note_progress("p", left, 1)
 
     def shown() -> dict[str, str]:
-        return dict(re.findall(r"(running|to do) +(.*)", psp("status", str(out)).out))
+        return dict(re.findall(r"(running|to do|kept) +(.*)", psp("status", str(out)).out))
 
-    assert shown() == {"running": "0", "to do": f"{len(left)} ({len(left)} interrupted: they go on where they were)"}
+    assert shown() == {"running": "0", "to do": str(len(left))}  # nothing of them is kept
+    store.write_checkpoint("p", 2, b"")
+    kept = f"1 pack of {len(left)} trials at task 2 of 3, to go on from there"
+    assert shown() == {"running": "0", "to do": str(len(left)), "kept": kept}
+    store.begin_again()
+    assert shown()["kept"] == kept  # though a later run may have ended before it came to them
+    store.note_progress("p", left, 2)
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as alive:
         lease = {"id": "x", "host": os.uname().nodename, "pid": alive.pid, "updated": time.time()}
         (out / "driver.json").write_text(json.dumps(lease))

@@ -26,7 +26,7 @@ def test_a_tally_counts_and_keeps_the_best() -> None:
     tally.progressed(first, ended(0.5))
     tally.progressed(second, ended(0.75))
     tally.lost(third)
-    assert (tally.done, tally.failed, sum(tally.running.values())) == (4, 2, 0)
+    assert (tally.done, tally.failed, tally.running) == (4, 2, {})
     assert tally.best is not None
     assert tally.best == (0.75, tally.label(second))
     assert tally.eta() is not None
@@ -106,6 +106,42 @@ def test_a_terminal_shows_no_less_than_a_pipe_and_keeps_it(monkeypatch: pytest.M
     assert "best 0.500 (context=" in text.rsplit("\x1b", 1)[-1]  # below what is cleared
 
 
+def test_in_a_silent_minute_running_packs_say_how_far_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("study.progress.time.monotonic", lambda: now[0])
+    file, (first, second, *_) = io.StringIO(), packs()
+
+    def said_after(seconds: float) -> list[str]:
+        before = len(file.getvalue())
+        now[0] += seconds
+        display.look()
+        return file.getvalue()[before:].splitlines()
+
+    with Display(Screen(file, width=80), Tally(packs(), ["context", "width"])) as display:
+        display.started(first)
+        display.started(second)
+        display.progressed(first, {**ended(), "done": False, "fraction": 2 / 3})
+        assert said_after(59) == []
+        labels = [display.tally.label(pack) for pack in (first, second)]
+        assert said_after(1) == [f"1:00 {labels[0]}: 2 trials, task 2 of 3", f"1:00 {labels[1]}: 2 trials, task 0 of 3"]
+        assert said_after(1) == []
+        now[0] += 58
+        display.progressed(first, ended())
+        assert said_after(59) == []  # the pack that ended was news enough
+        assert said_after(1) == [f"2:59 {labels[1]}: 2 trials, task 0 of 3"]
+
+
+def test_of_many_running_packs_some_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("study.progress.MOST_LINES", 1)
+    monkeypatch.setattr("study.progress.SECONDS_OF_SILENCE", 0)
+    file = io.StringIO()
+    with Display(Screen(file, width=80), Tally(packs(), ["context"])) as display:
+        for pack in packs():
+            display.started(pack)
+        display.look()
+    assert [line.partition(" ")[2] for line in file.getvalue().splitlines()][1:] == ["and 3 more packs"]
+
+
 def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     text = shown(Terminal(), monkeypatch, TERM="dumb")
     assert "\x1b" not in text
@@ -119,9 +155,11 @@ def test_live_lines_fit_eighty_columns() -> None:
     display = Display(screen, Tally(packs(), axes))
     display.tally.started(packs()[0])
     display.tally.progressed(packs()[0], ended())
+    display.tally.started(packs()[1])
     lines = screen.render_lines(display._lines(), pad=False)
     text = ["".join(segment.text for segment in line) for line in lines]
-    assert [len(line) <= 80 for line in text] == [True] * 3
+    assert [len(line) <= 80 for line in text] == [True] * 4
     assert "ETA" in text[0]
     assert "0 failed" in text[1]
-    assert text[2].endswith("…")
+    assert text[2].endswith("…")  # the best
+    assert text[3].startswith("context=")

@@ -17,6 +17,7 @@ from study.plan import make_packs, merge, trial_id
 from study.schema import MEASURED, TRIALS
 from study.spec import StudyError, StudySpec
 from study.store import TrialStore
+from study.unfinished import Unfinished
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
 
@@ -363,3 +364,6 @@ def test_a_run_that_begins_takes_no_pack_for_begun_and_keeps_its_state(tmp_path:
     store.begin_again()
     assert store.begun() == {}
     assert list(store.checkpoints("p")) == [b"state"]
+    assert store.unfinished() == [Unfinished(trial_ids=("a",), tasks_seen=2, tasks_kept=2, is_waiting=True)]
+    store.note_progress("p", ["a"], 3)
+    assert store.begun() == {"a": 3}

@@ -153,7 +153,10 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(
     assert left == []
     status = psp("status", str(out)).communicate(timeout=60)[0]
     assert "running  0" in status
-    assert re.search(r"to do    4 \([1-4] interrupted: they go on where they were\)", status)
+    assert "to do    4\n" in status
+    kept = r"[12] packs? of [12] trials? at task [0-9]+( to [0-9]+)? of 500"
+    assert re.search(f"Kept half way: {kept}", printed)
+    assert re.search(f"kept     {kept}", status)
 
 
 def test_a_stopped_run_is_continued_by_the_same_command(
@@ -216,8 +219,11 @@ def test_a_run_whose_time_is_up_stops_and_says_so(long_file: Path, tmp_path: Pat
     command = [sys.executable, "-m", "study", "run", str(long_file), "--out", str(out), "--time-budget", "12"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 124, done.stdout + done.stderr
-    assert "0 failed, 4 not trained." in done.stdout
-    assert "Stopped after the time budget of 12 s; 4 trials to do. Go on with the same command: psp run" in done.stdout
+    assert "0 failed, 4 still to train." in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith(
+        "The time budget of 12 s is used; 4 trials still to train. Go on with the same command: psp run"
+    )
     assert not (out / "driver.json").exists()
 
 
