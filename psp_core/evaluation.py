@@ -88,14 +88,16 @@ class TaskGiven:
         networks, shape = self.networks, (len(held_out.tasks), len(tasks))
         if not networks.is_retrievable or held_out.tasks[0].classes(0) is not None:
             alone = [_measure_alone(networks, held_out, *pair) for pair in held_out.pairs(tasks)]
-            accuracy, loss, number = torch.tensor(alone, dtype=torch.float64).view(*shape, 3).unbind(2)
-            return {"accuracy": accuracy, "loss": loss, "num_samples": number}
+            sums, numbers = zip(*alone, strict=True)
+            number = torch.tensor(numbers, dtype=torch.float64).view(shape)
+            correct, loss = torch.stack(sums).cpu().view(*shape, 2).unbind(2)
+            return {"accuracy": correct / number, "loss": loss / number, "num_samples": number}
         samples_N = held_out.samples_N[: held_out.most]
         step = max(1, CHUNK_BYTES[samples_N.device.type] // (4 * networks.numbers_per_task))
         chunks = [
             _measure_together(networks, held_out, samples_N, tasks[i : i + step]) for i in range(0, len(tasks), step)
         ]
-        accuracy, loss = (torch.cat(parts, dim=1).cpu() for parts in zip(*chunks, strict=True))
+        accuracy, loss = torch.cat(chunks, dim=2).cpu()
         return {"accuracy": accuracy, "loss": loss, "num_samples": torch.full_like(accuracy, len(samples_N))}
 
 
@@ -118,15 +120,16 @@ class TaskInferred:
     def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
         """Each member's accuracy on each task, and how often the task is found."""
         given = TaskGiven(self.networks).measure(held_out, tasks)
-        pairs = [self._measure(held_out, *pair) for pair in held_out.pairs(tasks)]
-        accuracy, inferred = torch.tensor(pairs, dtype=torch.float64).view(len(held_out.tasks), len(tasks), 2).unbind(2)
+        pairs = torch.stack([self._measure(held_out, *pair) for pair in held_out.pairs(tasks)]).cpu()
+        accuracy, inferred = pairs.view(len(held_out.tasks), len(tasks), 2).unbind(2)
         return {**given, "accuracy": accuracy, "inferred": inferred}
 
-    def _measure(self, held_out: HeldOut, member: int, task: int) -> tuple[float, float]:
+    def _measure(self, held_out: HeldOut, member: int, task: int) -> Tensor:
+        """Accuracy, and how often the task is found: (2,) float64 on the device."""
         x_NI, labels_N = held_out.batch(member, task, held_out.of_task(member, task))
         right = self.networks.right(member, task)
         whole = len(x_NI) - len(x_NI) % QUESTION
-        correct, found = 0.0, []
+        correct, found = torch.zeros((), dtype=torch.float64, device=x_NI.device), []
         for part, shape in ((slice(whole), (-1, QUESTION)), (slice(whole, None), (1, -1))):
             if not len(labels_N[part]):
                 continue
@@ -136,9 +139,9 @@ class TaskInferred:
                 if answer == right or self.inference.shared_labels:
                     of_answer = inferred_A == answer
                     predicted_AB = self._predicted(member, answer, x_ABI[of_answer])
-                    correct += (predicted_AB == labels_AB[of_answer]).sum().item()
+                    correct += (predicted_AB == labels_AB[of_answer]).sum()
             found.append(inferred_A == right)
-        return correct / len(x_NI), torch.cat(found).double().mean().item()
+        return torch.stack([correct / len(x_NI), torch.cat(found).double().mean()])
 
     def _predicted(self, member: int, found: int, x_ABI: Tensor) -> Tensor:
         """The labels (A, B) that one member gives batches with what was found."""
@@ -149,20 +152,21 @@ class TaskInferred:
         return torch.stack([self.networks.answer_as(member, found, x_BI).argmax(dim=1) for x_BI in x_ABI])
 
 
-def _measure_alone(networks: Answers, held_out: HeldOut, member: int, task: int) -> tuple[float, float, int]:
-    samples_N, correct, loss = held_out.of_task(member, task), 0.0, 0.0
+def _measure_alone(networks: Answers, held_out: HeldOut, member: int, task: int) -> tuple[Tensor, int]:
+    """How many answers are right and the sum of losses, (2,) float64 on the device; and of how many samples."""
+    samples_N = held_out.of_task(member, task)
+    sums_2 = torch.zeros(2, dtype=torch.float64, device=samples_N.device)
     # Batches of about the same size on every device: where layers are normalised they matter to the result.
     for samples_B in samples_N.tensor_split(-(-len(samples_N) // held_out.batch_size)):
         x_BI, labels_B = held_out.batch(member, task, samples_B)
         logits_BO = networks.answer(member, task, x_BI)
-        loss += nn.functional.cross_entropy(logits_BO, labels_B, reduction="sum").item()
-        correct += (logits_BO.argmax(dim=1) == labels_B).sum().item()
-    return correct / len(samples_N), loss / len(samples_N), len(samples_N)
+        sums_2[0] += (logits_BO.argmax(dim=1) == labels_B).sum()
+        sums_2[1] += nn.functional.cross_entropy(logits_BO, labels_B, reduction="sum")
+    return sums_2, len(samples_N)
 
 
-def _measure_together(
-    networks: Answers, held_out: HeldOut, samples_N: Tensor, tasks: Sequence[int]
-) -> tuple[Tensor, Tensor]:
+def _measure_together(networks: Answers, held_out: HeldOut, samples_N: Tensor, tasks: Sequence[int]) -> Tensor:
+    """Accuracy and loss, (2, E, T) float64 on the device."""
     streams, dataset = held_out.tasks, held_out.dataset
     retrieved = networks.retrieve(tasks)
     descriptions_M = held_out.descriptions(tasks).flatten(0, 1)
@@ -184,8 +188,7 @@ def _measure_together(
         labels_MB = dataset.test_labels[samples_B].expand(num_networks, -1)
         loss_M += nn.functional.cross_entropy(logits_MOB, labels_MB, reduction="none").sum(1, dtype=torch.float64)
         correct_M += (logits_MOB.argmax(dim=1) == labels_MB).sum(1)
-    shape = (len(streams), len(tasks))
-    return (correct_M / len(samples_N)).view(shape), (loss_M / len(samples_N)).view(shape)
+    return (torch.stack([correct_M, loss_M]) / len(samples_N)).view(2, len(streams), len(tasks))
 
 
 def _batch_size(retrieved: Sequence[Layer], num_inputs: int) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
+from functools import cached_property
 from typing import Any, Final
 
 import torch
@@ -248,7 +249,7 @@ class Networks:
         buffer = self.all_contexts[member][name]
         if self._schedule and name in self.learned:
             return self._schedule.used_at(buffer, rows)
-        return buffer[[self._drawn(row) for row in rows]]
+        return buffer[_places([self._drawn(row) for row in rows])]
 
     def _call(
         self, tensors: Tensors, x_BI: Tensor, *, training: bool = True, dtype: torch.dtype | None = None
@@ -308,15 +309,30 @@ class Networks:
         """How many numbers `retrieve` makes of a row, about."""
         return self.flat.numel() + self.flat_contexts.numel() + self.flat_learned.numel()
 
+    @cached_property
+    def _sharing(self) -> list[tuple[int, slice | Tensor]]:
+        """Members with the same contexts, and the first of them. On a CPU each alone: caches hold its weights."""
+        if self.device_type == "cpu":
+            return [(e, slice(e, e + 1)) for e in range(len(self))]
+        kinds = [
+            tuple(id(buffer) for name, buffer in buffers.items() if name not in self.measured)
+            for buffers in self.all_contexts
+        ]
+        members = {kind: [e for e, other in enumerate(kinds) if other == kind] for kind in kinds}
+        return [(some[0], torch.tensor(some, device=self._device)) for some in members.values()]
+
     def retrieve(self, rows: Sequence[int]) -> list[Layer]:
         """Every member's weights and biases of each of T rows, layer by layer: (E * T, ...), member first."""
         assert self._mlp, "only superposed networks are retrieved so far"
         context, retrieved = self._mlp.context, []
         for index, (weight, bias) in enumerate(_layers(self.parameters)):
             weights = weight.new_empty(len(self), len(rows), *weight.shape[1:])
-            for e, contexts in enumerate(self.all_contexts):
-                of_layer = self._rows(e, list(contexts)[index], rows)
-                weights[e] = context.retrieve(weight[e].expand_as(weights[e]), of_layer)
+            for first, members in self._sharing:
+                of_layer = self._rows(first, list(self.all_contexts[first])[index], rows)
+                # Contexts meet inputs alone: members that share them are one layer with all their outputs.
+                wide = weight[members].movedim(0, -2).flatten(-2)
+                found = context.retrieve(wide.expand(len(rows), *wide.shape), of_layer)
+                weights[members] = found.view(*found.shape[:-1], -1, weight.shape[-1]).movedim(-2, 0)
             retrieved.append((weights.flatten(0, 1), bias.repeat_interleave(len(rows), 0)))
         return retrieved
 
@@ -376,6 +392,14 @@ def _layers(tensors: Tensors) -> list[Layer]:
     """The weights and biases of a superposed network, in the order of its layers."""
     values = iter(tensors.values())
     return list(zip(values, values, strict=True))
+
+
+def _places(rows: list[int]) -> slice | list[int]:
+    """Rows, as a slice where they lie at equal distances: their numbers then need not be copied."""
+    step = rows[1] - rows[0] if len(rows) > 1 else 1
+    if step > 0 and rows == list(range(rows[0], rows[-1] + 1, step)):
+        return slice(rows[0], rows[-1] + 1, step)
+    return rows
 
 
 def _moved(tensors: Sequence[Tensors], device: torch.device) -> list[Tensors]:

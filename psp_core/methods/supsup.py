@@ -185,10 +185,10 @@ class SupermaskLearner(Learner, Finders):
         """Every member's weights of each of T tasks, layer by layer, (E * T, I, O), member first; no biases."""
         wanted = [(member, self.right(member, task)) for member in range(len(self.trials)) for task in tasks]
         members = torch.tensor([member for member, _ in wanted], device=self.device)
-        masks = [self.tables[member].mask(mask) for member, mask in wanted]
+        masks = self.tables[0].unpack(torch.stack([self.tables[member].bits(mask) for member, mask in wanted]))
         return [
-            (torch.stack([mask[index] for mask in masks]).mul_(weight[members]), weight.new_zeros(len(masks), size[1]))
-            for index, (weight, size) in enumerate(zip(self.weights, self.sizes, strict=True))
+            (of_layer.mul_(weight.index_select(0, members)), weight.new_zeros(len(wanted), size[1]))
+            for of_layer, weight, size in zip(masks, self.weights, self.sizes, strict=True)
         ]
 
     def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:

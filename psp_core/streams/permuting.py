@@ -54,7 +54,9 @@ class PermutingTasks(Tasks):
         """The same weights with their rows, the pixels', in the data set's order."""
         num_networks, num_inputs = descriptions_M.shape
         first_row_M1 = torch.arange(num_networks, device=weights_M.device)[:, None] * num_inputs
-        rows = (descriptions_M.argsort(dim=1) + first_row_M1).flatten()
+        places = torch.arange(num_inputs, device=weights_M.device).expand_as(descriptions_M)
+        inverse = torch.empty_like(descriptions_M).scatter_(1, descriptions_M, places)
+        rows = (inverse + first_row_M1).flatten()
         return weights_M.flatten(0, 1).index_select(0, rows).view_as(weights_M)
 
     def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:

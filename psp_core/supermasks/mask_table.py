@@ -104,10 +104,22 @@ class MaskTable:
         Raises:
             IndexError: no task of that number is stored.
         """
+        return self.unpack(self.bits(task))
+
+    def bits(self, task: int) -> Tensor:
+        """One task's masks as bits, uint8, of all layers.
+
+        Raises:
+            IndexError: no task of that number is stored.
+        """
         if not 0 <= task < len(self):
             raise IndexError(f"task={task} must lie in 0..{len(self) - 1}, the masks that are stored.")
-        parts = torch.split(self._bits[task], [bit_bytes(size) for size in self.sizes])
-        return [unpacked(bits, shape) for bits, shape in zip(parts, self.shapes, strict=True)]
+        return self._bits[task]
+
+    def unpack(self, bits: Tensor) -> list[Tensor]:
+        """Masks of what `bits` gave, of this table or others of its shapes: (..., C) to float (..., I, O) each."""
+        parts = torch.split(bits, [bit_bytes(size) for size in self.sizes], dim=-1)
+        return [unpacked(part, shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     def mean(self) -> list[Tensor]:
         """sum_i M^i / K, (I, O) for each layer: the uniform combination of all masks stored."""

@@ -139,3 +139,22 @@ def test_a_learner_says_which_members_are_finite() -> None:
     for member, group in zip((2, 0), learner.groups, strict=True):
         group.values_EP[member, 3] = float("nan")
     assert learner.finite().tolist() == [False, True, False]
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("rows", [[0, 1, 2], [0, 2], [2], [1, 0]])
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_members_that_share_contexts_are_retrieved_as_one_and_as_each_alone(
+    context: str, rows: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU; members 0, 2 and 3 are one module, whose weights training then makes their own."""
+    shared, other = models(context, num_members=2)
+    pack = Networks([shared, other, shared, shared], CPU)
+    pack.flat.copy_(torch.randn(pack.flat.shape, generator=rng()))
+    alone = pack.retrieve(rows)
+    del pack.__dict__["_sharing"]
+    monkeypatch.setattr(pack, "device_type", "cuda")
+    together = pack.retrieve(rows)
+    assert [len(members) for _, members in pack._sharing] == [3, 1]
+    for mine, theirs in zip(alone, together, strict=True):
+        torch.testing.assert_close(mine, theirs)
