@@ -17,6 +17,7 @@ from psp_core.datasets import Dataset
 from psp_core.experiment import Experiment
 from psp_core.experiments import Result, Running, start
 from psp_core.messages import one_line, plural
+from study.beside import Beside
 from study.files import FinalStorageError, StorageError
 from study.plan import Pack, trial_id
 from study.store import Row, TrialStore
@@ -68,6 +69,7 @@ class PackRun:
         self.pieces_done: list[str] = []
         self.kept = 0.0  # how much of the pack its newest checkpoint holds
         self.last_checkpoint = self.last_note = time.monotonic()
+        self.checkpoints, self.notes = Beside(), Beside()
 
     def step(self) -> dict[str, Any]:
         """Train the next task.
@@ -155,7 +157,7 @@ class PackRun:
         """Keep where each member ended; a storage that refuses costs the state, not the results."""
         for e, config in enumerate(training.configs):
             content = io.BytesIO()
-            torch.save(_alone(training.member_state(e)), content)
+            torch.save(_copied(training.member_state(e)), content)
             with contextlib.suppress(StorageError):
                 self.store.keep_state(trial_id(config), content.getvalue())
 
@@ -163,18 +165,27 @@ class PackRun:
         return start(self.left[0].trials, self.dataset, self.device)
 
     def _checkpoint(self, training: Running) -> None:
-        """Keep the state, if it is time for it; a storage that refuses costs the checkpoint, not the training."""
-        if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_seconds:
-            self._write_checkpoint(training)
+        """Keep the state, if it is time for it and the last one is kept."""
+        if not self.checkpoints.is_busy and time.monotonic() - self.last_checkpoint >= self.job.checkpoint_seconds:
+            self._begin_checkpoint(training)
 
-    def _write_checkpoint(self, training: Running) -> None:
-        content = io.BytesIO()
-        members = [training.member_state(e) for e in range(len(training.configs))]
-        torch.save({"members": members}, content)
-        with contextlib.suppress(StorageError):
-            self.store.write_checkpoint(self.left[0].id, training.tasks_seen, content.getvalue())
-            self.kept = self._fraction()
-        self.last_checkpoint = time.monotonic()
+    def _begin_checkpoint(self, training: Running) -> None:
+        """Keep the state of this moment while training goes on.
+
+        A storage that refuses costs the checkpoint, not the training.
+        """
+        members = [_copied(training.member_state(e)) for e in range(len(training.configs))]
+        pack_id, tasks_seen, fraction = self.left[0].id, training.tasks_seen, self._fraction()
+
+        def write() -> None:
+            content = io.BytesIO()
+            torch.save({"members": members}, content)
+            with contextlib.suppress(StorageError):
+                self.store.write_checkpoint(pack_id, tasks_seen, content.getvalue())
+                self.kept = fraction
+            self.last_checkpoint = time.monotonic()
+
+        self.checkpoints.begin(write)
 
     def _failed(self, error: str) -> dict[str, Any]:
         trials = [trial for pack in self.left for trial in pack.trials]
@@ -183,6 +194,8 @@ class PackRun:
         return self._report(failed=True)
 
     def _store(self, failures: list[Row]) -> None:
+        self.checkpoints.wait()  # what they write is removed below
+        self.notes.wait()
         rows = [*(_result_row(self.job, result, _device_name(self.device)) for result in self.results), *failures]
         tables = defaultdict[str, list[Row]](list)
         for result in self.results:
@@ -216,14 +229,15 @@ class PackRun:
     def pause(self) -> None:
         """Keep the state of what is being trained: the run ends here, and another goes on from it."""
         if self.training and self.training.tasks_seen > 0:
-            self._write_checkpoint(self.training)
+            self._begin_checkpoint(self.training)
+        self.checkpoints.wait()
 
     def _note_progress(self, tasks_seen: int) -> None:
-        if tasks_seen and time.monotonic() - self.last_note < NOTE_SECONDS:
+        if tasks_seen and (self.notes.is_busy or time.monotonic() - self.last_note < NOTE_SECONDS):
             return
         self.last_note = time.monotonic()
         ids = [trial_id(trial) for trial in self.left[0].trials]
-        self.store.note_progress(self.job.pack.id, ids, tasks_seen)
+        self.notes.begin(lambda: self.store.note_progress(self.job.pack.id, ids, tasks_seen))
 
 
 def record_failure(job: Job, error: str) -> None:
@@ -264,13 +278,13 @@ def _row(job: Job, trial: Experiment, **outcome: object) -> Row:
     }
 
 
-def _alone(state: Any) -> Any:  # noqa: ANN401 - nested dicts and lists
-    """A state whose tensors are no parts of larger ones, which would be saved whole."""
+def _copied(state: Any) -> Any:  # noqa: ANN401 - nested dicts and lists
+    """A state in the computer's memory, which later steps do not change, nor save with all that lies beside it."""
     if isinstance(state, torch.Tensor):
-        return state.clone()
+        return state.to("cpu", copy=True)
     if isinstance(state, dict):
-        return {key: _alone(value) for key, value in state.items()}
-    return [_alone(value) for value in state] if isinstance(state, list) else state
+        return {key: _copied(value) for key, value in state.items()}
+    return type(state)(map(_copied, state)) if isinstance(state, list | tuple) else state
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,10 +1,14 @@
 """A pack in a worker: interrupted, stopped for its time, and before a storage that refuses."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from psp_core.datasets import load_dataset
 from psp_core.retrieval import RetrievalConfig
@@ -46,6 +50,7 @@ def test_an_interrupted_pack_goes_on_and_ends_the_same_to_the_bit(tmp_path: Path
     run = PackRun(job_in(loud), DIGITS)
     for _ in range(interrupted_after):
         run.step()
+        run.checkpoints.wait()
     assert [path.name for path in checkpoints(loud)] == [f"{interrupted_after:06}.pt"]  # older ones are gone
     again = finish(PackRun(job_in(loud), DIGITS))
     assert len(again) == 5 - interrupted_after
@@ -59,7 +64,9 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, damage: bytes | None) 
     finish(PackRun(job_in(quiet), DIGITS))
     run = PackRun(job_in(loud), DIGITS)
     run.step()
+    run.checkpoints.wait()
     run.step()
+    run.checkpoints.wait()
     (path,) = checkpoints(loud)
     path.write_bytes(path.read_bytes()[:-100] if damage is None else damage)
     assert len(finish(PackRun(job_in(loud), DIGITS))) == 5
@@ -75,10 +82,63 @@ def test_a_checkpoint_cannot_run_code(tmp_path: Path) -> None:
 
     run = PackRun(job_in(tmp_path), DIGITS)
     run.step()
+    run.checkpoints.wait()
     (path,) = checkpoints(tmp_path)
     path.write_bytes(pickle.dumps(Trap()))
     finish(PackRun(job_in(tmp_path), DIGITS))
     assert not (tmp_path / "trapped").exists()
+
+
+def test_a_checkpoint_is_of_its_moment_though_training_goes_on_while_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet, loud, go_on = tmp_path / "quiet", tmp_path / "loud", threading.Event()
+    finish(PackRun(job_in(quiet), DIGITS))
+    save = torch.save
+    with monkeypatch.context() as slow:
+        slow.setattr(torch, "save", lambda *arguments: (go_on.wait(), save(*arguments)))
+        run = PackRun(job_in(loud), DIGITS)
+        reported = [run.step()["kept"] for _ in range(3)]
+        assert not checkpoints(loud)
+        go_on.set()
+        run.checkpoints.wait()
+    assert [path.name for path in checkpoints(loud)] == ["000001.pt"]  # no other was due while that one was written
+    assert [*reported, run.kept] == [0, 0, 0, pytest.approx(1 / 5)]
+    assert len(finish(PackRun(job_in(loud), DIGITS))) == 4
+    assert evals(quiet) == evals(loud)
+
+
+@pytest.mark.parametrize("ending", ["pause", "finish"])
+def test_no_pack_ends_before_what_it_writes_is_written(
+    tmp_path: Path, ending: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    going_on: list[str] = []
+    write = TrialStore.write_checkpoint
+
+    def slow(*arguments: Any) -> None:
+        going_on.append("checkpoint")
+        time.sleep(0.3)
+        write(*arguments)
+        going_on.clear()
+
+    monkeypatch.setattr(TrialStore, "write_checkpoint", slow)
+    run = PackRun(job_in(tmp_path), DIGITS)
+    run.step()
+    run.pause() if ending == "pause" else finish(run)
+    assert not going_on
+    assert len(checkpoints(tmp_path)) == (ending == "pause")
+
+
+def test_what_cannot_be_saved_fails_the_pack_as_any_other_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise TypeError("no such state")
+
+    monkeypatch.setattr(torch, "save", broken)
+    assert finish(PackRun(job_in(tmp_path), DIGITS))[-1]["failed"]
+    found, _ = TrialStore(str(tmp_path)).finished()
+    assert all("TypeError: no such state" in (entry.error or "") for entry in found.values())
 
 
 def test_checkpoints_wait_for_their_time(tmp_path: Path) -> None:
@@ -103,6 +163,7 @@ def test_a_storage_that_refuses_is_raised_and_nothing_is_lost(tmp_path: Path, mo
     run = PackRun(job_in(loud), DIGITS)
     for _ in range(4):
         run.step()
+        run.checkpoints.wait()
     with monkeypatch.context() as broken:
         broken.setattr("study.files.WAITS", ())
         broken.setattr("study.files.Files._write", _refuse)
@@ -121,6 +182,7 @@ def test_a_checkpoint_that_cannot_be_kept_costs_the_training_nothing(
         broken.setattr("study.files.Files._write", _refuse)
         run.step()
         run.step()
+        run.checkpoints.wait()
     assert not checkpoints(tmp_path)
     finish(run)
     assert len(evals(tmp_path)) == 3 * 15
@@ -137,7 +199,9 @@ def test_retrieval_is_stored_in_a_table_of_its_own_and_goes_on_where_it_was(tmp_
         for name in ("quiet", "loud")
     )
     finish(PackRun(quiet, None))
-    PackRun(loud, None).step()
+    run = PackRun(loud, None)
+    run.step()
+    run.checkpoints.wait()
     assert len(checkpoints(tmp_path / "loud")) == 1
     assert len(finish(PackRun(loud, None))) == 2
     tables = [pq.read_table(tmp_path / name / "crosstalk").to_pylist() for name in ("quiet", "loud")]
@@ -152,7 +216,10 @@ def test_retrieval_is_stored_in_a_table_of_its_own_and_goes_on_where_it_was(tmp_
 def test_a_pack_that_is_paused_just_after_it_was_kept_goes_on_from_there(tmp_path: Path) -> None:
     run = PackRun(job_in(tmp_path), DIGITS)
     run.step()
-    assert run.step()["kept"] == pytest.approx(2 / 5)
+    run.checkpoints.wait()
+    run.step()
+    run.checkpoints.wait()
+    assert run.kept == pytest.approx(2 / 5)
     run.pause()
     assert [path.name for path in checkpoints(tmp_path)] == ["000002.pt"]
     assert len(finish(PackRun(job_in(tmp_path), DIGITS))) == 3
