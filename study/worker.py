@@ -68,6 +68,7 @@ class PackRun:
         self.results: list[Result] = []
         self.pieces_done: list[str] = []
         self.kept = 0.0  # how much of the pack its newest checkpoint holds
+        self.kept_at: tuple[str, int] | None = None  # of which piece that is, and after how many tasks
         self.last_checkpoint = self.last_note = time.monotonic()
         self.checkpoints, self.notes = Beside(), Beside()
 
@@ -174,15 +175,15 @@ class PackRun:
 
         A storage that refuses costs the checkpoint, not the training.
         """
-        members = [_copied(training.member_state(e)) for e in range(len(training.configs))]
-        pack_id, tasks_seen, fraction = self.left[0].id, training.tasks_seen, self._fraction()
+        members = copied_states(training)
+        moment, fraction = self._moment(training), self._fraction()
 
         def write() -> None:
             content = io.BytesIO()
             torch.save({"members": members}, content)
             with contextlib.suppress(StorageError):
-                self.store.write_checkpoint(pack_id, tasks_seen, content.getvalue())
-                self.kept = fraction
+                self.store.write_checkpoint(*moment, content.getvalue())
+                self.kept, self.kept_at = fraction, moment
             self.last_checkpoint = time.monotonic()
 
         self.checkpoints.begin(write)
@@ -228,9 +229,13 @@ class PackRun:
 
     def pause(self) -> None:
         """Keep the state of what is being trained: the run ends here, and another goes on from it."""
-        if self.training and self.training.tasks_seen > 0:
-            self._begin_checkpoint(self.training)
         self.checkpoints.wait()
+        if self.training and self.training.tasks_seen > 0 and self.kept_at != self._moment(self.training):
+            self._begin_checkpoint(self.training)
+            self.checkpoints.wait()
+
+    def _moment(self, training: Running) -> tuple[str, int]:
+        return self.left[0].id, training.tasks_seen
 
     def _note_progress(self, tasks_seen: int) -> None:
         if tasks_seen and (self.notes.is_busy or time.monotonic() - self.last_note < NOTE_SECONDS):
@@ -278,8 +283,13 @@ def _row(job: Job, trial: Experiment, **outcome: object) -> Row:
     }
 
 
+def copied_states(training: Running) -> list[Any]:
+    """Each member's state, in the computer's memory, which later steps do not change."""
+    return [_copied(training.member_state(e)) for e in range(len(training.configs))]
+
+
 def _copied(state: Any) -> Any:  # noqa: ANN401 - nested dicts and lists
-    """A state in the computer's memory, which later steps do not change, nor save with all that lies beside it."""
+    """A copy, whose tensors are no parts of larger ones, which would be saved whole."""
     if isinstance(state, torch.Tensor):
         return state.to("cpu", copy=True)
     if isinstance(state, dict):

@@ -220,7 +220,10 @@ def test_a_pack_that_is_paused_just_after_it_was_kept_goes_on_from_there(tmp_pat
     run.step()
     run.checkpoints.wait()
     assert run.kept == pytest.approx(2 / 5)
+    (path,) = checkpoints(tmp_path)
+    written = path.stat().st_mtime_ns
     run.pause()
+    assert path.stat().st_mtime_ns == written  # there is no need to write it again
     assert [path.name for path in checkpoints(tmp_path)] == ["000002.pt"]
     assert len(finish(PackRun(job_in(tmp_path), DIGITS))) == 3
 
