@@ -8,6 +8,7 @@ import contextlib
 import os
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -35,6 +36,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.tune.experiment import Trial as RayTrial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+SECONDS_TO_TRAIN: Final = 1.0  # between two reports, unless one task takes longer
 SECONDS_FOR_A_GPU: Final = 900  # an autoscaler may have to start a machine first
 SECONDS_TO_LOOK: Final = 90  # for every machine of a cluster to look at the store
 SECONDS_TO_END: Final = 15  # after Ray died; then this process ends too
@@ -43,7 +45,7 @@ LONGEST_CAUSE: Final = 300  # characters
 
 
 class PackTrainable(tune.Trainable):
-    """A pack as Tune sees it: one `train` call for each task."""
+    """A pack as Tune sees it: a `train` call trains a task, or as many as fit into `SECONDS_TO_TRAIN`."""
 
     def setup(  # type: ignore[override]
         self,
@@ -81,8 +83,12 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train one task."""
-        return self.run.step()
+        """Train for a while: each report takes Tune milliseconds, which a GPU would wait."""
+        start = time.monotonic()
+        report = self.run.step()
+        while not report["done"] and time.monotonic() - start < SECONDS_TO_TRAIN:
+            report = self.run.step()
+        return report
 
     def cleanup(self) -> None:
         """Keep the state of an unfinished pack."""
