@@ -14,7 +14,7 @@ class Ahead:
     """Draws what belongs to 0, 1, 2, ...: a thread draws the next while the last is in use.
 
     Args:
-        draw: called for one number at a time, from a thread.
+        draw: called for one number at a time, from a thread; what it holds lives as long as this.
         end: the first number that is not wanted.
     """
 

@@ -178,7 +178,9 @@ def _measure_together(networks: Answers, held_out: HeldOut, samples_N: Tensor, t
     num_networks = len(descriptions_M)
     correct_M = torch.zeros(num_networks, dtype=torch.float64, device=samples_N.device)
     loss_M = torch.zeros_like(correct_M)
-    for samples_B in torch.split(samples_N, _batch_size(retrieved, dataset.num_inputs)):
+    # A chunk is what a CPU's caches hold, shared images too; or what a GPU's memory has to hold for each network.
+    is_shared = pulled_back is not None and samples_N.is_cuda
+    for samples_B in torch.split(samples_N, _batch_size(retrieved, 0 if is_shared else dataset.num_inputs)):
         images = dataset.test_images[samples_B].expand(num_networks, -1, -1)
         if pulled_back is None:
             x_MBI = dataset.normalise(streams[0].apply(images, descriptions_M))

@@ -114,9 +114,8 @@ class Networks:
         """Make the buffers' numbers of `row` the current ones."""
         if self._schedule:
             self._position_1.fill_(self._schedule.position(row))
-        for e, contexts in enumerate(self.all_contexts):
-            for name, current in (self.contexts | self._learned_by_row()).items():
-                current[e] = contexts[name][self._drawn(row)]
+        for name, current in (self.contexts | self._learned_by_row()).items():
+            current.copy_(torch.stack([contexts[name][self._drawn(row)] for contexts in self.all_contexts]))
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:

@@ -1,6 +1,7 @@
 """What the steps of a visit read: drawn on the CPU, once for all members of a seed, and for a GPU ahead of its time."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,13 +32,12 @@ class Visits:
         self, configs: Sequence[Trial], tasks: Sequence[Tasks], labels_N: Tensor, device: torch.device
     ) -> None:
         """Draw nothing yet."""
-        self._config, self._device = configs[0], device
+        self._device = device
         seeds, seed_of_E = different([config.seed for config in configs])
         self._seed_of_E = torch.tensor(seed_of_E, device=device)
         first = [seed_of_E.index(place) for place in range(len(seeds))]
-        self._of_seeds = [(configs[e], tasks[e]) for e in first]
-        self._labels_N, self._every_N = labels_N, torch.arange(len(labels_N))
-        self._drawn = drawn_for(device, self._draw, self._config.num_visits)
+        draw = _Draw([configs[e] for e in first], [tasks[e] for e in first], labels_N)
+        self._drawn = drawn_for(device, draw, configs[0].num_visits)
 
     def put(self, visit: int, samples_SEB: Tensor, descriptions_SE: Tensor, augmentation_SEB3: Tensor) -> None:
         """Write what a visit is into tensors that steps read.
@@ -53,21 +53,33 @@ class Visits:
             there = of_seeds.to(self._device, non_blocking=True)
             torch.index_select(there, 1, self._seed_of_E, out=place)
 
-    def _draw(self, visit: int) -> list[Tensor]:
-        """What `put` writes, of each seed: (S, U, B), (S or 1, U, ...), and (S, U, B, 3) where images are augmented."""
-        task = visit % self._config.num_tasks
+
+@dataclass(frozen=True)
+class _Draw:
+    """Draws what `Visits.put` writes, of each seed.
+
+    Attributes:
+        configs: a member of each seed.
+        tasks: its stream.
+        labels_N: of the training images.
+    """
+
+    configs: Sequence[Trial]
+    tasks: Sequence[Tasks]
+    labels_N: Tensor
+
+    def __call__(self, visit: int) -> list[Tensor]:
+        """Samples (S, U, B), descriptions (S or 1, U, ...); and (S, U, B, 3) where images are augmented."""
+        task, every_N = visit % self.configs[0].num_tasks, torch.arange(len(self.labels_N))
         samples, descriptions, augmentations = [], [], []
-        for config, stream in self._of_seeds:
-            of_task_N = task_samples(stream, task, self._labels_N, self._every_N)
+        for config, stream in zip(self.configs, self.tasks, strict=True):
+            of_task_N = task_samples(stream, task, self.labels_N, every_N)
             samples.append(of_task_N[batch_order(config, len(of_task_N), visit)])
-            descriptions.append(self._described(stream, task))
+            steps = num_descriptions(config)
+            descriptions.append(torch.stack([stream.describe(task, step / steps) for step in range(steps)]))
             if config.augmentation.is_any:
                 augmentations.append(config.augmentation.draw(config, visit))
         return [torch.stack(of_seeds, dim=1) for of_seeds in (samples, descriptions, augmentations) if of_seeds]
-
-    def _described(self, stream: Tasks, task: int) -> Tensor:
-        steps = num_descriptions(self._config)
-        return torch.stack([stream.describe(task, step / steps) for step in range(steps)])
 
 
 def num_descriptions(config: Trial) -> int:

@@ -1,6 +1,7 @@
 """Paper B's networks: frozen weights, and a mask for each task, found by training scores."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from math import prod
 from typing import Any, Literal
 
@@ -23,11 +24,12 @@ from psp_core.networks import Networks, Tensors, flat_views
 from psp_core.packed_mlp import Layer
 from psp_core.parts import setting
 from psp_core.randomness import different, generator
-from psp_core.supermasks.mask_table import MaskTable
+from psp_core.supermasks.mask_table import MaskTable, layers_packed
 from psp_core.supermasks.masks import mask_gradient
 from psp_core.supermasks.module_superposition import ModuleSuperposition
 from psp_core.supermasks.superposition import Superposition
 from psp_core.supermasks.weights import score_init
+from psp_core.together import drawn_together
 
 # E members, U different seeds of theirs, T tasks, A questions, B batch, I inputs, O outputs, P weights of one member
 
@@ -93,7 +95,7 @@ class SupermaskLearner(Learner, Finders):
         """Draw the frozen weights: they depend on the seed alone."""
         self.trials, self.trial, self.device = trials, trials[0], device
         self.part = self.trial.of(SupermaskSettings)
-        models = [_build(trial, self.part, device) for trial in trials]  # each its own, which tasks change
+        models = drawn_together([partial(_build, trial, self.part, device) for trial in trials], device)
         self._networks = Networks(models, device, learned=models[0].trained_buffers())
         self._used = {name: p for name, p in self._networks.parameters.items() if name.endswith("weight")}
         self.sizes = [(p.shape[1], p.shape[2]) for p in self._used.values()]
@@ -109,13 +111,13 @@ class SupermaskLearner(Learner, Finders):
         ]
         self._scores = {name: self._trained[name] for name in self._used}
         self._transferred = torch.zeros_like(self._own) if self.part.transfer != "random" else None
-        self._seeds, seed_of_E = different([trial.seed for trial in trials])
+        seeds, seed_of_E = different([trial.seed for trial in trials])
         self._seed_of_E = torch.tensor(seed_of_E, device=device)
         end = self.trial.num_tasks if self._transferred is None else 1
-        self._first_scores = drawn_for(device, self._drawn_scores, end)
+        self._first_scores = drawn_for(device, partial(_scores_of_seeds, self.sizes, seeds), end)
         draw = self.part.frozen_weights.draw
         self.weights = [
-            torch.stack([draw(*size, generator(seed, "frozen weights", index)) for seed in self._seeds])
+            torch.stack([draw(*size, generator(seed, "frozen weights", index)) for seed in seeds])
             .to(device)
             .index_select(0, self._seed_of_E)
             for index, size in enumerate(self.sizes)
@@ -161,12 +163,12 @@ class SupermaskLearner(Learner, Finders):
     def keep(self, stretch: Stretch) -> None:
         """Keep the masks that the current task has by now, as bits, and its head."""
         masks = self._masks(self._scores)
-        for e, table in enumerate(self.tables):
+        for e, (table, bits) in enumerate(zip(self.tables, layers_packed(masks), strict=True)):
             of_member = [mask[e] for mask in masks]
             if stretch.task < len(table):
-                table.replace(stretch.task, of_member)
+                table.replace(stretch.task, of_member, bits)
             else:
-                assert table.append(of_member) == stretch.task, "tasks are stored in order"
+                assert table.append(of_member, bits) == stretch.task, "tasks are stored in order"
         self._use_head()
         self._networks.keep(stretch.row)
 
@@ -260,11 +262,6 @@ class SupermaskLearner(Learner, Finders):
         for name, head in self._networks.learned.items():
             head.copy_(self._trained[name])
 
-    def _drawn_scores(self, mask: int) -> list[Tensor]:
-        """Scores that a mask begins with, layer by layer, of each different seed: (U, I, O)."""
-        of_seeds = [drawn_scores(self.sizes, seed, mask) for seed in self._seeds]
-        return [torch.stack(of_layer) for of_layer in zip(*of_seeds, strict=True)]
-
     def _masks(self, scores: Tensors) -> list[Tensor]:
         """The masks that scores stand for, layer by layer."""
         pairs = zip(scores.values(), self._densities, strict=True)
@@ -286,6 +283,11 @@ def _build(trial: Course, part: SupermaskSettings, device: torch.device) -> Supe
 def drawn_scores(sizes: Sequence[tuple[int, int]], seed: int, mask: int) -> list[Tensor]:
     """Scores that a member's mask begins with, layer by layer."""
     return [score_init(*size, generator(seed, "scores", mask, index)) for index, size in enumerate(sizes)]
+
+
+def _scores_of_seeds(sizes: Sequence[tuple[int, int]], seeds: Sequence[int], mask: int) -> list[Tensor]:
+    """The same of each seed, (U, I, O)."""
+    return [torch.stack(of_layer) for of_layer in zip(*(drawn_scores(sizes, s, mask) for s in seeds), strict=True)]
 
 
 def _density(model: SuperposedModel, name: str, part: SupermaskSettings) -> float:

@@ -72,8 +72,12 @@ class MaskTable:
         """Where masks and sums are kept."""
         return self._bits.device
 
-    def append(self, masks: Sequence[Tensor]) -> int:
+    def append(self, masks: Sequence[Tensor], bits: Tensor | None = None) -> int:
         """Store the next task's masks, one (I, O) for each layer, and return the task's number.
+
+        Args:
+            masks: zeros and ones.
+            bits: the same as `layers_packed` gives them, if they are known.
 
         Raises:
             ValueError: the table is full, or a mask's shape differs from its layer's.
@@ -82,21 +86,21 @@ class MaskTable:
             raise ValueError(f"capacity={self.capacity} masks are stored already: make the table larger.")
         if (given := [tuple(mask.shape) for mask in masks]) != [tuple(shape) for shape in self.shapes]:
             raise ValueError(f"masks of shapes {given} do not fit layers of shapes {self.shapes}.")
-        self._bits[len(self)] = torch.cat([packed(mask.flatten()) for mask in masks])
+        self._bits[len(self)] = layers_packed(masks) if bits is None else bits
         for total, mask in zip(self._sums, masks, strict=True):
             total += mask != 0
         self._num_tasks += 1
         return len(self) - 1
 
-    def replace(self, task: int, masks: Sequence[Tensor]) -> None:
-        """Replace a task's masks.
+    def replace(self, task: int, masks: Sequence[Tensor], bits: Tensor | None = None) -> None:
+        """Replace a task's masks; `bits` as for `append`.
 
         Raises:
             IndexError: no task of that number is stored.
         """
         for total, mask, before in zip(self._sums, masks, self.mask(task), strict=True):
             total.add_(mask != 0).sub_(before)
-        self._bits[task] = torch.cat([packed(mask.flatten()) for mask in masks])
+        self._bits[task] = layers_packed(masks) if bits is None else bits
 
     def mask(self, task: int) -> list[Tensor]:
         """One task's masks, float, (I, O) each.
@@ -216,3 +220,8 @@ class MaskTable:
                     last = min(first + width, size)
                     if first < last:
                         yield Piece(some, slice(first, last), floats[:, : last - first], 1 << place)
+
+
+def layers_packed(masks: Sequence[Tensor]) -> Tensor:
+    """The bits of masks (..., I, O), one for each layer: uint8 (..., C)."""
+    return torch.cat([packed(mask.flatten(-2)) for mask in masks], dim=-1)

@@ -7,10 +7,14 @@ import torch
 
 from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.contexts import CONTEXTS
-from psp_core.devices import Repeater
+from psp_core.devices import Repeater, cpu_threads
+from psp_core.evaluation import CHUNK_BYTES
+from psp_core.held_out import HeldOut
 from psp_core.optimisers import OPTIMISERS
 from psp_core.training import PackTraining
 from psp_core.trial import replace
+from study.plan import Pack
+from study.worker import Job, PackRun
 from tests.psp_core.test_imagenet import KINDS as IMAGENET
 from tests.psp_core.test_imagenet import in_memory
 from tests.psp_core.test_training import change_by_a_step
@@ -88,12 +92,12 @@ def test_a_graph_takes_the_steps_that_are_taken_without_it(learned: bool, monkey
 @pytest.mark.parametrize("kind", ["rotating", "shuffled", "supsup", "augmented"])
 def test_what_is_drawn_ahead_is_what_is_drawn_at_once(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No copy of the next task's batches reaches the device before the last step that reads the task's."""
-    base = {
+    kinds = {
         **KINDS,
-        "supsup": replace(DIGITS, method="supsup", context="none"),
+        "supsup": replace(DIGITS, precision="tf32", method="supsup", context="none"),
         "augmented": replace(DIGITS, augmentation="crop-flip"),
-    }[kind]
-    configs = [replace(base, seed=seed, precision="float32") for seed in (0, 1, 0)]
+    }
+    configs = [replace(kinds[kind], seed=seed) for seed in (0, 1, 0)]
     ahead = train(configs, device="cuda")
     for module in ("visits", "methods.supsup"):
         monkeypatch.setattr(f"psp_core.{module}.drawn_for", lambda device, draw, end: draw)
@@ -125,3 +129,53 @@ def test_a_diverged_member_harms_nobody() -> None:
     beside = train([DIGITS, replace(DIGITS, seed=1)], device="cuda")[0]
     assert diverged.diverged_at is not None
     torch.testing.assert_close(steady.accuracy, beside.accuracy, atol=0, rtol=0, equal_nan=True)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("context", CONTEXTS)
+def test_all_tasks_are_measured_there_as_here(context: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Members that share contexts are retrieved as one there; in chunks of tasks and of images."""
+    configs = [replace(DIGITS, context=context, seed=seed, num_tasks=5) for seed in (0, 1, 0, 0)]
+    measured = []
+    for device in ("cpu", "cuda"):
+        training = PackTraining(configs, load_dataset("digits"), torch.device(device))
+        answerer = training.learner.answerer(5)
+        if device == "cuda":
+            monkeypatch.setitem(CHUNK_BYTES, "cuda", 3 * 4 * answerer.networks.numbers_per_task)
+        held_out = HeldOut.of(training.tasks, training.dataset, most=None, batch_size=1000)
+        measured.append(answerer.measure(held_out, [0, 1, 3, 4]))
+    for name, here in measured[0].items():
+        torch.testing.assert_close(measured[1][name], here)
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("context", ["binary", "complex", "rotation", "structured-rotation"])
+def test_members_that_are_drawn_together_are_those_that_are_drawn_one_by_one(context: str) -> None:
+    """In threads, each with a stream of its own."""
+    configs = [replace(DIGITS, context=context, seed=seed) for seed in (0, 1, 2, 0)]
+    with cpu_threads(3):
+        there = PackTraining(configs, load_dataset("digits"), torch.device("cuda")).learner.networks
+    here = PackTraining(configs, load_dataset("digits"), torch.device("cpu")).learner.networks
+    torch.testing.assert_close(there.flat.cpu(), here.flat)
+    for mine, theirs in zip(there.all_contexts, here.all_contexts, strict=True):
+        for name, buffer in mine.items():
+            torch.testing.assert_close(buffer.cpu(), theirs[name])
+
+
+def test_a_pack_goes_on_from_a_checkpoint_that_was_written_beside_its_training(tmp_path: Path) -> None:
+    """What is written is the device's state of its moment, however far training is by then."""
+    configs = [replace(DIGITS, seed=seed, lr=lr) for seed, lr in ((0, 0.003), (0, 0.001), (1, 0.003))]
+    results = []
+    for name in ("whole", "resumed"):
+        job = Job(study="s", pack=Pack(tuple(configs)), store=str(tmp_path / name), checkpoint_seconds=0)
+        run = PackRun(job, load_dataset("digits"), "cuda")
+        if name == "resumed":
+            run.step()
+            run.step()
+            run.checkpoints.wait()
+            run = PackRun(job, load_dataset("digits"), "cuda")
+        while not run.step()["done"]:
+            pass
+        results.append([result.loss for result in run.results])
+    for whole, resumed in zip(*results, strict=True):
+        torch.testing.assert_close(whole, resumed, equal_nan=True)
