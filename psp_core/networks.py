@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, jacrev, vmap
 
 from psp_core.context_superposition import ContextSuperposition
+from psp_core.images import Images
 from psp_core.inference import Inferred
 from psp_core.models import SuperposedMLP
 from psp_core.norms import measured_buffers, total_moments, watched
@@ -149,11 +150,11 @@ class Networks:
                 contexts[name][self._drawn(row)] = current[e]
 
     @torch.no_grad()
-    def gradients(self, x_EBI: Tensor, labels_EB: Tensor, *, is_frozen: bool = False) -> Tensor:
+    def gradients(self, x_EBI: Tensor | Images, labels_EB: Tensor, *, is_frozen: bool = False) -> Tensor:
         """Find each member's gradients of its mean cross-entropy on its own batch of the current row.
 
         Args:
-            x_EBI: the batches.
+            x_EBI: the batches, or of what they are made.
             labels_EB: their labels.
             is_frozen: whether to leave out the shared weights, as nothing trains them.
 
@@ -163,6 +164,7 @@ class Networks:
         if self._mlp and self._by_hand:
             layers, into = _layers(self.parameters), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(layers, list(self.contexts.values()), into, x_EBI, labels_EB)
+        x_EBI = x_EBI.inputs() if isinstance(x_EBI, Images) else x_EBI
         gradients, loss_E = self._functional_gradients(x_EBI, labels_EB, is_frozen)
         places = self.parameter_gradients | self.learned_gradients
         for name, gradient in gradients.items():

@@ -8,12 +8,12 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from psp_core.augmentation import augmented
 from psp_core.datasets import Dataset, load_dataset
 from psp_core.devices import Repeater, arithmetic, cpu_threads
 from psp_core.evaluation import Measured
 from psp_core.groups import Batch, Group, Stretch
 from psp_core.held_out import HeldOut
+from psp_core.images import Images
 from psp_core.kept_states import KeptStates
 from psp_core.measuring import CurvePoint, curve_tasks, is_moment, next_moment, tasks_to_measure
 from psp_core.optimisers import Stepper
@@ -81,6 +81,8 @@ class PackTraining:
         images = self.dataset.train_images
         self._images_NI = images if isinstance(images, Tensor) else torch.empty(0)  # what batches are taken from
         self._labels_N = self.dataset.train_labels
+        constants_2 = self.dataset.constants()
+        self._constants_2 = None if constants_2 is None else constants_2.to(device)
         self._losses_SE = torch.zeros(size[:2], device=device)
         one = self.tasks[0].describe(0)
         descriptions = num_descriptions(self.config), len(configs), *one.shape
@@ -268,7 +270,7 @@ class PackTraining:
         self._samples_SEB.copy_(places_SEB)
 
     def _step(self) -> None:
-        loss_E = self.learner.gradients(self._batch(self._step_1))
+        loss_E = self.learner.gradients_of(*self._images(self._step_1))
         factor_1 = None if self._lr_factors_S is None else self._lr_factors_S.index_select(0, self._step_1)
         for group, optimiser in zip(self._trained, self.optimisers, strict=True):
             if group.is_active:
@@ -279,17 +281,25 @@ class PackTraining:
 
     def _batch(self, step_1: Tensor) -> Batch:
         """The inputs (E, B, I) and labels (E, B) of a step of the task that was begun."""
+        images, labels_EB = self._images(step_1)
+        return images.inputs(), labels_EB
+
+    def _images(self, step_1: Tensor) -> tuple[Images, Tensor]:
+        """The same, its inputs still to be made."""
         samples_EB = self._samples_SEB.index_select(0, step_1)[0]
-        images_NI = self._images_NI.index_select(0, samples_EB.flatten())
-        if self._augmentation:
-            drawn_N3 = self._drawn_SEB3.index_select(0, step_1).view(-1, 3)
-            images_NI = augmented(images_NI, drawn_N3, self.dataset.shape)
-        images_EBI = images_NI.view(*samples_EB.shape, -1)
-        moment_1 = step_1 if len(self._descriptions_SE) > 1 else self._zero_1
-        description_E = self._descriptions_SE.index_select(0, moment_1)[0]
-        x_EBI = self.dataset.normalise(self.tasks[0].apply(images_EBI, description_E))
+        changes = len(self._descriptions_SE) > 1
+        description_E = self._descriptions_SE.index_select(0, step_1)[0] if changes else self._descriptions_SE[0]
+        images = Images(
+            images_NI=self._images_NI,
+            samples_EB=samples_EB,
+            drawn_EB3=self._drawn_SEB3.index_select(0, step_1)[0] if self._augmentation else None,
+            tasks=self.tasks[0],
+            description_E=description_E,
+            dataset=self.dataset,
+            constants_2=self._constants_2,
+        )
         labels_EB = self._labels_N.index_select(0, samples_EB.flatten()).view_as(samples_EB)
-        return x_EBI, self.tasks[0].relabel(labels_EB, description_E)
+        return images, self.tasks[0].relabel(labels_EB, description_E)
 
     def _note_divergence(self) -> None:
         """Stop members that diverged in the task just trained, and remember the step."""

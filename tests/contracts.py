@@ -340,6 +340,16 @@ class StreamContract:
         assert torch.equal(self.make(3).describe(1), self.make(4).describe(1)) != self.is_random
         assert not torch.equal(self.make(3).describe(1), self.make(3).describe(2))
 
+    def test_images_whose_pixels_are_only_moved_are_those_that_are_said(self) -> None:
+        tasks = self.make(3)
+        description_E = torch.stack([tasks.describe(task) for task in range(2)])
+        pixels_EI = tasks.pixels(description_E, self.num_inputs)
+        if pixels_EI is None:
+            return
+        images = torch.randint(1, 256, (2, 5, self.num_inputs), generator=rng(), dtype=torch.uint8)
+        moved = images.gather(2, pixels_EI.clamp(min=0)[:, None].expand_as(images))
+        assert torch.equal(tasks.apply(images, description_E), moved * (pixels_EI >= 0)[:, None])
+
     def test_is_registered_under_its_name(self) -> None:
         assert STREAMS[self.stream.name] is type(self.stream)
 

@@ -92,6 +92,12 @@ class Dataset:
         """Pixels as uint8 to floats of about zero mean and unit variance, same shape."""
         return pixels.to(torch.get_default_dtype()).mul_(1 / (self.scale * self.std)).sub_(self.mean / self.std)
 
+    def constants(self) -> Tensor | None:
+        """What `normalise` multiplies pixels by and takes from them then, (2,); None where places differ in it."""
+        if isinstance(self.mean, Tensor) or isinstance(self.std, Tensor):
+            return None
+        return torch.tensor([1 / (self.scale * self.std), self.mean / self.std])
+
     def normalised(self, how: str) -> "Dataset":
         """The same data set with another normalisation.
 

@@ -43,6 +43,14 @@ class Tasks(ABC):
     def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """The images of one task for each of E members, shape (E, B, I), any dtype."""
 
+    def pixels(self, description_E: Tensor, num_inputs: int) -> Tensor | None:
+        """Which number of the data set's image each of a task's image is; None where `apply` does more.
+
+        Indices are int64, (E, I), and -1 is black.
+        On a GPU what can be said so is done in the pass that makes a network's inputs.
+        """
+        return None
+
     def classes(self, task: int) -> Tensor | None:
         """The data set's classes that task `task` is about, int64; None where the task is about all of them."""
         return None

@@ -59,6 +59,10 @@ class PermutingTasks(Tasks):
         rows = (inverse + first_row_M1).flatten()
         return weights_M.flatten(0, 1).index_select(0, rows).view_as(weights_M)
 
+    def pixels(self, description_E: Tensor, num_inputs: int) -> Tensor:
+        """The permutations."""
+        return description_E
+
     def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """Permute the pixels of each member's images, shapes (E, B, I) and (E, I)."""
         if len(images_EBI) == 1:  # one row of indices serves all: twice as fast as a gather on CPUs

@@ -82,6 +82,10 @@ class SplitTasks(Tasks):
         """The same."""
         return self.describe(task)
 
+    def pixels(self, description_E: Tensor, num_inputs: int) -> Tensor:
+        """Each its own."""
+        return torch.arange(num_inputs, device=description_E.device).expand(len(description_E), -1)
+
     def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """The images as they are."""
         return images_EBI

@@ -71,6 +71,10 @@ class TurnedTasks(RotatingTasks):
         first = height * width * torch.arange(channels)[:, None]
         return torch.where(of_channel < 0, -1, first + of_channel).flatten()
 
+    def pixels(self, description_E: Tensor, num_inputs: int) -> Tensor | None:
+        """Where the nearest pixels are taken, which they are."""
+        return None if self.interpolation == "bilinear" else description_E
+
     def apply(self, images_EBI: Tensor, description_E: Tensor) -> Tensor:
         """Turn each member's images, (E, B, I), by its angle: floats; or move their pixels: the images' own type."""
         if self.interpolation == "bilinear":
