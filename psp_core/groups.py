@@ -23,6 +23,7 @@ class Group:
             `Learner.begin` says that the numbers are the same; or, for each `row` of its own, whenever it comes back.
         is_active: whether the numbers are trained now. Others have no gradients.
         lrs: each member's learning rate; None for its optimiser's.
+        rounded_EP: a copy of the numbers in another type that the optimiser moves with them, if there is one.
     """
 
     values_EP: Tensor
@@ -30,6 +31,7 @@ class Group:
     lives: Literal["stream", "task", "stretch", "row"] = "stream"
     is_active: bool = True
     lrs: list[float] | None = None
+    rounded_EP: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

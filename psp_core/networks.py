@@ -12,6 +12,7 @@ from torch.func import functional_call, grad_and_value, jacrev, vmap
 from psp_core.context_superposition import ContextSuperposition
 from psp_core.images import Images
 from psp_core.inference import Inferred
+from psp_core.kernels.choice import has_kernels
 from psp_core.models import SuperposedMLP
 from psp_core.norms import measured_buffers, total_moments, watched
 from psp_core.packed_mlp import Layer, PackedMLP
@@ -41,7 +42,8 @@ class Networks:
 
     Attributes:
         flat: the members' shared weights, (E, P), with zeros between those of two layers.
-        flat_gradients: the gradients of `flat`, written by `gradients`.
+        flat_gradients: the gradients of `flat`, written by `gradients`; bfloat16 where products are, on a device with
+            kernels, and gradients need not be exact.
         flat_contexts: what the members use of the current task and do not train, (E, C).
         flat_learned: what they use of it and train.
         flat_learned_gradients: its gradients, written by `gradients`.
@@ -58,6 +60,7 @@ class Networks:
         learned: Collection[str] = (),
         dtype: torch.dtype = torch.float32,
         schedule: TrainedSchedule | None = None,
+        exact_gradients: bool = True,
     ) -> None:
         """Gather the members on `device`.
 
@@ -70,6 +73,8 @@ class Networks:
             dtype: in what precision matrix products take their operands.
             schedule: makes the contexts in use of those that are learned, all of which are trained together; None
                 where the current row alone is.
+            exact_gradients: whether gradients are of the weights' own type even where products are bfloat16: where
+                more than an optimiser reads them.
         """
         shapes = {name: p.shape for name, p in models[0].named_parameters()}
         rows = {name: b.shape[1:] for name, b in models[0].named_buffers()}
@@ -79,7 +84,13 @@ class Networks:
         }
         num_members = len(models)
         self.flat, self.parameters = flat_views(shapes, num_members, device)
-        self.flat_gradients, self.parameter_gradients = flat_views(shapes, num_members, device)
+        self._mlp = _by_hand(models[0], dtype)
+        self._by_hand = not learned
+        rounds = self._mlp and self._by_hand and dtype != torch.float32 and has_kernels(device)
+        self._flat_rounded, self._rounded = flat_views(shapes if rounds else {}, num_members, device, dtype)
+        self._is_kept_rounded = False
+        of_gradients = dtype if rounds and not exact_gradients else None
+        self.flat_gradients, self.parameter_gradients = flat_views(shapes, num_members, device, of_gradients)
         self.flat_contexts, self.contexts = flat_views(fixed, num_members, device)
         self.flat_learned, self.learned = flat_views(trained, num_members, device)
         self.flat_learned_gradients, self.learned_gradients = flat_views(trained, num_members, device)
@@ -95,12 +106,7 @@ class Networks:
             for e, contexts in enumerate(self.all_contexts):
                 contexts[name] = tables[e].copy_(contexts[name])  # what is kept is what is trained
         self._device, self.device_type, self.dtype = device, device.type, dtype
-        first = models[0]
-        self._mlp: PackedMLP | None = None
-        if isinstance(first, SuperposedMLP) and not first.trained_buffers() and not first.has_output_contexts():
-            self._mlp = PackedMLP(first.context, dtype)
-        self._by_hand = not learned
-        self._skeleton = first.to("meta")
+        self._skeleton = models[0].to("meta")
 
     def __len__(self) -> int:
         """E, the number of members."""
@@ -113,10 +119,33 @@ class Networks:
 
     def begin(self, row: int) -> None:
         """Make the buffers' numbers of `row` the current ones."""
+        self._round()
         if self._schedule:
             self._position_1.fill_(self._schedule.position(row))
         for name, current in (self.contexts | self._learned_by_row()).items():
             current.copy_(torch.stack([contexts[name][self._drawn(row)] for contexts in self.all_contexts]))
+
+    def keep_rounded(self) -> Tensor | None:
+        """The copy of `flat` that products take, (E, P), to be kept by the caller; None where they take `flat` itself.
+
+        From now on, whoever moves `flat` between two calls of `begin` moves the copy too, as an optimiser does in the
+        same pass. Until this is called the copy is made anew at each step.
+        """
+        self._is_kept_rounded = True
+        return self._flat_rounded if self._rounded else None
+
+    def _round(self) -> None:
+        if self._rounded:
+            self._flat_rounded.copy_(self.flat)
+
+    def _operands(self) -> list[Layer]:
+        """The weights as products take them, and the biases."""
+        layers = _layers(self.parameters)
+        if not self._rounded:
+            return layers
+        if not self._is_kept_rounded:
+            self._round()
+        return [(weight, bias) for (weight, _), (_, bias) in zip(_layers(self._rounded), layers, strict=True)]
 
     @torch.no_grad()
     def settle(self, batches: Iterable[Tensor]) -> None:
@@ -162,7 +191,7 @@ class Networks:
             The loss in nats, shape (E,).
         """
         if self._mlp and self._by_hand:
-            layers, into = _layers(self.parameters), _layers(self.parameter_gradients)
+            layers, into = self._operands(), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(layers, list(self.contexts.values()), into, x_EBI, labels_EB)
         x_EBI = x_EBI.inputs() if isinstance(x_EBI, Images) else x_EBI
         gradients, loss_E = self._functional_gradients(x_EBI, labels_EB, is_frozen)
@@ -358,6 +387,13 @@ class Networks:
             self.all_contexts[member][name][: len(rows)].copy_(rows)
 
 
+def _by_hand(model: nn.Module, dtype: torch.dtype) -> PackedMLP | None:
+    """What finds gradients of such networks by hand, where their contexts are fixed, and answers for retrieved ones."""
+    if isinstance(model, SuperposedMLP) and not model.trained_buffers() and not model.has_output_contexts():
+        return PackedMLP(model.context, dtype)
+    return None
+
+
 def _autograd(
     loss: Callable[..., Tensor], trained: Tensors, fixed: Tensors, x_EBI: Tensor, labels_EB: Tensor
 ) -> tuple[Tensors, Tensor]:
@@ -369,14 +405,16 @@ def _autograd(
     return {name: g[None] for name, g in zip(leaves, gradients, strict=True)}, value.detach()[None]
 
 
-def flat_views(shapes: dict[str, torch.Size], num_members: int, device: torch.device) -> tuple[Tensor, Tensors]:
-    """One tensor of zeros, and views of it with the shapes given.
+def flat_views(
+    shapes: dict[str, torch.Size], num_members: int, device: torch.device, dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensors]:
+    """One tensor of zeros, of the default type if none is given, and views of it with the shapes given.
 
-    Each view begins at a multiple of 128 bytes in every row, which matrix products on GPUs need to be
-    fast; between them zeros stay zeros.
+    Each view begins at a multiple of 32 numbers in every row, 128 bytes in float32, which matrix products on GPUs need
+    to be fast; between them zeros stay zeros.
     """
     sizes = [shape.numel() for shape in shapes.values()]
-    flat = torch.zeros(num_members, sum(map(_padded, sizes)), device=device)
+    flat = torch.zeros(num_members, sum(map(_padded, sizes)), device=device, dtype=dtype)
     pieces = torch.split(flat, list(map(_padded, sizes)), dim=1)
     views = [
         piece[:, :size].view(num_members, *shape)

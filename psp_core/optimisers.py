@@ -29,9 +29,11 @@ class Optimiser(Part, family="optimiser"):
 
     Attributes:
         state_names: what is remembered of each number.
+        counts_steps: whether an update depends on how many there were.
     """
 
     state_names: ClassVar[tuple[str, ...]]
+    counts_steps: ClassVar[bool] = True
 
     lr: float = setting(1e-4, "Learning rate.", rule=positive("; the paper's is 1e-4"), column="lr", per_member=True)
     weight_decay: float = setting(
@@ -91,6 +93,7 @@ class WithMomentum(Optimiser):
 class SGD(WithMomentum, name="sgd"):
     """v = momentum v + g; p -= lr v."""
 
+    counts_steps: ClassVar[bool] = False
     state_names: ClassVar[tuple[str, ...]] = ("velocity",)
 
     def update(
@@ -105,6 +108,7 @@ class SGD(WithMomentum, name="sgd"):
 class RMSprop(WithMomentum, name="rmsprop"):
     """s = 0.99 s + 0.01 g^2; v = momentum v + g / (sqrt(s) + 1e-8); p -= lr v."""
 
+    counts_steps: ClassVar[bool] = False
     state_names: ClassVar[tuple[str, ...]] = ("square", "velocity")
 
     @property
@@ -168,15 +172,23 @@ class Stepper:
     Args:
         optimisers: each member's, of one kind and weight decay.
         parameters_EP: the parameters, a row for each member.
-        gradients_EP: where their gradients will stand at each step; may be overwritten by it.
+        gradients_EP: where their gradients will stand at each step, of whatever type; may be overwritten by it.
+        rounded_EP: a copy of the parameters in another type, written in the same pass; None for none.
     """
 
-    def __init__(self, optimisers: Sequence[Optimiser], parameters_EP: Tensor, gradients_EP: Tensor) -> None:
+    def __init__(
+        self,
+        optimisers: Sequence[Optimiser],
+        parameters_EP: Tensor,
+        gradients_EP: Tensor,
+        rounded_EP: Tensor | None = None,
+    ) -> None:
         """Start with a state of zeros."""
         self.kind = _shared(optimisers[0])
         lrs, momenta = [each.lr for each in optimisers], [each.mass for each in optimisers]
         self.parameters = parameters_EP
         self.gradients = gradients_EP
+        self.rounded = rounded_EP
         self.weight_decay = optimisers[0].weight_decay
         self._state_names = self.kind.used_state(momenta)
         self.state = [torch.zeros_like(parameters_EP) for _ in self._state_names]
@@ -188,10 +200,8 @@ class Stepper:
         self._momentum_E1 = parameters_EP.new_tensor(momenta)[:, None]
         self._frozen: set[int] = set()
         on_cuda = parameters_EP.is_cuda
-        self._fused = not on_cuda and self.kind.can_fuse(momenta)
-        self._update: Callable[..., None] = self.kind.update
-        if on_cuda and not compiler_missing():
-            self._update = _compiled(self.kind)
+        self._fused = not on_cuda and gradients_EP.dtype == parameters_EP.dtype and self.kind.can_fuse(momenta)
+        self._compiled = compiled(self.kind) if on_cuda and not compiler_missing() else None
 
     @torch.no_grad()
     def step(self, lr_factor_1: Tensor | None = None) -> None:
@@ -200,9 +210,17 @@ class Stepper:
         Args:
             lr_factor_1: what this step's learning rates are multiplied by, (1,) on the parameters' device; None for 1.
         """
-        self.num_steps += 1
+        if self.kind.counts_steps:
+            self.num_steps += 1
+        if self._compiled:
+            self._compiled(
+                self.parameters, self.gradients, self.state, self.num_steps, self._lr_E1, self._momentum_E1,
+                lr_factor_1, self.rounded,
+            )  # fmt: skip
+            return
+        gradients = self.gradients.to(self.parameters.dtype)
         if self.weight_decay:
-            self.gradients.add_(self.parameters, alpha=self.weight_decay)
+            gradients.add_(self.parameters, alpha=self.weight_decay)
         if self._fused:
             factor = 1.0 if lr_factor_1 is None else lr_factor_1.item()  # on a CPU, where nobody waits for it
             for e, (p, g, state, lr) in enumerate(self._members):
@@ -210,7 +228,9 @@ class Stepper:
                     self.kind.fused_update(p, g, state, self.num_steps, lr * factor)
         else:
             lr_E1 = self._lr_E1 if lr_factor_1 is None else self._lr_E1 * lr_factor_1.to(self._lr_E1.dtype)
-            self._update(self.parameters, self.gradients, self.state, self.num_steps, lr_E1, self._momentum_E1)
+            self.kind.update(self.parameters, gradients, self.state, self.num_steps, lr_E1, self._momentum_E1)
+        if self.rounded is not None:
+            self.rounded.copy_(self.parameters)
 
     @torch.no_grad()
     def restart(self, members: Collection[int]) -> None:
@@ -269,9 +289,26 @@ def _shared(optimiser: Optimiser) -> Optimiser:
 
 
 @cache
-def _compiled(optimiser: Optimiser) -> Callable[..., None]:
-    """One for every pack of the process: shapes are free."""
-    return torch.compile(optimiser.update, dynamic=True)
+def compiled(optimiser: Optimiser) -> Callable[..., None]:
+    """The whole step in one pass over memory, one for every pack of the process: shapes are free.
+
+    Inductor keeps what it compiled in files (`TORCHINDUCTOR_CACHE_DIR`), so that another process finds it there.
+    """
+
+    def step(
+        p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor,
+        lr_factor_1: Tensor | None, rounded: Tensor | None,
+    ) -> None:  # fmt: skip
+        g = g.to(p.dtype)
+        if optimiser.weight_decay:
+            g = g.add(p, alpha=optimiser.weight_decay)
+        lr = lr if lr_factor_1 is None else lr * lr_factor_1.to(lr.dtype)
+        optimiser.update(p, g, state, num_steps, lr, momentum)
+        if rounded is not None:
+            rounded.copy_(p)
+
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # all kinds count as one here
+    return torch.compile(step, dynamic=True)
 
 
 def _fused_adam(

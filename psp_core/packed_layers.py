@@ -97,13 +97,16 @@ class PackedLayers:
         return context if self._has_factors and not self._is_trivial else None
 
     def _bmm(self, a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
-        """The product of each member's matrices."""
+        """The product of each member's matrices; rounded as `out` is, else as operands are, sums are float32."""
         if self.dtype == torch.float32:
             return torch.bmm(a, b) if out is None else torch.bmm(a, b, out=out)
-        product = torch.bmm(a.to(self.dtype), b.to(self.dtype))
-        if out is not None:
-            return out.copy_(product)
-        return product if has_kernels(product.device) else product.float()
+        a, b = a.to(self.dtype), b.to(self.dtype)  # which they are already where kernels wrote them
+        if out is None:
+            product = torch.bmm(a, b)
+            return product if has_kernels(product.device) else product.float()
+        if out.dtype == self.dtype:
+            return torch.bmm(a, b, out=out)
+        return torch.bmm(a, b, out_dtype=out.dtype, out=out) if out.is_cuda else out.copy_(torch.bmm(a, b))
 
     def _as_operand(self, x: Tensor) -> Tensor:
         """In the precision in which kernels leave the operands of products."""

@@ -244,7 +244,8 @@ class PackTraining:
         return tables | {"num_samples": torch.zeros(size, dtype=torch.float64)}
 
     def _stepper(self, group: Group) -> Stepper:
-        return Stepper([config.optimiser for config in self.configs], group.values_EP, group.gradients_EP)
+        optimisers = [config.optimiser for config in self.configs]
+        return Stepper(optimisers, group.values_EP, group.gradients_EP, group.rounded_EP)
 
     def _begin_optimisers(self, task: int) -> None:
         """Choose what is trained in this task, and how fast."""

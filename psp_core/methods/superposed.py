@@ -61,10 +61,16 @@ class SuperposedLearner(Learner):
         learned = _learned(self.part, models[0])
         self._count_bytes(models[0], learned)
         self.networks = Networks(
-            models, device, learned=learned, dtype=PRECISIONS[self.trial.precision], schedule=self._trained_schedule()
+            models,
+            device,
+            learned=learned,
+            dtype=PRECISIONS[self.trial.precision],
+            schedule=self._trained_schedule(),
+            exact_gradients=self.part.protect.is_any,
         )
         self._count_numbers()
         shared = Group(values_EP=self.networks.flat, gradients_EP=self.networks.flat_gradients)
+        shared.rounded_EP = self.networks.keep_rounded()
         shared.lives = "task" if self.part.measures_once else "stream"
         self.groups = [shared]
         if self.networks.flat_learned.numel():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from psp_core import Trial, TrialConfig, load_dataset
 from psp_core.contexts import CONTEXTS, get_context
@@ -19,6 +20,7 @@ from psp_core.models import SuperposedMLP, mlp
 from psp_core.networks import Networks, flat_views
 from psp_core.training import PackTraining
 from psp_core.trial import replace
+from tests.conftest import begin
 from tests.contracts import rng
 
 pytest.importorskip("triton")
@@ -218,9 +220,10 @@ def test_retrieved_networks_answer_alike(context: str, depth: int) -> None:
 
 
 def trained(config: Trial, device: torch.device) -> Tensor:
-    """The weights of a pack after one task."""
+    """The weights of a pack after the steps of a task."""
     training = PackTraining([replace(config, seed=seed) for seed in range(2)], load_dataset("digits"), device)
-    training.train_task()
+    training.begin_task(0)
+    training.take_steps()
     return training.learner.networks.flat.cpu()
 
 
@@ -230,10 +233,81 @@ def trained(config: Trial, device: torch.device) -> Tensor:
 def test_steps_from_images_are_those_of_operations_one_after_another(stream: str, context: str) -> None:
     """SGD, which divides by nothing."""
     usual = {"num_tasks": 1, "steps_per_task": 2, "batch_size": 9, "width": 12, "optimiser": "sgd", "lr": 0.1}
-    config = TrialConfig(dataset="digits", context=context, eval_samples=1, **usual, **STREAMS[stream])
+    config = TrialConfig(dataset="digits", context=context, **usual, **STREAMS[stream])
     with_kernels = trained(config, DEVICE)
     choice.ALSO_ON.clear()
     torch.testing.assert_close(with_kernels, trained(config, torch.device("cpu")))
+
+
+class Conversions(TorchDispatchMode):
+    """Counts the operations that only write a tensor in another type."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten._to_copy.default, torch.ops.aten.copy_.default):
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("context", ["none", "binary", "complex", "plain-complex", "rotation"])
+def test_bfloat16_has_the_same_gradients_to_two_digits(context: str, exact: bool) -> None:
+    x, labels = drawn(2, 32, 21), torch.randint(5, (2, 32), generator=rng()).to(DEVICE)
+    pack = Networks(models(context, 2), DEVICE, dtype=torch.bfloat16, exact_gradients=exact)
+    assert pack.flat_gradients.dtype == (torch.float32 if exact else torch.bfloat16)
+    plain = Networks(models(context, 2), DEVICE)
+    losses = []
+    for one in (pack, plain):
+        one.begin(1)
+        losses.append(one.gradients(x, labels))
+    torch.testing.assert_close(*losses, rtol=0.02, atol=0.02)
+    error = (pack.flat_gradients.float() - plain.flat_gradients).norm() / plain.flat_gradients.norm()
+    assert 0 < error < 0.03
+
+
+@pytest.mark.parametrize("context", ["none", "binary", "complex"])
+def test_a_bfloat16_step_converts_nothing(context: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels are left out: Triton's interpreter copies tensors."""
+    monkeypatch.setattr(choice.Kernel, "launch", lambda *arguments, **constants: None)
+    config = TrialConfig(dataset="digits", precision="bfloat16", context=context, num_tasks=1, width=12)
+    training = PackTraining([config, replace(config, seed=1)], load_dataset("digits"), DEVICE)
+    begin(training, 0)
+    with Conversions() as conversions:
+        training.learner.gradients_of(*training._images(training._step_1))
+    assert not conversions.seen
+
+
+@pytest.mark.filterwarnings("ignore:invalid value", "ignore:overflow")  # numpy's
+def test_the_rounded_weights_are_the_weights_whoever_moved_them() -> None:
+    usual = {"num_tasks": 3, "steps_per_task": 3, "batch_size": 9, "width": 12, "optimiser": "sgd", "lr": 0.1}
+    config = TrialConfig(dataset="digits", precision="bfloat16", eval_samples=1, **usual)
+    configs = [config, replace(config, seed=1), replace(config, lr=1e38, seed=2)]
+    training, other = (PackTraining(configs, load_dataset("digits"), DEVICE) for _ in range(2))
+    group = training.learner.groups[0]
+    assert group.rounded_EP.dtype == torch.bfloat16
+    training.train_task()
+    assert training.diverged_at[2] is not None
+    training.train_task()  # after the third member was set to zero
+    assert torch.equal(group.rounded_EP, group.values_EP.bfloat16())
+    assert group.rounded_EP[0].count_nonzero() > 0
+    assert group.rounded_EP[2].count_nonzero() == 0
+    other.load_state_dict(training.state_dict())
+    loaded = other.learner.groups[0]
+    other.learner.begin(begin(other, 2))
+    assert torch.equal(loaded.rounded_EP, group.rounded_EP)
+
+
+def test_weights_that_nobody_rounds_are_rounded_at_each_step() -> None:
+    """As where a method makes them anew at each step."""
+    x, labels = drawn(2, 32, 21), torch.randint(5, (2, 32), generator=rng()).to(DEVICE)
+    pack = Networks(models("binary", 2), DEVICE, dtype=torch.bfloat16)
+    pack.begin(0)
+    pack.flat.zero_()
+    pack.gradients(x, labels)
+    assert pack.parameter_gradients["layers.0.weight"].count_nonzero() == 0
 
 
 def test_every_kernel_compiles_for_devices_that_are_not_here() -> None:

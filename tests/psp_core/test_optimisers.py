@@ -1,10 +1,14 @@
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from psp_core.optimisers import OPTIMISERS, Stepper, WithMomentum
+from psp_core.optimisers import OPTIMISERS, Stepper, WithMomentum, compiled
 from tests.contracts import rng
 
 LRS = [0.1, 0.003]
@@ -37,13 +41,12 @@ def stepper(
 
 
 def by_expression(optimiser: Stepper) -> None:
-    """What runs on CUDA devices before it is compiled."""
+    """What runs on CUDA devices where nothing can be compiled."""
     optimiser._fused = False
 
 
-def compiled(optimiser: Stepper) -> None:
-    by_expression(optimiser)
-    optimiser._update = torch.compile(optimiser.kind.update, dynamic=True)
+def by_compilation(optimiser: Stepper) -> None:
+    optimiser._compiled = compiled(optimiser.kind)
 
 
 def as_it_comes(optimiser: Stepper) -> None:
@@ -78,10 +81,51 @@ def test_every_member_takes_torchs_steps(name: str, momenta: list[float], change
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("weight_decay", [0.0, 0.3])
 @pytest.mark.parametrize(("name", "momenta"), CASES)
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
-def test_compiled_steps_are_torchs_too(name: str, momenta: list[float]) -> None:
-    take_steps(name, momenta, compiled)
+def test_compiled_steps_are_torchs_too(name: str, momenta: list[float], weight_decay: float) -> None:
+    take_steps(name, momenta, by_compilation, weight_decay)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_step_reads_and_writes_bfloat16_beside_float32(name: str) -> None:
+    """Gradients come rounded, the learning rate with a factor; a rounded copy of the parameters is left behind."""
+    start, gradients = torch.randn(2, 50, generator=rng()), torch.randn(2, 50, generator=rng(1)).bfloat16()
+    rounded, factor_1 = torch.zeros(2, 50, dtype=torch.bfloat16), torch.tensor([0.5], dtype=torch.float64)
+    optimisers = [OPTIMISERS[name](lr=lr, weight_decay=0.3) for lr in LRS]
+    ours, plain = start.clone(), start.clone()
+    lower = Stepper(optimisers, ours, gradients, rounded)
+    by_compilation(lower)
+    usual = Stepper(optimisers, plain, gradients.float())
+    for stepper in (lower, usual):
+        stepper.step(factor_1)
+    torch.testing.assert_close(ours, plain)
+    assert torch.equal(rounded, ours.bfloat16())
+
+
+COMPILES = """
+import sys, torch
+from torch._dynamo.utils import counters
+from psp_core.optimisers import OPTIMISERS, Stepper, compiled
+stepper = Stepper([OPTIMISERS["rmsprop"]()] * 2, torch.ones(2, 64), torch.ones(2, 64))
+stepper._compiled = compiled(stepper.kind)
+stepper.step()
+print(counters["inductor"]["fxgraph_cache_hit"], counters["inductor"]["fxgraph_cache_miss"])
+"""
+
+
+@pytest.mark.slow
+def test_a_second_process_finds_what_the_first_has_compiled(tmp_path: Path) -> None:
+    """Nothing but files lies between the two, as between two workers of a machine."""
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    said = [
+        subprocess.run([sys.executable, "-c", COMPILES], env=environment, capture_output=True, text=True, check=True)
+        for _ in range(2)
+    ]
+    assert [done.stdout.split() for done in said] == [["0", "1"], ["1", "0"]]
 
 
 @pytest.mark.parametrize("change", [as_it_comes, by_expression])
