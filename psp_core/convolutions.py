@@ -95,7 +95,9 @@ class SuperposedConv2d(nn.Module):
         Raises:
             IndexError: `task` is not in 0..K-1.
         """
-        kernel = self.kernel(task)  # under autocast the kernel is bfloat16, and vmap does not cast x alike
+        kernel = _as_autocast_has_it(self.kernel(task))  # vmap does not cast both alike
+        if kernel.is_cuda:
+            kernel = channels_last(kernel)
         return F.conv2d(x.to(kernel.dtype), kernel, stride=self.stride, padding=self.filter_shape[-1] // 2)
 
     def kernel(self, task: int) -> Tensor:
@@ -116,3 +118,20 @@ class SuperposedConv2d(nn.Module):
         """Sizes and context, for printing."""
         shape = f"{self.filter_shape[0]}, {self.weight.shape[1]}, kernel_size={self.filter_shape[1]}"
         return f"{shape}, stride={self.stride}, context={self.context.name}, num_tasks={self.num_tasks}"
+
+
+def channels_last(kernel: Tensor) -> Tensor:
+    """The same kernel, (O, C, kh, kw), with the channels last in memory, as a GPU's fast products read them.
+
+    The convolution takes this order over, for its input and its output, and norms, poolings and sums keep it: so only
+    the first convolution of a network copies its input. The kernel, (I, O) in memory, is copied in any case.
+    """
+    return kernel.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)  # vmap knows no memory_format
+
+
+def _as_autocast_has_it(kernel: Tensor) -> Tensor:
+    """The kernel in autocast's type, so that inputs which have it already stay as they are; float64 is left alone."""
+    device = kernel.device.type
+    if kernel.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+        return kernel
+    return kernel.to(torch.get_autocast_dtype(device))

@@ -34,24 +34,27 @@ def compiler_missing() -> str | None:
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     """Compute as a trial's `precision` says, and as fast as the processor can.
 
-    On CUDA devices, float32 products and convolutions run in TF32 or not. On CPUs, numbers below 1e-38 become zero:
+    On CUDA devices, float32 products and convolutions run in TF32 or not, and cuDNN tries its algorithms for each new
+    shape of a convolution and takes the fastest: another one, perhaps, in another process, and some add in an order
+    that no two runs share. So there convolutional networks are trained again, or resumed, up to rounding. On CPUs,
+    numbers below 1e-38 become zero:
     a weight whose gradient stays zero has a running mean square that shrinks to there, and such
     numbers make each operation on them a hundred times slower. What was set before comes back.
     Freed memory stays with the process, see below.
     """
     if device.type == "cuda":
-        matmul = torch.backends.cuda.matmul
+        matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
         before = torch.get_float32_matmul_precision(), matmul.allow_bf16_reduced_precision_reduction
-        convolutions_before = torch.backends.cudnn.allow_tf32
+        convolutions_before = cudnn.allow_tf32, cudnn.benchmark
         torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-        torch.backends.cudnn.allow_tf32 = precision == "tf32"
+        cudnn.allow_tf32, cudnn.benchmark = precision == "tf32", True
         matmul.allow_bf16_reduced_precision_reduction = False
         try:
             yield
         finally:
             torch.set_float32_matmul_precision(before[0])
             matmul.allow_bf16_reduced_precision_reduction = before[1]
-            torch.backends.cudnn.allow_tf32 = convolutions_before
+            cudnn.allow_tf32, cudnn.benchmark = convolutions_before
         return
     _keep_freed_memory()
     flushing = bool(torch.full((1,), 1e-38).mul_(1e-3) == 0)

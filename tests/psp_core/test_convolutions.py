@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from psp_core.contexts import get_context
-from psp_core.convolutions import SuperposedConv2d
+from psp_core.convolutions import SuperposedConv2d, channels_last
 from tests.contracts import rng
 
 REAL = ["none", "binary", "rotation"]
@@ -40,6 +40,13 @@ def test_factors_of_batche_scale_the_channels_of_the_input_and_of_the_output(ker
     scaled = images() * layer.contexts[2][:, None, None]
     plain = F.conv2d(scaled, layer.weight.mT.reshape(4, *layer.filter_shape), stride=stride, padding=kernel_size // 2)
     torch.testing.assert_close(layer(images(), task=2), plain * layer.output_contexts[2][:, None, None])
+
+
+def test_a_kernel_whose_channels_are_last_in_memory_is_the_same_kernel() -> None:
+    kernels = torch.randn(3, 18, 4, generator=rng()).mT.reshape(3, 4, 2, 3, 3)
+    for one, ordered in zip(kernels, torch.func.vmap(channels_last)(kernels), strict=True):
+        assert torch.equal(ordered, one)
+        assert ordered.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("context", REAL)
