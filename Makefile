@@ -27,9 +27,9 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist loadgroup
 test: install
 	$(PYTEST) --numprocesses logical --maxprocesses 4 -m 'not slow'
 
-# Tests that start Ray wait more than they work: three at a time.
+# Tests that start Ray wait more than they work: three at a time. Files without slow tests are not even read.
 test-slow: install
-	$(PYTEST) --numprocesses 3 -m slow
+	$(PYTEST) --numprocesses 3 -m slow $$(grep -rl 'mark\.slow' tests --include='test_*.py')
 
 test-all: test test-slow
 

@@ -14,15 +14,18 @@ from benchmarks import (
     binding,
     convolutions,
     engine,
+    gpu,
     growth,
     hopfield,
     measuring,
     phases,
     plain_loop,
     steps,
+    studies,
     supermasks,
     throughput,
 )
+from benchmarks.timing import Row
 from psp_core.messages import lookup
 
 BENCHMARKS = {
@@ -37,11 +40,17 @@ BENCHMARKS = {
     "binding": binding,
     "supermasks": supermasks,
     "hopfield": hopfield,
+    "gpu": gpu,
+    "studies": studies,
 }
+DEFAULT = "all but studies, and but gpu where there is none"
+ON_REQUEST = ("studies",)  # which take minutes, and need Ray and MNIST
 
 
 def main(
-    names: Annotated[list[str] | None, typer.Argument(help=f"Any of {', '.join(BENCHMARKS)}. [default: all]")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help=f"Any of {', '.join(BENCHMARKS)}. [default: {DEFAULT}]")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Where the tables go.")] = Path("results/bench"),
     quick: Annotated[bool, typer.Option(help="A few sizes only: does it run at all?")] = False,
 ) -> None:
@@ -51,14 +60,23 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     heading = f"{datetime.date.today()}, {machine(device)}"
     typer.echo(heading)
-    for name in names or BENCHMARKS:
+    for name in names or _by_default(device):
         benchmark = lookup("benchmark", name, BENCHMARKS)
-        rows = pd.DataFrame(list(benchmark.measure(device, quick=quick)))
-        title = (benchmark.__doc__ or name).strip()
-        text = f"## {title}\n\n{heading}\n\n{markdown(rows)}\n"
-        typer.echo(f"\n{text}")
-        (out / f"{name}.md").write_text(text)
-        rows.to_csv(out / f"{name}.csv", index=False)
+        title, rows = (benchmark.__doc__ or name).strip(), list[Row]()
+        for row in benchmark.measure(device, quick=quick):
+            rows.append(row)  # each is kept as it comes: whoever asks may not have time for all
+            typer.echo(", ".join(f"{column}: {_cell(value)}" for column, value in row.items()), err=True)
+            text = f"## {title}\n\n{heading}\n\n{markdown(pd.DataFrame(rows))}\n"
+            (out / f"{name}.md").write_text(text)
+            pd.DataFrame(rows).to_csv(out / f"{name}.csv", index=False)
+        if rows:
+            typer.echo(f"\n{text}")
+
+
+def _by_default(device: torch.device) -> list[str]:
+    """Those that run where none is named."""
+    left_out = ON_REQUEST if device.type == "cuda" else (*ON_REQUEST, "gpu")
+    return [name for name in BENCHMARKS if name not in left_out]
 
 
 def machine(device: torch.device) -> str:

@@ -21,7 +21,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
             inputs = torch.stack([x, x], dim=-2) if context.is_complex else x
             (own,) = context.sample(1, size, generator(2, "bench"), device)
             functions[name] = partial(context.bind, inputs, own)
-        seconds = interleaved(functions, repeats=1 if quick else 7, seconds=0.02)
+        seconds = interleaved(functions, repeats=7, seconds=0.02, quick=quick)
         for name, context in contexts.items():
             yield {
                 "inputs": size,

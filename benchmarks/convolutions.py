@@ -25,7 +25,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
             trainings[num_members] = PackTraining(configs, data, device)
             trainings[num_members].begin_task(0)
         functions = {str(number): training.take_steps for number, training in trainings.items()}
-        seconds = interleaved(functions, repeats=1 if quick else 5)
+        seconds = interleaved(functions, quick=quick)
         for number in trainings:
             each = 1000 * seconds[str(number)] / number
             alone = 1000 * seconds["1"]

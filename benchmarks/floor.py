@@ -1,10 +1,12 @@
-"""The floor of a training step: its matrix products and nothing else."""
+"""The floor of a training step: its matrix products, and on a GPU the bytes that its optimiser moves."""
 
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from psp_core.contexts import Context
+from psp_core.training import PackTraining
 from psp_core.trial import Trial
 
 # E members, B batch, I inputs, O outputs
@@ -47,3 +49,11 @@ def floor(trial: Trial, num_members: int, device: torch.device) -> Callable[[], 
             torch.bmm(a, b, out=out)
 
     return run
+
+
+def optimiser_pass(training: PackTraining) -> Callable[[], Tensor]:
+    """A copy of as many bytes as one step's optimisers move: gradients are read, weights and state read and written."""
+    numbers = sum((3 + 2 * len(each.state)) * each.parameters.numel() for each in training.optimisers)
+    source = torch.zeros(-(-numbers // 2), device=training.device)
+    target = torch.empty_like(source)
+    return lambda: target.copy_(source)

@@ -21,7 +21,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     for what, sizes, data, packs_of in _sweeps():
         chosen = {size: packs_of(size) for size in sizes[: 2 if quick else None]}
         functions = {str(size): partial(_run, packs, data, device) for size, packs in chosen.items()}
-        seconds = interleaved(functions, repeats=1 if quick else 5)
+        seconds = interleaved(functions, quick=quick)
         for size, packs in chosen.items():
             taken = seconds[str(size)]
             yield {"what": what, "value": size, "s": taken, "s_per_trial": taken / sum(map(len, packs))}

@@ -28,7 +28,8 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
                     {
                         "steps": training.take_steps,
                         "tests": lambda answerer=answerer, held_out=held_out: answerer.measure(held_out, range(8)),
-                    }
+                    },
+                    quick=quick,
                 )
             whole = TrialConfig(width=width, context=context)
             step, test = seconds["steps"] / STEPS, seconds["tests"] / 8 / len(data.test_labels)

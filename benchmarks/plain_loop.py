@@ -9,7 +9,8 @@ from torch.utils.data import DataLoader
 
 from benchmarks.timing import Row, synchronise
 from psp_core.contexts import Context
-from psp_core.datasets import SOURCES, data_root, load_dataset
+from psp_core.datasets import SOURCES, Dataset, data_root, load_dataset
+from psp_core.models import mlp
 from psp_core.streams.permuting import PermutingTasks
 from psp_core.training import train
 from psp_core.trial import Trial, TrialConfig
@@ -78,29 +79,49 @@ def plain_trial(trial: Trial, device: torch.device) -> float:
     return sum(accuracies) / len(accuracies)
 
 
-def in_memory_trial(trial: Trial, device: torch.device) -> None:
-    """A straightforward loop over tensors in memory: the module, autograd and torch.optim, no data loader."""
-    from psp_core.models import mlp
+class InMemoryLoop:
+    """A straightforward loop over tensors in memory: the module, autograd and torch.optim, no data loader.
 
-    data = load_dataset(trial.dataset.name).to(device)
-    stream = PermutingTasks(data.num_inputs, trial.seed)
-    model = mlp(
-        trial.width, trial.depth, trial.of(Context), in_features=data.num_inputs,
-        out_features=data.num_classes, num_tasks=trial.num_tasks, seed=trial.seed,
-    ).to(device)  # fmt: skip
-    optimiser = torch.optim.RMSprop(model.parameters(), lr=trial.lr)
+    Args:
+        trial: of an MLP.
+        data: its data set.
+        device: where to train.
+    """
+
+    def __init__(self, trial: Trial, data: Dataset, device: torch.device) -> None:
+        """Draw the weights."""
+        self.trial, self.data, self.device = trial, data.to(device), device
+        self.stream = PermutingTasks(data.num_inputs, trial.seed)
+        self.model = mlp(
+            trial.width, trial.depth, trial.of(Context), in_features=data.num_inputs,
+            out_features=data.num_classes, num_tasks=trial.num_tasks, seed=trial.seed,
+        ).to(device)  # fmt: skip
+        self.optimiser = torch.optim.RMSprop(self.model.parameters(), lr=trial.lr)
+
+    def train(self, task: int) -> None:
+        """Take a task's steps."""
+        order = self.stream.describe(task).to(self.device)
+        for _ in range(self.trial.steps_per_task):
+            samples = torch.randint(len(self.data.train_labels), (self.trial.batch_size,), device=self.device)
+            x = self.data.normalise(self.data.train_images[samples][:, order])
+            self.optimiser.zero_grad()
+            nn.functional.cross_entropy(self.model(x, task), self.data.train_labels[samples]).backward()
+            self.optimiser.step()
+
+    @torch.no_grad()
+    def accuracy(self, task: int) -> float:
+        """Of a task's test set."""
+        x = self.data.normalise(self.data.test_images[:, self.stream.describe(task).to(self.device)])
+        return (self.model(x, task).argmax(1) == self.data.test_labels).double().mean().item()
+
+
+def in_memory_trial(trial: Trial, device: torch.device) -> None:
+    """A whole trial of `InMemoryLoop`, whose tasks are all measured after each."""
+    loop = InMemoryLoop(trial, load_dataset(trial.dataset.name), device)
     for task in range(trial.num_tasks):
-        order = stream.describe(task).to(device)
-        for _ in range(trial.steps_per_task):
-            samples = torch.randint(len(data.train_labels), (trial.batch_size,), device=device)
-            x = data.normalise(data.train_images[samples][:, order])
-            optimiser.zero_grad()
-            nn.functional.cross_entropy(model(x, task), data.train_labels[samples]).backward()
-            optimiser.step()
-        with torch.no_grad():
-            for seen in range(task + 1):
-                x = data.normalise(data.test_images[:, stream.describe(seen).to(device)])
-                (model(x, seen).argmax(1) == data.test_labels).double().mean().item()
+        loop.train(task)
+        for seen in range(task + 1):
+            loop.accuracy(seen)
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:

@@ -45,7 +45,7 @@ def made_up(name: str) -> Dataset:
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     """One row for each shape: milliseconds of a step, its floor, and their ratio."""
-    widths = [64, 256] if quick else [64, 128, 256, 512, 1024, 2048]
+    widths = [64] if quick else [64, 128, 256, 512, 1024, 2048]
     cases = [("digits", width) for width in (32, 64)] + [("mnist", width) for width in widths]
     for dataset, width in cases:
         data = made_up(dataset)
@@ -56,17 +56,19 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
                 if num_members * trial.cost.step_products > products or num_members * trial.member_bytes > memory:
                     continue
                 yield {"dataset": dataset, "width": width, "context": context, "members": num_members} | _measure(
-                    trial, num_members, data, device
+                    trial, num_members, data, device, quick=quick
                 )
 
 
-def _measure(trial: Trial, num_members: int, data: Dataset, device: torch.device) -> Row:
+def _measure(trial: Trial, num_members: int, data: Dataset, device: torch.device, *, quick: bool) -> Row:
     members = [replace(trial, seed=e % 3, lr=1e-4 / (1 + e)) for e in range(num_members)]
     training = PackTraining(members, data, device)
     training.begin_task(0)
     products, repeater = floor(trial, num_members, device), Repeater(device)
     with arithmetic(trial.precision, device):
-        seconds = interleaved({"step": training.take_steps, "floor": lambda: repeater.run(products, STEPS)})
+        seconds = interleaved(
+            {"step": training.take_steps, "floor": lambda: repeater.run(products, STEPS)}, quick=quick
+        )
     step, bare = seconds["step"] / STEPS / num_members, seconds["floor"] / STEPS / num_members
     row: Row = {"step_ms": 1e3 * step, "floor_ms": 1e3 * bare, "ratio": step / bare}
     if device.type == "cpu":

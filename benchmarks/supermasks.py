@@ -27,7 +27,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
                 "together": lambda network=network: one_shot(network, x),
                 "combination": lambda table=table, alpha=alpha: table.combination(alpha),
             },
-            repeats=1 if quick else 5,
+            quick=quick,
         )
         yield {
             "tasks": num_tasks,

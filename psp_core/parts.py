@@ -166,8 +166,10 @@ class Part(ABC):  # noqa: B024 - its families have abstract methods
         if not isinstance(name, str):
             hint = " (an empty value means no value: quote it if you meant a name)" if name is None else ""
             raise ValueError(f"{cls.family}={name!r} must be a name{hint}; {did_you_mean(name, cls.known)}")
-        before = {part.formerly: part for part in cls.known.values()}
-        found: type[Self] = lookup(cls.family, name, cls.known if name in cls.known or name not in before else before)
+        if name not in cls.known:
+            before = {part.formerly: part for part in cls.known.values()}
+            name = before[name].name if name in before else name
+        found: type[Self] = lookup(cls.family, name, cls.known)
         return found
 
     @classmethod

@@ -45,8 +45,10 @@ class Root(Part):
         """The tree that a row says. A setting that was said and that no part has is refused."""
         used = set[str]()
         root = cls.from_columns(row, used, "")
-        for column in said.keys() - used:
-            root._refuse(column, said[column])
+        if left := said.keys() - used:
+            columns = root.columns()
+            for column in left:
+                root._refuse(column, said[column], columns)
         return root
 
     @classmethod
@@ -54,9 +56,8 @@ class Root(Part):
         """This root: no row names another."""
         return cls
 
-    def _refuse(self, column: str, value: object) -> None:
+    def _refuse(self, column: str, value: object, columns: Mapping[str, Any]) -> None:
         """Refuse a setting that none of the parts has, unless it says nothing: that is the one rule of what applies."""
-        columns = self.columns()
         if value == columns.get(column, self.at_first.get(column)):
             return
         named = self.settings_named(column)

@@ -263,7 +263,7 @@ class ContextContract:
     def test_a_study_plans_trains_and_measures_it(self) -> None:
         trials = self.trials()
         packs = make_packs(trials)
-        assert [trial for pack in packs for trial in pack.trials] == trials
+        assert sorted(trial.seed for pack in packs for trial in pack.trials) == [trial.seed for trial in trials]
         assert all(pack.bytes("cpu") > 0 and pack.seconds("cpu") > 0 for pack in packs)
         training = PackTraining(trials, load_dataset("digits"), CPU)
         while not training.done:

@@ -1,18 +1,24 @@
 import subprocess
 import sys
-from math import prod
+from math import isnan, prod
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
+from torch import Tensor
 
-from benchmarks.floor import step_shapes
+from benchmarks import aims, gpu, studies
+from benchmarks.aims import Aim
+from benchmarks.floor import optimiser_pass, step_shapes
 from benchmarks.timing import interleaved
-from psp_core import TrialConfig, train
+from psp_core import TrialConfig, load_dataset, train
 from psp_core.contexts import CONTEXTS, get_context
+from psp_core.training import PackTraining
 from psp_core.trial import replace
 
 ROOT = Path(__file__).parents[2]
+SMALL = TrialConfig(dataset="digits", width=8, num_tasks=1, steps_per_task=1)
 
 
 @pytest.mark.parametrize("depth", [0, 1, 2, 3])
@@ -49,20 +55,65 @@ def test_functions_take_turns_and_each_is_called() -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_and_stores_its_tables(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks",
-        "steps",
-        "growth",
-        "convolutions",
-        "binding",
-        "--quick",
-        "--out",
-        str(tmp_path),
-    ]
+    names = ("steps", "growth", "convolutions", "binding", "gpu")
+    command = [sys.executable, "-m", "benchmarks", *names, "--quick", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True, cwd=ROOT)
     assert "(a) A training step against the floor" in done.stdout
-    names = ("steps", "growth", "convolutions", "binding")
+    assert "failed: " not in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.{kind}" for name in names for kind in ("md", "csv")}
     assert torch.__version__ in (tmp_path / "steps.md").read_text()
+    rows = pd.read_csv(tmp_path / "gpu.csv")
+    assert list(rows["what"]) == [aim.what for aim in gpu.AIMS]
+    assert (rows["now"] > 0).all()
+    assert rows["reached"].isna().all()  # which is asked of GPUs alone
+
+
+@pytest.mark.slow
+def test_studies_are_timed_from_their_start_to_their_end() -> None:
+    rows = list(studies.measure(torch.device("cpu"), quick=True))
+    assert [row["note"].startswith("failed") for row in rows] == [False] * 3
+    quickstart, first, grid = (row["now"] for row in rows)
+    assert 0 < first <= grid
+    assert quickstart > 0
+
+
+@pytest.mark.slow
+def test_a_study_that_fails_says_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"^error: .*none\.yaml"):
+        studies.run(str(tmp_path / "none.yaml"))
+
+
+def test_a_study_whose_time_is_up_has_no_end() -> None:
+    run = studies.Run(first=2.0, whole=None, stored=7)
+    assert run.seconds(run.first) == 2
+    with pytest.raises(TimeoutError, match="in which 7 trials were stored"):
+        run.seconds(run.whole)
+
+
+@pytest.mark.parametrize(
+    ("is_falling", "now", "answer"), [(True, 1.2, "yes"), (True, 1.4, "no"), (False, 1.2, "no"), (False, 1.4, "yes")]
+)
+def test_an_aim_is_reached_from_its_side(is_falling: bool, now: float, answer: str) -> None:
+    aim = Aim("a number", 2.0, 1.3, lambda given: now, is_falling)
+    assert aim.row(None) | {"seconds": 0} == {
+        "what": "a number", "before": 2.0, "to reach": 1.3, "now": now, "reached": answer, "seconds": 0, "note": "",
+    }  # fmt: skip
+
+
+def test_an_aim_that_cannot_be_measured_says_why_and_the_rest_goes_on() -> None:
+    def fail(given: object) -> float:
+        raise RuntimeError("no kernel\nmore")
+
+    first, second = aims.rows(
+        [Aim("a", None, 1, fail), Aim("b", None, None, lambda given: 3)], None, torch.device("cpu")
+    )
+    assert first["note"] == "failed: RuntimeError: no kernel"
+    assert isnan(first["now"])
+    assert second["now"] == 3
+
+
+def test_an_optimiser_pass_moves_what_rmsprop_moves() -> None:
+    """It reads a gradient, and reads and writes a weight and its square: five numbers for each weight."""
+    training = PackTraining([SMALL, replace(SMALL, seed=1)], load_dataset("digits"), torch.device("cpu"))
+    copied: Tensor = optimiser_pass(training)()
+    assert copied.numel() == -(-5 * training.learner.networks.flat.numel() // 2)

@@ -107,12 +107,13 @@ class Search:
         """Begin with all pairs."""
         self.uncovered = dict.fromkeys(self._pairs())
         self._having: dict[tuple[str, Any], list[Chosen]] = {}
+        self._places = {name: place for place, name in enumerate(self.values)}
 
     def _pairs(self) -> Iterator[Pair]:
         for (one, of_one), (other, of_other) in combinations(self.values.items(), 2):
             yield from (((one, a), (other, b)) for a in of_one for b in of_other)
 
-    def run(self, tries: int = 6) -> None:
+    def run(self, tries: int = 3) -> None:
         """Find trials; a pair that is refused beside so many trials with a half of it is taken as refused."""
         for start in STARTS:
             self._take(self._improved({**DEFAULTS, **TINY, **start}))
@@ -174,8 +175,7 @@ class Search:
         return sum(self._ordered((name, value), item) in self.uncovered for item in items.items())
 
     def _ordered(self, one: tuple[str, Any], other: tuple[str, Any]) -> Pair:
-        places = list(self.values)
-        return (one, other) if places.index(one[0]) < places.index(other[0]) else (other, one)
+        return (one, other) if self._places[one[0]] < self._places[other[0]] else (other, one)
 
     def _accepted(self, chosen: Chosen) -> bool:
         try:

@@ -14,7 +14,7 @@ from psp_core.training import PackTraining
 from psp_core.trial import Trial, replace
 from tests.psp_core.settings_matrix import DEFAULTS, Chosen, Search
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("settings")]  # all ask of one search
 CPU = torch.device("cpu")
 PER_CLASS = 4
 
