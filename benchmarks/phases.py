@@ -32,7 +32,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
         yield (
             named
             | {"tasks": trial.num_tasks, "steps": trial.steps_per_task}
-            | _phases(trial, num_members, data, device)
+            | phases_of(trial, num_members, data, device)
         )
 
 
@@ -46,7 +46,8 @@ def _cases(device: torch.device, *, quick: bool) -> list[tuple[Trial, int]]:
     return [(small, 2), *([] if quick else [(small, 8), (replace(small, width=256), 2)])]
 
 
-def _phases(trial: Trial, num_members: int, data: Dataset, device: torch.device) -> Row:
+def phases_of(trial: Trial, num_members: int, data: Dataset, device: torch.device) -> Row:
+    """The phases of one pack, see `measure`."""
     members = [replace(trial, seed=e % 3, lr=1e-4 / (1 + e)) for e in range(num_members)]
     start = time.perf_counter()
     training = PackTraining(members, data, device)

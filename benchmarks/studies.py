@@ -1,4 +1,4 @@
-"""(l) Studies as they are typed, on a GPU, Ray's start included. Before: 2026-11-27, one NVIDIA H200, torch 2.11."""
+"""(m) Studies as they are typed, on a GPU, Ray's start included. Before: 2026-11-27, one NVIDIA H200, torch 2.11."""
 
 import subprocess
 import sys
