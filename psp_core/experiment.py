@@ -2,7 +2,6 @@
 
 import dataclasses
 from abc import abstractmethod
-from collections.abc import Hashable
 from functools import cached_property
 from typing import Any, ClassVar, Final, Self
 
@@ -89,15 +88,9 @@ class Experiment(Root):
         return {**self.at_first, **self.columns()}
 
     @cached_property
-    def shape(self) -> Hashable:
-        """What all members of a pack must share: every setting but those that may differ between members."""
-        may_differ = self.differing
-        return frozenset((column, value) for column, value in self.columns().items() if column not in may_differ)
-
-    @property
-    def differing(self) -> list[str]:
-        """The settings in which the members of a pack may differ."""
-        return [one.column for one, _ in self.settings() if one.per_member]
+    def shape(self) -> frozenset[tuple[str, Any]]:
+        """What all members of a pack have alike, as its parts say (`Part.shared`)."""
+        return frozenset(self.shared().items())
 
     @property
     def curve_of(self) -> dict[str, str]:

@@ -242,6 +242,15 @@ class Part(ABC):  # noqa: B024 - its families have abstract methods
             row |= value.columns(first_names=first_names) if isinstance(value, Part) else {one.column: value}
         return row | dict(self.implies)
 
+    def shared(self) -> dict[str, Any]:
+        """What members of a pack must have alike, by column: the part, and its settings that are not `per_member`."""
+        row: dict[str, Any] = {self.family: self.name} if self.family else {}
+        for one in settings_of(type(self)):
+            if not one.per_member:
+                value = getattr(self, one.name)
+                row |= value.shared() if isinstance(value, Part) else {one.column: value}
+        return row
+
     def pieces(self) -> dict[str, str]:
         """What a curve's label says of this part's settings, by column, in order; see `Setting.label`."""
         values = self.columns()

@@ -70,6 +70,10 @@ class RetrievalConfig(Experiment):
                 f"num_tasks={self.num_tasks} need more: give fewer, or a larger width."
             )
 
+    def shared(self) -> dict[str, Any]:
+        """Everything: a trial is measured alone."""
+        return self.columns()
+
     @property
     def num_visits(self) -> int:
         """Draws of all contexts."""

@@ -38,7 +38,7 @@ class PackTraining:
     Numbers are of torch's default type, float32 unless `torch.set_default_dtype` says otherwise.
 
     Args:
-        configs: the members' configurations; they may differ in settings that are declared so (`per_member`).
+        configs: the members' configurations; they may differ in what need not be `shared`.
         dataset: their data set, on any device.
         device: where to train.
 
@@ -50,9 +50,9 @@ class PackTraining:
         """Draw the members' weights, contexts and tasks."""
         self.config = configs[0]
         self.configs = list(configs)
-        if any(config.shape != self.config.shape for config in configs):
-            may = ", ".join(self.config.differing)
-            raise ValueError(f"the members of a pack may differ only in {may}; pack them apart.")
+        shapes = [config.shape for config in configs]
+        if differ := sorted({column for column, _ in frozenset.union(*shapes) - frozenset.intersection(*shapes)}):
+            raise ValueError(f"the members of a pack must be alike in {', '.join(differ)}; pack them apart.")
         self.device = device
         self.dataset = dataset.normalised(self.config.dataset.normalisation).to(device)
         sizes = self.config.dataset.sizes
@@ -176,13 +176,13 @@ class PackTraining:
                 answers={column: self.measured[column][e] for column in config.method.measured},
                 curve=self.curves[e],
                 diverged_at=self.diverged_at[e],
-                num_params=self.learner.num_params,
-                context_bytes_once=self.learner.bytes_once,
-                context_bytes_per_task=self.learner.bytes_per_task,
+                num_params=storage.num_params,
+                context_bytes_once=storage.bytes_once,
+                context_bytes_per_task=storage.bytes_per_task,
                 notes=self.learner.notes(e),
                 seconds=self.seconds / len(self.configs),
             )
-            for e, config in enumerate(self.configs)
+            for e, (config, storage) in enumerate(zip(self.configs, self.learner.storage, strict=True))
         ]
 
     def state_dict(self) -> dict[str, Any]:

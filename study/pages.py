@@ -1,6 +1,7 @@
 """Writes what the parts say into the documents: `make reference`."""
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
@@ -108,6 +109,14 @@ def _contexts_page() -> Iterator[str]:
     yield "- learnable: each task has numbers of its own, which `learned_contexts: true` trains."
     yield "- mixable: sums of contexts can be bound, which `task_inference` needs."
     yield "- complex: weights and activations are complex; fully connected networks with shared heads alone."
+    yield ""
+    yield "Contexts that bind by the same operation train in one pack:"
+    yield ""
+    by_binding = defaultdict(list)
+    for name, context in CONTEXTS.items():
+        by_binding[context.binding].append(f"`{name}`")
+    by_binding.pop("")
+    yield from (f"- {binding}: {', '.join(names)}." for binding, names in sorted(by_binding.items()))
 
 
 def _context(context: Context) -> list[str]:

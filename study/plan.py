@@ -3,14 +3,14 @@
 import hashlib
 import heapq
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from psp_core.experiment import FIRST_KIND, Experiment, Length
+from psp_core.experiment import FIRST_KIND, Experiment, Length, Work
 from study.workers import Workers, this_machine
 
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
@@ -48,6 +48,16 @@ class Start:
     is_kept: bool = True
 
 
+def _own_seconds(work: Work, device: str) -> float:
+    """What one more member of a pack takes."""
+    of_product, of_activation = _PRODUCT[device], _ACTIVATION[device]
+    of_sample = of_product * work.step_products + of_activation * work.step_activations
+    of_step = work.batch_size * of_sample + _PARAM[device] * work.step_numbers
+    of_network = of_product * work.network_products + of_activation * work.network_numbers
+    of_tests = work.networks * of_network + work.tests * of_product * work.test_products
+    return work.num_steps * of_step + of_tests
+
+
 @dataclass(frozen=True)
 class Pack:
     """Trials of one shape that run together, on one device.
@@ -82,25 +92,20 @@ class Pack:
 
     @property
     def member_bytes(self) -> int:
-        """Memory that each of its trials needs, estimated."""
-        return self.trials[0].member_bytes
+        """Memory that the largest of its trials needs, estimated."""
+        return max(trial.member_bytes for trial in self.trials)
 
     def bytes(self, device: str) -> int:
         """Memory that it needs there, estimated."""
-        return self.trials[0].shared_bytes(device) + len(self.trials) * self.member_bytes
+        return self.trials[0].shared_bytes(device) + sum(trial.member_bytes for trial in self.trials)
 
     def seconds(self, device: str) -> float:
         """Estimated time on one worker, measuring included; good to a factor of two or so."""
-        work = self.trials[0].work(self.tasks_before)
-        of_product, of_activation = _PRODUCT[device], _ACTIVATION[device]
-        of_sample = of_product * work.step_products + of_activation * work.step_activations
-        of_step = work.batch_size * of_sample + _PARAM[device] * work.step_numbers
-        of_network = of_product * work.network_products + of_activation * work.network_numbers
-        of_tests = work.networks * of_network + work.tests * of_product * work.test_products
-        num_draws = len({trial.row["seed"] for trial in self.trials})  # of a seed, members share them
-        of_draws = num_draws * of_product * work.drawing_products
-        own = len(self.trials) * (work.num_steps * of_step + of_tests)
-        return work.num_steps * _STEP[device] + of_draws + own
+        works = [trial.work(self.tasks_before) for trial in self.trials]
+        drawn = {(trial.row["seed"], work.drawing_products) for trial, work in zip(self.trials, works, strict=True)}
+        of_draws = _PRODUCT[device] * sum(products for _, products in drawn)  # of a seed, members share them
+        own = sum(number * _own_seconds(work, device) for work, number in Counter(works).items())
+        return works[0].num_steps * _STEP[device] + of_draws + own
 
     def halves(self) -> "tuple[Pack, Pack]":
         """Two packs of half its trials each."""
@@ -193,11 +198,12 @@ def _chunks(group: Sequence[Experiment], most: int) -> list[tuple[Experiment, ..
 
 def _most_members(group: Sequence[Experiment], workers: Workers, max_members: int | None) -> int:
     """How many trials of one shape may train together; at least one, however large."""
-    trial, member_bytes = group[0], max(trial.member_bytes for trial in group)  # momentum costs memory
+    trial, member_bytes = group[0], max(trial.member_bytes for trial in group)  # momentum and contexts cost memory
     in_memory = (MEMORY_USED * workers.memory - trial.shared_bytes(workers.device)) // member_bytes
     bounds = [MAX_MEMBERS[workers.device], max_members or len(group), in_memory]
     if workers.device == "cpu":
-        bounds.append(trial.most_members or MAX_PRODUCTS // max(1, trial.work().step_products))
+        products = max(trial.work().step_products for trial in group)
+        bounds.append(trial.most_members or MAX_PRODUCTS // max(1, products))
     return max(1, int(min(bounds)))
 
 

@@ -140,6 +140,18 @@ class ContextContract:
             stored = self.context.store(weights, context)
             torch.testing.assert_close(self.context.retrieve(stored, context), weights)
 
+    def test_contexts_of_one_binding_bind_alike(self) -> None:
+        """So that any of them may stand for a pack; one that has no numbers of its own has neutral ones there."""
+        x, weights = self.inputs(), SuperposedLinear(SIZE, 4, self.context, 1, seed=SEED).weight.detach()
+        for other in (kind() for kind in CONTEXTS.values() if kind.binding and kind.binding == self.context.binding):
+            if other.is_trivial:
+                continue
+            contexts = other.neutral(2, SIZE) if self.context.is_trivial else self.context.sample(2, SIZE, rng())
+            assert contexts.shape == (2, *other.shape(SIZE))
+            for name, numbers in {"bind": x, "unbind": x, "retrieve": weights, "store": weights}.items():
+                mine, theirs = (getattr(one, name)(numbers, contexts[1]) for one in (self.context, other))
+                assert torch.equal(mine, theirs)
+
     def test_has_the_shape_it_says(self) -> None:
         assert self.context.sample(3, SIZE, rng()).shape == (3, *self.context.shape(SIZE))
 

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from math import prod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -25,8 +25,13 @@ class Context(Part, family="context"):
     To add a context: a subclass in a file of its own, a line in `psp_core/contexts/__init__.py`,
     and a test class that inherits `tests/contracts.py::ContextContract`. `is_learnable` is false of a context whose
     numbers `bind` has no gradient for, such as indices, or that are not each task's own.
+
+    Attributes:
+        binding: the operation that binds, where contexts of other names bind by the same one: they train in one pack,
+            each member with its own. Empty where no other context binds so.
     """
 
+    binding: ClassVar[str] = ""
     is_complex: ClassVar[bool] = False
     is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
     is_orthogonal: ClassVar[bool] = True  # unbind inverts bind, and lengths are kept
@@ -44,6 +49,17 @@ class Context(Part, family="context"):
     def is_trivial(self) -> bool:
         """Whether a task's context has no numbers, so that all tasks share the same weights."""
         return prod(self.shape(1)) == 0
+
+    def shared(self) -> dict[str, Any]:
+        """The operation; and the context's own settings, unless members may differ in them."""
+        return super().shared() | {self.family: self.binding or self.name}
+
+    def neutral(self, num_tasks: int, size: int, device: torch.device | None = None) -> Tensor:
+        """Contexts that change nothing, (K, *shape(size)): what members without contexts have beside others in a pack.
+
+        For bindings that `none` or `plain-complex` name too.
+        """
+        raise NotImplementedError
 
     def max_tasks(self, size: int) -> int | None:
         """The most tasks whose contexts differ, for a layer with `size` inputs; None without a limit."""

@@ -35,6 +35,7 @@ def conjugate(x: Tensor) -> Tensor:
 class Complex(Context, name="complex"):
     """c(k)_j = exp(i phi_j), phi_j ~ U[-pi, pi); the inverse is the conjugate (paper A, section 2.2)."""
 
+    binding: ClassVar[str] = "complex product"
     is_complex: ClassVar[bool] = True
     is_mixable: ClassVar[bool] = True
     crosstalk: ClassVar[Crosstalk | None] = "elementwise"
@@ -48,6 +49,10 @@ class Complex(Context, name="complex"):
     ) -> Tensor:
         """Unit phasors, shape (K, 2, I)."""
         return unit_phasors(torch.stack([phases(size, generator) for _ in range(num_tasks)])).to(device)
+
+    def neutral(self, num_tasks: int, size: int, device: torch.device | None = None) -> Tensor:
+        """Ones, with imaginary parts of zero, in the memory of two numbers."""
+        return torch.tensor([[1.0], [0.0]], device=device).expand(num_tasks, *self.shape(size))
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
         """The complex product c * x, shapes (..., B, 2, I) and (..., 2, I)."""

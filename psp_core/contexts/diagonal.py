@@ -17,6 +17,7 @@ class Diagonal(Context):
     Orthogonal where all numbers are signs. A subclass says how one task's numbers are drawn.
     """
 
+    binding: ClassVar[str] = "product"
     is_mixable: ClassVar[bool] = True
 
     @abstractmethod
@@ -32,6 +33,10 @@ class Diagonal(Context):
     ) -> Tensor:
         """Each task's numbers, one task after another, shape (K, I), float."""
         return torch.stack([self.draw(size, generator) for _ in range(num_tasks)]).to(device, torch.get_default_dtype())
+
+    def neutral(self, num_tasks: int, size: int, device: torch.device | None = None) -> Tensor:
+        """Ones, in the memory of a single number."""
+        return torch.ones(1, 1, device=device).expand(num_tasks, *self.shape(size))
 
     def bind(self, x: Tensor, context: Tensor) -> Tensor:
         """The product c * x, shapes (..., B, I) and (..., I)."""

@@ -11,6 +11,7 @@ from psp_core.contexts.base import Context
 class NoContext(Context, name="none"):
     """c(k) = 1 for every task: all tasks share the same weights."""
 
+    binding: ClassVar[str] = "product"  # with ones
     is_learnable: ClassVar[bool] = False
 
     def shape(self, size: int) -> tuple[int, ...]:

@@ -12,4 +12,5 @@ class PlainComplex(NoContext, name="plain-complex"):
     Orthogonal, 0 bytes per task. "Complex without context" in the released code (papers.md, A7).
     """
 
+    binding: ClassVar[str] = "complex product"
     is_complex: ClassVar[bool] = True

@@ -35,6 +35,7 @@ class Rotation(Context, name="rotation"):
     seen, and a QR decomposition costs more than the product it serves.
     """
 
+    binding: ClassVar[str] = "matrix product"
     is_mixable: ClassVar[bool] = True
     crosstalk: ClassVar[Crosstalk | None] = "spread"
 

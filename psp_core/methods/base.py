@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +21,20 @@ from psp_core.streams import Stream
 # E members
 
 
+class Storage(NamedTuple):
+    """What one member's networks take to store.
+
+    Attributes:
+        num_params: numbers trained that all tasks share.
+        bytes_once: bytes beside them that all tasks share.
+        bytes_per_task: bytes that one more task costs.
+    """
+
+    num_params: int = 0
+    bytes_once: int = 0
+    bytes_per_task: int = 0
+
+
 class Learner(ABC):
     """E members of a pack as they learn by one method: all that training changes.
 
@@ -30,15 +44,11 @@ class Learner(ABC):
 
     Attributes:
         groups: what is trained, the numbers that all tasks share first.
-        num_params: numbers trained that all tasks share.
-        bytes_once: bytes beside them that all tasks share.
-        bytes_per_task: bytes that one more task costs.
+        storage: each member's.
     """
 
     groups: list[Group]
-    num_params: int = 0
-    bytes_once: int = 0
-    bytes_per_task: int = 0
+    storage: list[Storage]
 
     def begin_task(self, task: int) -> None:  # noqa: B027 - a hook
         """Choose which groups the task trains, and how fast."""

@@ -12,7 +12,7 @@ from psp_core.course import Course
 from psp_core.evaluation import Answerer, Answers, Measured, TaskGiven
 from psp_core.groups import Batch, Group, Stretch
 from psp_core.held_out import HeldOut
-from psp_core.methods.base import Learner, Method
+from psp_core.methods.base import Learner, Method, Storage
 from psp_core.models import LayerSize, MLPModel, Model
 from psp_core.networks import flat_views
 from psp_core.norms import static_batch_norm
@@ -162,7 +162,8 @@ class HopfieldLearner(Learner, Answers):
         self.memories = [[HopfieldMemory(width, self.part.rule, device) for width in widths] for _ in trials]
         self.own = [MaskTable([(width, 1) for width in widths], trials[0].num_tasks, device) for _ in trials]
         self._recovered: dict[tuple[int, int], list[Tensor]] = {}
-        self.bytes_once = sum(memory.num_bytes for memory in self.memories[0])  # frozen weights are a seed
+        storage = Storage(bytes_once=sum(memory.num_bytes for memory in self.memories[0]))  # frozen weights are a seed
+        self.storage = [storage] * len(trials)
 
     def begin(self, stretch: Stretch) -> Collection[int]:
         """Turn all units on."""

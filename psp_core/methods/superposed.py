@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
+from psp_core.contexts import Context
 from psp_core.cost import Cost
 from psp_core.course import Course
 from psp_core.devices import PRECISIONS
@@ -13,7 +14,7 @@ from psp_core.evaluation import Answerer, Finders
 from psp_core.groups import Batch, Group, Stretch
 from psp_core.images import Images
 from psp_core.inference import Inferred
-from psp_core.methods.base import Learner, network_size, num_outputs
+from psp_core.methods.base import Learner, Storage, network_size, num_outputs
 from psp_core.methods.superposed_cost import SuperposedCost
 from psp_core.methods.superposed_settings import SuperposedSettings
 from psp_core.models import Model, SuperposedModel, TaskParts
@@ -59,7 +60,8 @@ class SuperposedLearner(Learner):
         self.part = self.parts[0]
         models = _models(trials, self.part, device)
         learned = _learned(self.part, models[0])
-        self._count_bytes(models[0], learned)
+        self.storage = [_storage(part, model, learned) for part, model in zip(self.parts, models, strict=True)]
+        _bind_alike(models)
         self.networks = Networks(
             models,
             device,
@@ -68,7 +70,6 @@ class SuperposedLearner(Learner):
             schedule=self._trained_schedule(),
             exact_gradients=self.part.protect.is_any,
         )
-        self._count_numbers()
         shared = Group(values_EP=self.networks.flat, gradients_EP=self.networks.flat_gradients)
         shared.rounded_EP = self.networks.keep_rounded()
         shared.lives = "task" if self.part.measures_once else "stream"
@@ -89,28 +90,6 @@ class SuperposedLearner(Learner):
         if not self.networks.trains_rows:
             return "stream"
         return "row" if self.trial.num_cycles > 1 else "stretch"
-
-    def _count_bytes(self, model: SuperposedModel, learned: Collection[str]) -> None:
-        """Bytes of contexts, heads and statistics; fixed contexts count as drawn, trained ones by their numbers."""
-        part, buffers = self.part, dict(model.named_buffers())
-        shared = part.schedule.num_shared
-        of_row, measured = (
-            4 * sum(buffers[name][0].numel() for name in names) for names in (learned, measured_buffers(model))
-        )
-        self.bytes_once = model.bytes_once()
-        self.bytes_per_task = measured
-        if not (part.learned_contexts and shared):
-            self.bytes_per_task += part.contexts_per_task * of_row
-        if shared:
-            self.bytes_once += shared * (of_row if part.learned_contexts else model.bytes_per_task())
-        elif not part.learned_contexts:
-            self.bytes_per_task += part.contexts_per_task * model.bytes_per_task()
-
-    def _count_numbers(self) -> None:
-        numbers = sum(parameter[0].numel() for parameter in self.networks.parameters.values())
-        self.num_params = numbers if self.part.counts_trunk else 0  # frozen weights are a seed
-        if self.part.trunk == "per-task":
-            self.bytes_per_task += 4 * numbers
 
     def begin_task(self, task: int) -> None:
         """Freeze the trunk where the task does not train it."""
@@ -210,12 +189,39 @@ class _Answers(Finders):
 
 
 def _models(trials: Sequence[Course], part: SuperposedSettings, device: torch.device) -> list[SuperposedModel]:
-    """The members as they begin: one for all of a seed, unless each trains buffers of its own."""
+    """The members as they begin: one for all of a seed and context, unless each trains buffers of its own."""
     if part.learned_contexts or part.heads == "per-task":
         return [build_model(trial, device) for trial in trials]
-    of_seed = {trial.seed: trial for trial in trials}
-    models = {seed: build_model(trial, device) for seed, trial in of_seed.items()}
-    return [models[trial.seed] for trial in trials]
+    kinds = [(trial.seed, trial.of(Context)) for trial in trials]
+    models = {kind: build_model(trial, device) for kind, trial in dict(zip(kinds, trials, strict=True)).items()}
+    return [models[kind] for kind in kinds]
+
+
+def _bind_alike(models: Sequence[SuperposedModel]) -> None:
+    """Have members without contexts bind as their neighbours do, if these have contexts."""
+    bound = [model for model in models if not model.context.is_trivial]
+    for model in models:
+        if bound and model.context.is_trivial:
+            model.bind_as(bound[0])
+
+
+def _storage(part: SuperposedSettings, model: SuperposedModel, learned: Collection[str]) -> Storage:
+    """Contexts, heads and statistics count in bytes: fixed contexts as drawn, trained ones by their numbers."""
+    buffers, shared = dict(model.named_buffers()), part.schedule.num_shared
+    of_row, measured = (
+        4 * sum(buffers[name][0].numel() for name in names) for names in (learned, measured_buffers(model))
+    )
+    numbers = sum(parameter.numel() for parameter in model.parameters())
+    once, per_task = model.bytes_once(), measured
+    if not (part.learned_contexts and shared):
+        per_task += part.contexts_per_task * of_row
+    if shared:
+        once += shared * (of_row if part.learned_contexts else model.bytes_per_task())
+    elif not part.learned_contexts:
+        per_task += part.contexts_per_task * model.bytes_per_task()
+    if part.trunk == "per-task":
+        per_task += 4 * numbers
+    return Storage(numbers if part.counts_trunk else 0, once, per_task)  # frozen weights are a seed
 
 
 def _learned(part: SuperposedSettings, model: SuperposedModel) -> Collection[str]:

@@ -15,7 +15,7 @@ from psp_core.course import Course
 from psp_core.evaluation import Answerer, Finders
 from psp_core.groups import Batch, Group, Stretch
 from psp_core.inference import Inference, Inferred
-from psp_core.methods.base import Learner, network_size, num_outputs
+from psp_core.methods.base import Learner, Storage, network_size, num_outputs
 from psp_core.methods.shared_settings import heads_setting, inference_setting, superfluous_setting
 from psp_core.methods.superposed import SETTLING_BATCHES
 from psp_core.methods.supsup_settings import SupermaskSettings
@@ -125,7 +125,8 @@ class SupermaskLearner(Learner, Finders):
         self.tables = [MaskTable(self.sizes, self.part.num_masks(self.trial), device) for _ in trials]
         statistics = [self._networks.contexts[name] for name in self._networks.measured]
         numbers = sum(of_task[0].numel() for of_task in (*statistics, *self._networks.learned.values()))
-        self.bytes_per_task = self.tables[0].bytes_per_task + 4 * numbers  # frozen weights are a seed
+        storage = Storage(bytes_per_task=self.tables[0].bytes_per_task + 4 * numbers)  # frozen weights are a seed
+        self.storage = [storage] * len(trials)
         self.is_retrievable = self._networks.is_retrievable
         self.numbers_per_task = self._networks.flat_contexts.numel() + self._own.numel()
 

@@ -55,6 +55,14 @@ class SuperposedModel(nn.Module):
         """Bytes of contexts that all tasks share."""
         return sum(layer.context.bytes_once(layer.context_size) for layer in self.superposed_layers())
 
+    def bind_as(self, other: "SuperposedModel") -> None:
+        """Give a network without contexts neutral ones of another's kind: what it computes stays as it is."""
+        self.context = other.context
+        for layer, like in zip(self.superposed_layers(), other.superposed_layers(), strict=True):
+            if not like.context.is_trivial:
+                layer.context = like.context
+                layer.contexts = like.context.neutral(layer.num_tasks, layer.context_size, layer.contexts.device)
+
     def has_output_contexts(self) -> bool:
         """Whether its layers have contexts for their outputs too."""
         return any(layer.output_contexts is not None for layer in self.superposed_layers())

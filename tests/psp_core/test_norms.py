@@ -230,17 +230,17 @@ def test_scales_and_shifts_are_trained_as_all_tasks_weights_are(seeds: tuple[int
 def test_a_channel_has_two_parameters_more(model: str) -> None:
     affine, without = (replace(NORMED, model=model, norm=norm) for norm in ("affine", "per-task"))
     channels = sum(layer.outputs for layer in affine.method.layers(affine)[:-1])
-    for count in (lambda config: config.cost.num_params, lambda config: started(config).num_params):
+    for count in (lambda config: config.cost.num_params, lambda config: started(config).storage[0].num_params):
         assert count(affine) == count(without) + 2 * channels
 
 
 @pytest.mark.parametrize(("model", "norms"), [("small-conv", 4 + 8), ("resnet-18", 4 * 5 + 8 * 5 + 16 * 5 + 32 * 5)])
 def test_statistics_cost_8_bytes_a_channel_and_task(model: str, norms: int) -> None:
     config = replace(NORMED, model=model)
-    of_norm = {norm: started(replace(config, norm=norm)).bytes_per_task for norm in ("static", "per-task")}
+    of_norm = {norm: started(replace(config, norm=norm)).storage[0].bytes_per_task for norm in ("static", "per-task")}
     assert of_norm["per-task"] - of_norm["static"] == 8 * norms
-    learned = started(replace(config, learned_contexts=True))
-    without = started(replace(config, learned_contexts=True, norm="static"))
+    (learned,) = started(replace(config, learned_contexts=True)).storage
+    (without,) = started(replace(config, learned_contexts=True, norm="static")).storage
     assert learned.bytes_per_task - without.bytes_per_task == 8 * norms
 
 

@@ -119,10 +119,10 @@ def test_a_trial_goes_on_from_its_state_to_the_bit(kind: str) -> None:
 def test_bytes_are_those_of_numbers_one_for_each_context_of_a_task_or_for_all_tasks() -> None:
     numbers = 4 * (64 + 6)
     sizes = {
-        name: started(KINDS[name])
+        name: started(KINDS[name]).storage[0]
         for name in ("binary task x2", "complex local-mix x1", "complex one-power x1", "complex cosine-of-two x1")
     }
-    assert {name: (pack.bytes_once, pack.bytes_per_task) for name, pack in sizes.items()} == {
+    assert {name: (size.bytes_once, size.bytes_per_task) for name, size in sizes.items()} == {
         "binary task x2": (0, 2 * numbers),
         "complex local-mix x1": (0, 2 * numbers),
         "complex one-power x1": (2 * numbers, 0),

@@ -189,7 +189,7 @@ def test_learned_contexts_move_in_their_own_task_only() -> None:
     assert not torch.equal(after_first[:, 0], drawn[:, 0])
     assert torch.equal(after_first[:, 1:], drawn[:, 1:])
     assert torch.equal(contexts()[:, 0], after_first[:, 0])
-    assert training.learner.bytes_per_task == 4 * (64 + 16 + 16)  # numbers, no longer bits
+    assert training.learner.storage[0].bytes_per_task == 4 * (64 + 16 + 16)  # numbers, no longer bits
 
 
 def test_learned_contexts_are_what_torch_would_train_them_to() -> None:
@@ -227,8 +227,8 @@ def test_batches_are_epochs_each_sample_once() -> None:
 
 
 def test_members_of_different_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match="may differ only in seed, lr, momentum; pack them apart"):
-        train([DIGITS, replace(DIGITS, width=8)])
+    with pytest.raises(ValueError, match="must be alike in batch_size, width; pack them apart"):
+        train([DIGITS, replace(DIGITS, width=8), replace(DIGITS, batch_size=16)])
 
 
 def test_contexts_keep_what_plain_training_loses(mnist_root: Path) -> None:

@@ -110,7 +110,7 @@ def test_training_goes_on_from_its_state_to_the_bit(kind: str) -> None:
 def test_what_a_trial_costs_is_known_before(kind: str) -> None:
     config = KINDS[kind]
     training = PackTraining([config], load_dataset("digits"), CPU)
-    assert config.cost.num_params == training.learner.num_params
+    assert config.cost.num_params == training.learner.storage[0].num_params
     while not training.done:
         training.train_task()
     number = training.results()[0].num_samples.sum().item()
@@ -127,7 +127,7 @@ def test_a_head_is_trained_in_its_own_task_only_and_counts_as_the_task_s() -> No
     assert not torch.equal(after_first[0], drawn[0])
     assert torch.equal(after_first[1:], drawn[1:])
     assert torch.equal(training.learner.networks.all_contexts[0][name][0], after_first[0])
-    assert training.learner.bytes_per_task == 4 * (8 * 3 + 3)
+    assert training.learner.storage[0].bytes_per_task == 4 * (8 * 3 + 3)
 
 
 def test_a_head_that_is_no_longer_finite_is_noted_at_once() -> None:
@@ -149,8 +149,8 @@ def test_some_samples_are_taken_of_each_task_s_own() -> None:
 def test_powers_of_one_context_cost_what_one_context_costs() -> None:
     config = replace(ROTATING, schedule="one-power")
     training = PackTraining([config], load_dataset("digits"), CPU)
-    assert training.learner.bytes_per_task == 0
-    assert training.learner.bytes_once == 4 * (64 + 8 + 8)
+    assert training.learner.storage[0].bytes_per_task == 0
+    assert training.learner.storage[0].bytes_once == 4 * (64 + 8 + 8)
 
 
 @pytest.mark.parametrize("eval_tasks", ["all", "ends", "first"])
@@ -197,7 +197,7 @@ def test_incremental_cifar_trains_its_resnet_on_ten_classes_at_a_time(context: s
     )  # fmt: skip
     training = PackTraining([config], data, CPU)
     assert (
-        training.learner.bytes_per_task
+        training.learner.storage[0].bytes_per_task
         == {
             ("none", "shared"): 0,
             ("none", "per-task"): 4 * (16 * 10 + 10),

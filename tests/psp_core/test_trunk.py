@@ -126,9 +126,9 @@ def test_batche_costs_a_number_for_each_channel_at_both_ends_of_every_layer() ->
         width=20, channel_contexts=True,
     )  # fmt: skip
     meta = torch.device("meta")
-    assert paper.method.start([paper], meta).bytes_per_task == 4 * numbers
+    assert paper.method.start([paper], meta).storage[0].bytes_per_task == 4 * numbers
     signs = replace(paper, learned_contexts=False, trunk="shared", later_lr=None)
-    assert signs.method.start([signs], meta).bytes_per_task == pytest.approx(numbers / 8, rel=0.05)
+    assert signs.method.start([signs], meta).storage[0].bytes_per_task == pytest.approx(numbers / 8, rel=0.05)
 
 
 @pytest.mark.usefixtures("float64")

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psp_core.measuring import tasks_to_measure
+from psp_core.retrieval import RetrievalConfig
 from psp_core.trial import Trial, TrialConfig, replace
 from study.plan import (
     FIRST_RESULT,
@@ -159,6 +160,27 @@ def test_a_gpus_memory_bounds_a_pack() -> None:
     packs = make_packs(trials, small)
     assert 1 < len(packs[0].trials) < 16
     assert all(pack.bytes("cuda") < small.memory for pack in packs)
+
+
+def test_contexts_that_bind_by_one_operation_share_packs() -> None:
+    """Their memory and time are those of all members; trials of one seed lie beside each other."""
+    names = {"none": "product", "binary": "product", "complex": "complex", "one-power": "complex", "rotation": "matrix"}
+    study = [TrialConfig(context=name, seed=seed) for name in names for seed in range(3)]
+    packs = make_packs(study, dataclasses.replace(EIGHT_GPUS, count=1))
+    bound = [{names[trial.context] for trial in pack.trials} for pack in packs]
+    assert sorted(map(sorted, bound)) == [["complex"], ["matrix"], ["product"]]
+    for pack in packs:
+        assert [trial.seed for trial in pack.trials] == sorted(trial.seed for trial in pack.trials)
+        of_each = sum(trial.member_bytes for trial in pack.trials)
+        assert pack.bytes("cuda") == of_each + pack.trials[0].shared_bytes("cuda")
+    small, large = (Pack((study[0], trial)) for trial in (study[0], study[3]))
+    assert small.bytes("cuda") < large.bytes("cuda")
+    assert small.member_bytes < large.member_bytes == study[3].member_bytes
+
+
+def test_measurements_of_crosstalk_are_made_alone() -> None:
+    study = [RetrievalConfig(context=name, width=64, num_tasks=8) for name in ("none", "binary", "gaussian")]
+    assert [len(pack.trials) for pack in make_packs(study, EIGHT_GPUS)] == [1, 1, 1]
 
 
 def test_no_network_is_too_large_to_be_planned() -> None:

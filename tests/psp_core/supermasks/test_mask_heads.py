@@ -72,7 +72,7 @@ def test_a_tasks_head_is_trained_in_its_own_task_only_and_its_bytes_are_counted(
     training.train_task()
     assert torch.equal(torch.stack(heads)[:, 0], after[:, 0])
     mask_bits = 64 * 8, 8 * 8
-    assert pack.bytes_per_task == sum(mask_bits) // 8 + 4 * (8 * 3 + 3)
+    assert pack.storage[0].bytes_per_task == sum(mask_bits) // 8 + 4 * (8 * 3 + 3)
     assert pack.tables[0].shapes == [(64, 8), (8, 8)]
 
 
