@@ -185,7 +185,7 @@ def run_here(
 @pytest.fixture(scope="session")
 def small_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("stores") / "small"
-    run_here(small_study(), out)
+    run_here(small_study(), out, max_members=2)
     return out
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from psp_core import Trial, TrialConfig, train
-from psp_core.contexts import CONTEXTS
+from psp_core.contexts import CONTEXTS, get_context
 from psp_core.datasets import load_dataset
 from psp_core.result import TrialResult
 from psp_core.training import PackTraining
@@ -15,7 +15,7 @@ from tests.conftest import whole_and_resumed
 
 BINDINGS = sorted({kind.binding for kind in CONTEXTS.values() if kind.binding})
 SMALL = TrialConfig(
-    dataset="digits", width=8, num_tasks=3, steps_per_task=6, batch_size=16, lr=0.01, eval_samples=100, eval_every=4
+    dataset="digits", width=8, num_tasks=2, steps_per_task=6, batch_size=16, lr=0.01, eval_samples=64, eval_every=4
 )
 KINDS = {
     "usual": {},
@@ -27,12 +27,12 @@ KINDS = {
     "inferred": {"task_inference": "entropy-one-shot"},
     "trained": {"learned_contexts": True},
     "convolutions": {"model": "small-conv", "norm": "per-task", "test_batch_size": 1000},
-    "a stem": {"model": "resnet-18", "width": 2, "steps_per_task": 2, "num_tasks": 2},
+    "a stem": {"model": "resnet-18", "width": 2, "steps_per_task": 2, "eval_every": None},
 }
 
 
 def of_binding(binding: str, **settings: object) -> list[Trial]:
-    """A trial for each context that binds so and goes with the settings."""
+    """A trial for each context that binds so and goes with the settings: one without contexts first."""
     trials = []
     for name, kind in CONTEXTS.items():
         if kind.binding == binding:
@@ -40,7 +40,7 @@ def of_binding(binding: str, **settings: object) -> list[Trial]:
                 trials.append(replace(SMALL, context=name, **settings))
             except ValueError:  # such as trained contexts of a kind that has no numbers of its own
                 continue
-    return trials
+    return sorted(trials, key=lambda trial: not get_context(trial.context).is_trivial)
 
 
 def same(mine: TrialResult, theirs: TrialResult) -> bool:
@@ -56,14 +56,16 @@ def storage(result: TrialResult) -> tuple[int, int, int]:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("binding", BINDINGS)
 def test_a_member_is_what_it_is_among_its_like_to_the_bit(binding: str, kind: str) -> None:
-    """Two seeds of each context in one pack; beside them packs of as many members, all of one context."""
+    """Beside the mixed pack are packs of as many members, all of one context."""
     trials = of_binding(binding, **KINDS[kind])
     if len(trials) < 2:
         pytest.skip("one context alone goes with that")
-    trials = [replace(trial, seed=seed) for seed in (0, 1) for trial in trials]
+    if kind == "usual":
+        trials += [replace(trial, seed=1) for trial in trials]
     assert len({trial.shape for trial in trials}) == 1
     mixed = train(trials, progress=False)
-    for context in {trial.context for trial in trials}:
+    contexts = dict.fromkeys(trial.context for trial in trials)
+    for context in contexts if kind == "usual" else list(contexts)[:2]:
         alike = train([replace(trial, context=context) for trial in trials], progress=False)
         for mine, theirs in zip(mixed, alike, strict=True):
             if mine.config.context == context:

@@ -9,7 +9,8 @@ from tests.conftest import small_study
 
 
 def packs() -> list[Pack]:
-    return make_packs(merge(small_study().trials()))
+    axes = {"context": ["binary", "rotation"], "width": [4, 8]}  # four shapes
+    return make_packs(merge(small_study(axes=axes).trials()))
 
 
 def ended(accuracy: float = 0.5) -> dict[str, object]:

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 TIMES = ["seconds", "steps_per_second"]
 STUDY = small_study(
-    axes={"context": ["none", "binary", "complex", "one-power"], "width": [4, 8, 16]},
+    axes={"context": ["binary", "complex", "rotation", "permutation"], "width": [4, 8, 16]},  # twelve shapes
     settings={"dataset": "digits", "num_tasks": 4, "steps_per_task": 60, "lr": 0.01},
 )
 
@@ -35,7 +35,7 @@ STUDY = small_study(
 def long_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four trials of two shapes that train for minutes, with a checkpoint many times a second."""
     settings = {"dataset": "digits", "num_tasks": 500, "steps_per_task": 100, "lr": 0.01, "eval_tasks": "first"}
-    spec = small_study(axes={"context": ["none", "binary"]}, settings={"width": 8, **settings})
+    spec = small_study(axes={"context": ["binary", "rotation"]}, settings={"width": 8, **settings})
     path = tmp_path_factory.mktemp("studies") / "long.yaml"
     path.write_text(yaml.safe_dump(spec.to_mapping()))
     return path
