@@ -217,6 +217,8 @@ def _comparisons(store: StoredTrials) -> Iterator[Comparison]:
     trials = trials[trials["precision"] != "bfloat16"]
     for (source, quantity), paper in published().groupby(["source", "quantity"], sort=False):
         comparable = _like_the_papers(trials, paper)
+        if comparable.empty:
+            continue
         apart = _told_apart(comparable, settings_shown(evals))
         for values, group in comparable.groupby(["learned", "is_other_depth", "depth", *apart], dropna=False):
             ours = QUANTITIES[str(quantity)](evals[evals["trial_id"].isin(group["trial_id"])], curves)
@@ -258,8 +260,8 @@ def _like_ours(diverged: pd.DataFrame, paper: pd.DataFrame, alike: Mapping[str, 
 
 def _like_the_papers(trials: pd.DataFrame, paper: pd.DataFrame) -> pd.DataFrame:
     """The trials with a published figure's settings, and columns `learned` and `is_other_depth`."""
-    for setting, value in SOURCES[str(paper["source"].iloc[0])].settings.items():
-        trials = trials[trials[setting] == value]
+    settings = SOURCES[str(paper["source"].iloc[0])].settings
+    trials = trials[np.logical_and.reduce([trials[setting] == value for setting, value in settings.items()])]
     setup = ["dataset", "stream", "model", "context", *(["width"] if paper["width"].notna().all() else [])]
     trials = trials.merge(paper[setup].drop_duplicates(), on=setup)
     learned = [bool(unusual(text).get("learned_contexts")) for text in trials["experiment"]]

@@ -66,5 +66,6 @@ def of_curves(trials: pd.DataFrame, settings: Collection[str]) -> list[str]:
         settings: columns of trials.
     """
     others = [name for name in settings if name not in ("context", "width", *PROBLEM)]
-    numbers = trials.groupby("context", observed=True)[others].nunique(dropna=False)
-    return [name for name in others if trials[name].nunique(dropna=False) > 1 and (numbers[name] == 1).all()]
+    varying = [name for name in others if trials[name].nunique(dropna=False) > 1]
+    numbers = trials.groupby("context", observed=True)[varying].nunique(dropna=False)
+    return [name for name in varying if (numbers[name] == 1).all()]
