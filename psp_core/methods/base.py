@@ -66,7 +66,9 @@ class Learner(ABC):
         """Each member's mean cross-entropy in nats, (E,); its gradients go into the active groups."""
 
     def gradients_of(self, images: Images, labels_EB: Tensor) -> Tensor:
-        """The same of inputs that are still to be made: a method may have them made in the pass that it needs them in.
+        """The same of inputs that are still to be made, so that they can be made and bound in one pass; a step calls this.
+
+        A learner that overrides this and `gradients` does the same in both.
 
         Args:
             images: of which the batch's inputs are made.

@@ -14,6 +14,7 @@ from psp_core.convolutions import SuperposedConv2d
 from psp_core.course import Course
 from psp_core.evaluation import Answerer, Finders
 from psp_core.groups import Batch, Group, Stretch
+from psp_core.images import Images
 from psp_core.inference import Inference, Inferred
 from psp_core.methods.base import Learner, Storage, network_size, num_outputs
 from psp_core.methods.shared_settings import heads_setting, inference_setting, superfluous_setting
@@ -145,8 +146,15 @@ class SupermaskLearner(Learner, Finders):
     @torch.no_grad()
     def gradients(self, batch: Batch) -> Tensor:
         """Each member's loss (E,); the gradients of its scores go straight through the masks."""
+        return self._gradients_of(*batch)
+
+    def gradients_of(self, images: Images, labels_EB: Tensor) -> Tensor:
+        """The same; the inputs are made in one pass."""
+        return self._gradients_of(images, labels_EB)
+
+    def _gradients_of(self, x_EBI: Tensor | Images, labels_EB: Tensor) -> Tensor:
         self._use()
-        loss_E = self._networks.gradients(*batch)
+        loss_E = self._networks.gradients(x_EBI, labels_EB)
         for (name, scores), weight in zip(self._scores.items(), self.weights, strict=True):
             of_mask = mask_gradient(self._networks.parameter_gradients[name], weight)
             self._gradients[name].copy_(self.part.masks.score_gradient(of_mask, scores))

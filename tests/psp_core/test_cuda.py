@@ -74,18 +74,55 @@ def test_images_that_stay_in_their_files_are_fetched_there(imagenet_root: Path) 
         torch.testing.assert_close(one.learner.networks.flat, other.learner.networks.flat)
 
 
-@pytest.mark.usefixtures("float64")
-@pytest.mark.parametrize("learned", [False, True])
-def test_a_graph_takes_the_steps_that_are_taken_without_it(learned: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"context": "none"},
+        {"context": "complex", "weight_decay": 0.01},
+        {"context": "rotation"},
+        {"learned_contexts": True},
+        {"stream": "turned", "interpolation": "nearest", "lr_schedule": "cosine"},
+        {"precision": "bfloat16"},
+        {"precision": "bfloat16", "context": "complex"},
+        {"precision": "bfloat16", "protect": "ewc", "protect_strength": 1.0},
+    ],
+    ids=str,
+)
+def test_a_graph_takes_the_steps_that_are_taken_without_it(
+    kind: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With SGD, which divides by nothing, a step is as exact as its products."""
+
     def weights(num_eager: int) -> torch.Tensor:
         monkeypatch.setattr("psp_core.devices._EAGER_STEPS", num_eager)
-        configs = [replace(DIGITS, seed=seed, learned_contexts=learned) for seed in range(2)]
+        configs = [replace(DIGITS, seed=seed, optimiser="sgd", lr=0.01, **kind) for seed in range(2)]
         training = PackTraining(configs, load_dataset("digits"), torch.device("cuda"))
         training.train_task()
         training.train_task()
         return training.learner.networks.flat
 
     torch.testing.assert_close(weights(3), weights(10**6))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("context", ["none", "binary", "complex", "rotation"])
+def test_a_device_without_a_compiler_takes_the_same_steps(context: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Triton is not, PyTorch's operations serve."""
+    configs = [replace(DIGITS, seed=seed, context=context, lr=0.001) for seed in range(2)]
+    compiled = train(configs, device="cuda")
+    monkeypatch.setattr("psp_core.kernels.choice._can_compile", lambda: False)
+    monkeypatch.setattr("psp_core.optimisers.compiler_missing", lambda: "it is taken away")
+    for one, other in zip(compiled, train(configs, device="cuda"), strict=True):
+        torch.testing.assert_close(one.loss, other.loss, equal_nan=True)
+
+
+@pytest.mark.parametrize("context", ["none", "binary", "complex", "rotation"])
+def test_bfloat16_learns_what_float32_learns_there(context: str) -> None:
+    """8 bits of each operand: a step is the same to some per cent, and so is what 200 of them have learned."""
+    config = replace(DIGITS, context=context, num_tasks=1, steps_per_task=200)
+    exact, rounded = (train([replace(config, precision=p)], device="cuda")[0] for p in ("float32", "bfloat16"))
+    assert (exact.accuracy - rounded.accuracy).abs().max() < 0.05
+    assert exact.accuracy.min() > 0.5
 
 
 @pytest.mark.usefixtures("float64")
