@@ -95,13 +95,13 @@ class ComplexLayers(PackedLayers):
 
     def first_gradient(self, into: Tensor, z: Tensor, g: Tensor, context: Tensor) -> None:
         """Write the first layer's weight gradient into `into`; its inputs need no gradient."""
-        of_retrieved = self._bmm(z.mT, g).view_as(into)
-        if not self._has_factors:
-            into.copy_(self.context.store(of_retrieved, context))
-            return
         factors = self._factors(context)
+        if self._has_factors and factors is None:
+            self._bmm(z.mT, g, out=into.flatten(2))
+            return
+        of_retrieved = self._bmm(z.mT, g).view_as(into)
         if factors is None:
-            into.copy_(of_retrieved)
+            into.copy_(self.context.store(of_retrieved, context))
         else:
             complex_rows.store(of_retrieved, factors, into)
 

@@ -15,6 +15,8 @@ from psp_core.groups import Batch, Group, Stretch
 from psp_core.held_out import HeldOut
 from psp_core.images import Images
 from psp_core.kept_states import KeptStates
+from psp_core.kernels.batch_numbers import batch_numbers
+from psp_core.kernels.noted_losses import note_losses
 from psp_core.measuring import CurvePoint, curve_tasks, is_moment, next_moment, tasks_to_measure
 from psp_core.optimisers import Stepper
 from psp_core.progress import ProgressLine
@@ -277,8 +279,7 @@ class PackTraining:
             if group.is_active:
                 optimiser.step(factor_1)
         self.learner.stepped()
-        self._losses_SE.index_copy_(0, self._step_1, loss_E[None])
-        self._step_1 += 1
+        note_losses(self._losses_SE, self._step_1, loss_E)
 
     def _batch(self, step_1: Tensor) -> Batch:
         """The inputs (E, B, I) and labels (E, B) of a step of the task that was begun."""
@@ -287,7 +288,7 @@ class PackTraining:
 
     def _images(self, step_1: Tensor) -> tuple[Images, Tensor]:
         """The same, its inputs still to be made."""
-        samples_EB = self._samples_SEB.index_select(0, step_1)[0]
+        samples_EB, labels_EB = batch_numbers(self._samples_SEB, step_1, self._labels_N)
         changes = len(self._descriptions_SE) > 1
         description_E = self._descriptions_SE.index_select(0, step_1)[0] if changes else self._descriptions_SE[0]
         images = Images(
@@ -299,7 +300,6 @@ class PackTraining:
             dataset=self.dataset,
             constants_2=self._constants_2,
         )
-        labels_EB = self._labels_N.index_select(0, samples_EB.flatten()).view_as(samples_EB)
         return images, self.tasks[0].relabel(labels_EB, description_E)
 
     def _note_divergence(self) -> None:

@@ -66,7 +66,7 @@ class Learner(ABC):
         """Each member's mean cross-entropy in nats, (E,); its gradients go into the active groups."""
 
     def gradients_of(self, images: Images, labels_EB: Tensor) -> Tensor:
-        """The same of inputs that are still to be made, so that they can be made and bound in one pass; a step calls this.
+        """The same of inputs that are still to be made, so that one pass can make and bind them; a step calls this.
 
         A learner that overrides this and `gradients` does the same in both.
 
