@@ -123,7 +123,8 @@ class Networks:
         if self._schedule:
             self._position_1.fill_(self._schedule.position(row))
         for name, current in (self.contexts | self._learned_by_row()).items():
-            current.copy_(torch.stack([contexts[name][self._drawn(row)] for contexts in self.all_contexts]))
+            rows = [contexts[name][self._drawn(row)] for contexts in self.all_contexts]
+            torch._foreach_copy_(current.unbind(), rows)  # one kernel on a GPU
 
     def keep_rounded(self) -> Tensor | None:
         """The copy of `flat` that products take, (E, P), to be kept by the caller; None where they take `flat` itself.

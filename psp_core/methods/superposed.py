@@ -1,6 +1,7 @@
 """Paper A's networks, with contexts or without; and the rivals that train a trunk, heads or rank-one factors."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 import torch
@@ -22,6 +23,7 @@ from psp_core.networks import Networks
 from psp_core.norms import measured_buffers
 from psp_core.packed_mlp import Layer
 from psp_core.schedules import reschedule
+from psp_core.together import drawn_together
 from psp_core.trained_schedules import TrainedSchedule
 
 # E members, M retrieved networks, T tasks, A questions, B batch, I inputs
@@ -191,9 +193,11 @@ class _Answers(Finders):
 def _models(trials: Sequence[Course], part: SuperposedSettings, device: torch.device) -> list[SuperposedModel]:
     """The members as they begin: one for all of a seed and context, unless each trains buffers of its own."""
     if part.learned_contexts or part.heads == "per-task":
-        return [build_model(trial, device) for trial in trials]
+        return drawn_together([partial(build_model, trial, device) for trial in trials], device)
     kinds = [(trial.seed, trial.of(Context)) for trial in trials]
-    models = {kind: build_model(trial, device) for kind, trial in dict(zip(kinds, trials, strict=True)).items()}
+    of_kind = dict(zip(kinds, trials, strict=True))
+    drawn = drawn_together([partial(build_model, trial, device) for trial in of_kind.values()], device)
+    models = dict(zip(of_kind, drawn, strict=True))
     return [models[kind] for kind in kinds]
 
 
