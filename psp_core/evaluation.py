@@ -185,7 +185,7 @@ def _measure_together(networks: Answers, held_out: HeldOut, samples_N: Tensor, t
         if pulled_back is None:
             x_MBI = dataset.normalise(streams[0].apply(images, descriptions_M))
         else:
-            x_MBI = dataset.normalise(images[0]).expand(num_networks, -1, -1)
+            x_MBI = dataset.normalise(images[0]).to(pulled_back.dtype).expand(num_networks, -1, -1)
         logits_MOB = networks.logits(retrieved, x_MBI)
         labels_MB = dataset.test_labels[samples_B].expand(num_networks, -1)
         loss_M += nn.functional.cross_entropy(logits_MOB, labels_MB, reduction="none").sum(1, dtype=torch.float64)

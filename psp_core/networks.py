@@ -356,8 +356,10 @@ class Networks:
         """Every member's weights and biases of each of T rows, layer by layer: (E * T, ...), member first."""
         assert self._mlp, "only superposed networks are retrieved so far"
         context, retrieved = self._mlp.context, []
+        rounds = self.dtype != torch.float32 and has_kernels(self._device)  # once, not in each product
         for index, (weight, bias) in enumerate(_layers(self.parameters)):
-            weights = weight.new_empty(len(self), len(rows), *weight.shape[1:])
+            size = (len(self), len(rows), *weight.shape[1:])
+            weights = weight.new_empty(size, dtype=self.dtype if rounds else weight.dtype)
             for first, members in self._sharing:
                 of_layer = self._rows(first, list(self.all_contexts[first])[index], rows)
                 # Contexts meet inputs alone: members that share them are one layer with all their outputs.

@@ -216,3 +216,15 @@ def test_a_pack_goes_on_from_a_checkpoint_that_was_written_beside_its_training(t
         results.append([result.loss for result in run.results])
     for whole, resumed in zip(*results, strict=True):
         torch.testing.assert_close(whole, resumed, equal_nan=True)
+
+
+@pytest.mark.parametrize("context", ["binary", "complex", "rotation"])
+def test_products_in_bfloat16_measure_there_what_they_measure_here_but_for_rounding(context: str) -> None:
+    """Networks as they are drawn: training would make two of small differences."""
+    config = replace(DIGITS, context=context, precision="bfloat16")
+    losses = []
+    for device in ("cpu", "cuda"):
+        training = PackTraining([config], load_dataset("digits"), torch.device(device))
+        held_out = HeldOut.of(training.tasks, training.dataset, most=None, batch_size=1000)
+        losses.append(training.learner.answerer(3).measure(held_out, [0, 1, 2])["loss"])
+    torch.testing.assert_close(losses[1], losses[0], atol=0, rtol=0.02)

@@ -158,3 +158,13 @@ def test_members_that_share_contexts_are_retrieved_as_one_and_as_each_alone(
     assert [len(members) for _, members in pack._sharing] == [3, 1]
     for mine, theirs in zip(alone, together, strict=True):
         torch.testing.assert_close(mine, theirs)
+
+
+def test_where_there_are_kernels_weights_are_rounded_when_they_are_retrieved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, and not in the product with each chunk of images."""
+    pack = Networks(models("complex"), CPU, dtype=torch.bfloat16)
+    exact = pack.retrieve([0, 2])
+    monkeypatch.setattr("psp_core.networks.has_kernels", lambda device: True)
+    for (weight, bias), (rounded, same) in zip(exact, pack.retrieve([0, 2]), strict=True):
+        assert torch.equal(weight.to(torch.bfloat16), rounded)
+        assert torch.equal(bias, same)
