@@ -55,7 +55,7 @@ def test_functions_take_turns_and_each_is_called() -> None:
 
 @pytest.mark.slow
 def test_the_command_prints_and_stores_its_tables(tmp_path: Path) -> None:
-    names = ("steps", "growth", "convolutions", "binding", "gpu")
+    names = ("steps", "growth", "convolutions", "binding", "phases", "gpu")
     command = [sys.executable, "-m", "benchmarks", *names, "--quick", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True, cwd=ROOT)
     assert "(a) A training step against the floor" in done.stdout

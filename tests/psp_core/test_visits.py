@@ -1,8 +1,12 @@
+import gc
+import weakref
+
 import pytest
 import torch
 
 from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.ahead import Ahead
+from psp_core.training import PackTraining
 from psp_core.trial import replace
 from psp_core.visits import Visits, batch_order
 from tests.conftest import tasks_of
@@ -28,6 +32,24 @@ def test_what_is_drawn_ahead_is_what_is_drawn_at_once(kind: str, monkeypatch: py
         monkeypatch.setattr(f"psp_core.{module}.drawn_for", lambda device, draw, end: Ahead(draw, end))
     for one, other in zip(at_once, train(members(kind)), strict=True):
         assert torch.equal(one.loss.nan_to_num(), other.loss.nan_to_num())
+
+
+@pytest.mark.parametrize("kind", ["permuting", "supsup"])
+def test_a_pack_for_which_a_thread_draws_is_gone_when_nobody_holds_it(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not when Python's collector comes by: the next pack needs its memory."""
+    for module in ("visits", "methods.supsup"):
+        monkeypatch.setattr(f"psp_core.{module}.drawn_for", lambda device, draw, end: Ahead(draw, end))
+    training = PackTraining(members(kind), load_dataset("digits"), torch.device("cpu"))
+    training.train_task()
+    pack = weakref.ref(training), weakref.ref(training.learner)
+    gc.disable()
+    try:
+        del training
+        assert [each() for each in pack] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_the_next_is_drawn_before_anybody_asks_and_each_once() -> None:
