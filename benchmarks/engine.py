@@ -36,7 +36,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
     with Engine(None) as engine, tempfile.TemporaryDirectory() as folder:
         packs = make_packs(trials, engine.workers)
         store = TrialStore(str(Path(folder) / "store"))
-        tally = Tally(packs, [], engine.workers.device)
+        tally = Tally(packs, [], engine.workers)
         jobs = [Job(study="bench", pack=pack, store=store.uri) for pack in packs]
         engine.run(jobs, {"digits": load_dataset("digits")}, Display(Screen(io.StringIO()), tally), Limits())
         wall = tally.since_first_pack()  # the first pack begins when its worker is up

@@ -7,7 +7,8 @@ import torch
 
 from benchmarks.floor import floor
 from benchmarks.timing import Row, interleaved
-from psp_core.datasets import DATASETS, Dataset
+from psp_core.datasets import Dataset
+from psp_core.datasets.made_up import made_up
 from psp_core.devices import Repeater, arithmetic
 from psp_core.training import PackTraining
 from psp_core.trial import Trial, TrialConfig, replace
@@ -17,30 +18,6 @@ STEPS: Final = 20  # in one call
 LARGEST: Final = {"cpu": (6e7, 2**33), "cuda": (1e12, 2**36)}
 """Multiplications per sample, and bytes, beyond which a pack is left out: on a CPU its step takes seconds, and the
 planner never makes such a pack."""
-
-
-def made_up(name: str) -> Dataset:
-    """Random images in the shape of a real data set: good for timing, needs no files."""
-    sizes = DATASETS[name].sizes
-    rng = torch.Generator().manual_seed(0)
-    parts = {"train": sizes.num_train, "test": sizes.num_test}
-    images = {
-        f"{part}_images": torch.randint(256, (number, sizes.num_inputs), generator=rng).to(torch.uint8)
-        for part, number in parts.items()
-    }
-    labels = {
-        f"{part}_labels": torch.randint(sizes.num_classes, (number,), generator=rng) for part, number in parts.items()
-    }
-    return Dataset(
-        name=name,
-        shape=sizes.shape,
-        num_classes=sizes.num_classes,
-        scale=255.0,
-        mean=0.13,
-        std=0.31,
-        **images,
-        **labels,
-    )
 
 
 def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:

@@ -82,7 +82,7 @@ def _with_ray(*, quick: bool) -> Row | None:
         for way, packs in ways.items():
             store = TrialStore(str(Path(folder) / way))
             jobs = [Job(study="bench", pack=pack, store=store.uri) for pack in packs]
-            tally = Tally(packs, [])
+            tally = Tally(packs, [], engine.workers)
             engine.run(jobs, datasets, Display(Screen(io.StringIO()), tally), Limits())
             row[way] = 3600 * len(trials) / tally.since_first_pack()
         row["planned"] = len(planned[0].trials)

@@ -27,6 +27,7 @@ class Cost:
         step_products: multiplications of one sample in a training step: forwards, and backwards to weights and inputs.
         retrieved_products: multiplications of one sample through a retrieved network.
         measuring_products: multiplications to measure one test sample.
+        bound_weights: numbers of weights that a step binds, beside what products do.
         drawing_products: multiplications to draw what tasks have of their own, where that takes more than filling it.
         retrieving_products: multiplications to retrieve one task's network; 0 where it is bound as it runs.
         retrieving_numbers: numbers that are read to retrieve it.
@@ -39,6 +40,7 @@ class Cost:
     step_products: int
     retrieved_products: int
     measuring_products: int
+    bound_weights: int = 0
     drawing_products: int = 0
     retrieving_products: int = 0
     retrieving_numbers: int = 0

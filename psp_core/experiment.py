@@ -21,29 +21,37 @@ class Work:
 
     Attributes:
         num_steps: of a pack, whatever its size.
+        num_tasks: that begin, of a pack.
         batch_size: samples of a step.
         step_products: multiplications of one sample in a step.
         step_activations: numbers of one sample that a step makes.
         step_numbers: numbers that an optimiser moves in a step.
+        step_bound: numbers of weights that a step binds, beside what products do.
+        is_rounded: whether the operands of products are rounded to 16 bits.
         drawing_products: multiplications to draw what tasks have of their own: once for all members of a seed.
         networks: how often a network is retrieved to be measured.
         network_products: multiplications to retrieve it.
         network_numbers: numbers that are read to retrieve it.
         tests: test samples that are measured.
         test_products: multiplications of each.
+        test_activations: numbers that each makes.
     """
 
     num_steps: int
+    num_tasks: int = 0
     batch_size: int = 0
     step_products: int = 0
     step_activations: int = 0
     step_numbers: int = 0
+    step_bound: int = 0
+    is_rounded: bool = False
     drawing_products: int = 0
     networks: int = 0
     network_products: int = 0
     network_numbers: int = 0
     tests: int = 0
     test_products: int = 0
+    test_activations: int = 0
 
 
 @dataclasses.dataclass(frozen=True, order=True)

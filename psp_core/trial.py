@@ -159,16 +159,20 @@ class Trial(Course):
             tests, networks = tests - num_tests(before), networks - num_retrieved(before)
         return Work(
             num_steps=self.num_steps - tasks_before * self.steps_per_task,
+            num_tasks=self.num_visits - tasks_before,
             batch_size=self.batch_size,
             step_products=cost.step_products,
             step_activations=cost.num_activations,
             step_numbers=cost.trunk_size,
+            step_bound=cost.bound_weights,
+            is_rounded=self.precision == "bfloat16",
             drawing_products=cost.drawing_products,
             networks=networks,
             network_products=cost.retrieving_products,
             network_numbers=cost.retrieving_numbers,
             tests=tests,
             test_products=cost.measuring_products,
+            test_activations=cost.num_activations * cost.measuring_products // max(1, cost.retrieved_products),
         )
 
 

@@ -1,4 +1,4 @@
-"""The command line: psp list | settings | plan | run | status | compact | plot | compare."""
+"""The command line: psp list | settings | plan | tune-planner | run | status | compact | plot | compare."""
 
 import os
 import shlex
@@ -101,6 +101,32 @@ def plan(
         raise StudyError(" ".join(now.damaged))
     for line in find_data(spec, data) if packs else ():
         typer.echo(f"  data     {line}")
+
+
+@app.command("tune-planner")
+def tune_planner(
+    rows: Annotated[
+        Path | None, typer.Option(help="Fit to the rows of this file of rates again, and measure nothing.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the rates. [default: where psp plan and psp run find them]")
+    ] = None,
+) -> None:
+    """Measure how fast this machine's GPU, else one of its CPU cores, trains, for better estimates; takes a minute."""
+    from study.rates import own_file
+    from study.tuner import beside, tuned
+
+    rates = tuned(rows)
+    out = own_file(rates.device) if out is None else out
+    told = beside(rates)
+    errors = [estimated / measured - 1 for _, measured, estimated in told]
+    for (what, measured, estimated), error in zip(told, errors, strict=True):
+        typer.echo(f"  measured {_short(measured)}, estimated {_short(estimated)} ({error:+.0%}): {what}")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(rates.to_json())
+    typer.echo(
+        f"{rates.device}: {plural(len(told), 'measurement')}, estimated within {max(map(abs, errors)):.0%}: {out}"
+    )
 
 
 @app.command()
@@ -296,7 +322,7 @@ def _refuse_no_time(**seconds: float | None) -> None:
 
 def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
     from psp_core.devices import compiler_missing
-    from study.plan import START_SECONDS, duration
+    from study.plan import START_SECONDS, ends
     from study.progress import describe
     from study.screen import words
 
@@ -306,20 +332,26 @@ def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
         f"{_mebibytes(pack.member_bytes)} ({describe(pack.trials, axes)})" for pack in (by_member[0], by_member[-1])
     )
     most = max(pack.bytes(workers.device) for pack in packs)
+    until = [START_SECONDS + end for end in ends(packs, workers)]
     steps = [(pack.num_steps, len(pack.trials)) for pack in packs]
     lines = [
         f"  workers  {workers}",
         f"  packs    {len(packs)} of {f'{sizes[0]}..' if len(sizes) > 1 else ''}{plural(sizes[-1], 'trial')}",
         f"  steps    {sum(n * e for n, e in steps):,} of a trial, {sum(n for n, _ in steps):,} of a pack",
         f"  memory   a trial from {small} to {large}; a pack up to {_mebibytes(most)}",
-        f"  time     about {words(START_SECONDS + duration(packs, workers))} here, {START_SECONDS} s of them to start; "
-        "good to a factor of two",
+        f"  time     about {words(max(until))} here, {words(min(until))} to the first results; good to a factor of two",
+        f"  rates    {workers.rates.words(workers.name)}",
     ]
     if most > workers.memory:
         lines.append("  note     more memory than a worker has: fewer workers or a larger machine may be needed")
     if workers.device == "cuda" and (reason := compiler_missing()):
         lines.append(f"  note     optimiser steps are not compiled, which makes them slower: {reason}")
     return "\n".join(lines)
+
+
+def _short(seconds: float) -> str:
+    """A measured time in its unit."""
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
 
 
 def _mebibytes(num_bytes: int) -> str:

@@ -3,14 +3,16 @@
 import hashlib
 import heapq
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
-from psp_core.experiment import FIRST_KIND, Experiment, Length, Work
+from psp_core.experiment import FIRST_KIND, Experiment, Length
+from study.amounts import amounts
+from study.rates import Amounts
 from study.workers import Workers, this_machine
 
 SCHEMA_VERSION: Final = 1  # raise it when the same configuration, or a default, would give another result
@@ -23,12 +25,6 @@ caches (docs/performance.md)."""
 MEMORY_USED: Final = 0.8  # of a worker's: the rest is PyTorch's own, and what an estimate misses
 
 START_SECONDS: Final = 15  # until the first pack trains: importing torch, Ray, and a worker that imports torch
-# Seconds, measured on one core of the machine in docs/performance.md; of a GPU only guessed so far.
-_STEP: Final = {"cpu": 1.0e-4, "cuda": 1.5e-4}  # whatever the pack's size
-_PRODUCT: Final = {"cpu": 2.4e-11, "cuda": 4e-14}
-_ACTIVATION: Final = {"cpu": 1.7e-9, "cuda": 2e-11}
-_PARAM: Final = {"cpu": 4e-10, "cuda": 1e-11}
-
 FIRST_RESULT: Final = 120  # seconds until a first trial should be stored, where one can be trained in that time
 LATER: Final = 1.03  # by so much a study may end later for that
 
@@ -46,16 +42,6 @@ class Start:
     trial_id: str
     num_tasks: int
     is_kept: bool = True
-
-
-def _own_seconds(work: Work, device: str) -> float:
-    """What one more member of a pack takes."""
-    of_product, of_activation = _PRODUCT[device], _ACTIVATION[device]
-    of_sample = of_product * work.step_products + of_activation * work.step_activations
-    of_step = work.batch_size * of_sample + _PARAM[device] * work.step_numbers
-    of_network = of_product * work.network_products + of_activation * work.network_numbers
-    of_tests = work.networks * of_network + work.tests * of_product * work.test_products
-    return work.num_steps * of_step + of_tests
 
 
 @dataclass(frozen=True)
@@ -99,13 +85,14 @@ class Pack:
         """Memory that it needs there, estimated."""
         return self.trials[0].shared_bytes(device) + sum(trial.member_bytes for trial in self.trials)
 
-    def seconds(self, device: str) -> float:
-        """Estimated time on one worker, measuring included; good to a factor of two or so."""
-        works = [trial.work(self.tasks_before) for trial in self.trials]
-        drawn = {(trial.row["seed"], work.drawing_products) for trial, work in zip(self.trials, works, strict=True)}
-        of_draws = _PRODUCT[device] * sum(products for _, products in drawn)  # of a seed, members share them
-        own = sum(number * _own_seconds(work, device) for work, number in Counter(works).items())
-        return works[0].num_steps * _STEP[device] + of_draws + own
+    @cached_property
+    def amounts(self) -> Amounts:
+        """What its time is made of, but for what is behind it."""
+        return amounts(self.trials, self.tasks_before)
+
+    def seconds(self, workers: Workers) -> float:
+        """Estimated time on one of these workers, measuring included."""
+        return workers.rates.seconds(self.amounts, workers.packs_per_gpu)
 
     def halves(self) -> "tuple[Pack, Pack]":
         """Two packs of half its trials each."""
@@ -214,7 +201,7 @@ def duration(packs: Iterable[Pack], workers: Workers) -> float:
 
 def ends(packs: Iterable[Pack], workers: Workers) -> list[float]:
     """Estimated seconds until each pack has run, which start in this order."""
-    return [end for end, _ in _run(((pack.seconds(workers.device), pack) for pack in packs), workers.count)]
+    return [end for end, _ in _run(((pack.seconds(workers), pack) for pack in packs), workers)]
 
 
 def _balanced(packs: Sequence[Pack], workers: Workers) -> list[Timed]:
@@ -223,16 +210,16 @@ def _balanced(packs: Sequence[Pack], workers: Workers) -> list[Timed]:
     Returns:
         The packs with their seconds, the longest first.
     """
-    timed = _longest_first((pack.seconds(workers.device), pack) for pack in packs)
+    timed = _longest_first((pack.seconds(workers), pack) for pack in packs)
     best, best_end = timed, float("inf")
     while timed:
-        end, pack = max(_run(timed, workers.count), key=lambda end: end[0])
+        end, pack = max(_run(timed, workers), key=lambda end: end[0])
         if end < 0.99 * best_end:
             best, best_end = timed, end
         even = sum(seconds for seconds, _ in best) / workers.count
         if len(pack.trials) == 1 or end > 1.1 * best_end or best_end < 1.02 * even:
             break
-        halves = ((half.seconds(workers.device), half) for half in pack.halves())
+        halves = ((half.seconds(workers), half) for half in pack.halves())
         timed = _longest_first([entry for entry in timed if entry[1] is not pack] + list(halves))
     return best
 
@@ -248,40 +235,41 @@ def _with_results_early(timed: list[Timed], workers: Workers) -> list[Pack]:
         timed: the packs, the longest first.
         workers: where they run.
     """
-    if len(timed) < 2 and all(len(pack.trials) < 2 for _, pack in timed):
-        return [pack for _, pack in timed]
-    latest = LATER * max(end for end, _ in _run(timed, workers.count))
-    for first_last in (_cut_short(timed, workers), timed):
-        first, others = first_last[-1], first_last[:-1]
-        order = first_last[::-1] if workers.count == 1 else [first, *others]
-        if max(end for end, _ in _run(order, workers.count)) <= latest:
+    if not timed:
+        return []
+    latest = LATER * max(end for end, _ in _run(timed, workers))
+    for first, *others in (_cut_short(timed, workers), _shortest_first(timed)):
+        order = [first, *(others if workers.count == 1 else _longest_first(others))]
+        if max(end for end, _ in _run(order, workers)) <= latest:
             return [pack for _, pack in order]
     return [pack for _, pack in timed]
 
 
 def _cut_short(timed: list[Timed], workers: Workers) -> list[Timed]:
-    """The packs, of which the last is over soon: the shortest, or a part of what has the shortest trials."""
-    soon = FIRST_RESULT - START_SECONDS
-    if timed[-1][0] <= soon:
-        return timed
-    alone, pack = min(((pack.of([0]).seconds(workers.device), pack) for _, pack in timed), key=lambda entry: entry[0])
-    if alone > soon:
-        return timed
+    """The packs from the shortest on; if that takes long, a part of what has the shortest trials comes before them."""
+    soon = FIRST_RESULT - START_SECONDS - workers.rates.rates.workers
+    alone, pack = min(((pack.of([0]).seconds(workers), pack) for _, pack in timed), key=lambda entry: entry[0])
+    if alone > soon or min(seconds for seconds, _ in timed) <= soon:
+        return _shortest_first(timed)
     part = pack
-    while part.seconds(workers.device) > soon:
+    while part.seconds(workers) > soon:
         part, _ = part.halves()
     rest = pack.of(range(len(part.trials), len(pack.trials)))
-    others = [entry for entry in timed if entry[1] is not pack]
-    return [*_longest_first([*others, (rest.seconds(workers.device), rest)]), (part.seconds(workers.device), part)]
+    pieces = [(piece.seconds(workers), piece) for piece in (part, rest)]
+    return _shortest_first([*pieces, *(entry for entry in timed if entry[1] is not pack)])
+
+
+def _shortest_first(timed: Iterable[Timed]) -> list[Timed]:
+    return sorted(timed, key=lambda entry: entry[0])
 
 
 def _longest_first(timed: Iterable[Timed]) -> list[Timed]:
     return sorted(timed, key=lambda entry: -entry[0])
 
 
-def _run(timed: Iterable[Timed], num_workers: int) -> list[tuple[float, Pack]]:
+def _run(timed: Iterable[Timed], workers: Workers) -> list[tuple[float, Pack]]:
     """When each pack ends, if a worker takes the next one as soon as it is free."""
-    free_at = [0.0] * num_workers
+    free_at = [workers.rates.rates.workers] * workers.count
     ends = []
     for seconds, pack in timed:
         ends.append((heapq.heappop(free_at) + seconds, pack))

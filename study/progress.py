@@ -15,6 +15,7 @@ from psp_core.experiment import Experiment
 from psp_core.messages import plural
 from study.plan import Pack
 from study.screen import Screen, clock
+from study.workers import Workers, this_machine
 
 SECONDS_OF_SILENCE: Final = 60
 MOST_LINES: Final = 8  # of running packs
@@ -29,17 +30,18 @@ class Tally:
     Args:
         packs: all packs of this run.
         axes: the settings that differ between its trials.
-        device: `cpu` or `cuda`.
+        workers: where they run; this machine by default.
         start: when the run began, by `time.monotonic`; now by default.
     """
 
     def __init__(
-        self, packs: Sequence[Pack], axes: Sequence[str], device: str = "cpu", start: float | None = None
+        self, packs: Sequence[Pack], axes: Sequence[str], workers: Workers | None = None, start: float | None = None
     ) -> None:
         """Count nothing yet."""
+        workers = workers or this_machine()
         self.axes = axes
         self.total = sum(len(pack.trials) for pack in packs)
-        self.cost = {pack.id: pack.seconds(device) for pack in packs}
+        self.cost = {pack.id: pack.seconds(workers) for pack in packs}
         self.trials = {pack.id: len(pack.trials) for pack in packs}
         self.total_cost = sum(self.cost.values())
         self.cost_done: dict[str, float] = {}

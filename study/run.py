@@ -229,7 +229,7 @@ def _train(
             )
             for pack in packs
         ]
-        tally = Tally(packs, spec.varying, engine.workers.device, start)
+        tally = Tally(packs, spec.varying, engine.workers, start)
         display = running.enter_context(Display(screen, tally))
         limits = Limits(threads=engine.workers.threads(len(planned)), max_concurrent=options.max_concurrent)
         engine.run(jobs, datasets, display, limits)

@@ -25,7 +25,7 @@ from study.quiet import ENVIRONMENT
 from study.spec import StudyError
 from study.stop import ClusterLost, Stop
 from study.worker import Job, PackRun, record_failure
-from study.workers import Limits, Workers, gpu_memory, gpu_workers, refuse_shares_of_nothing, this_machine
+from study.workers import Limits, Workers, gpu_memory, gpu_name, gpu_workers, refuse_shares_of_nothing, this_machine
 
 os.environ |= ENVIRONMENT
 
@@ -303,14 +303,14 @@ def _cluster(packs_per_gpu: int, gpus: int | None) -> Workers:
     if gpus:
         request_resources(bundles=[{"GPU": 1.0}] * gpus)  # all machines start while the run waits for the first
     num_gpus = sum(node.get("GPU", 0) for node in _nodes()) if gpus is None else gpus
-    memory = _gpu_memory(num_gpus) if num_gpus else 0
+    memory, name = _gpu(num_gpus) if num_gpus else (0, "")
     refuse_shares_of_nothing(packs_per_gpu, num_gpus, "the cluster has no GPU (if it starts some on demand: --gpus N)")
     nodes = [node for node in _nodes() if node.get("CPU") and (not num_gpus or node.get("GPU"))]
     if not nodes:
         raise StudyError("The cluster has no machine with a core; if it starts GPU machines on demand, say --gpus N.")
     cores = int(min(node["CPU"] for node in nodes))
     if num_gpus:
-        return gpu_workers(num_gpus, memory, cores, packs_per_gpu)
+        return gpu_workers(num_gpus, memory, cores, packs_per_gpu, name)
     count = int(sum(node["CPU"] for node in nodes))
     memory = int(min(node["memory"] / node["CPU"] for node in nodes))
     return Workers(device="cpu", count=count, memory=memory, cores=cores)
@@ -321,13 +321,19 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in nodes if node["Alive"]]
 
 
-def _gpu_memory(num_gpus: float) -> int:
+def _gpu(num_gpus: float) -> tuple[int, str]:
+    """Memory and name of the first GPU that is free."""
     try:
-        return int(ray.get(ray.remote(num_gpus=1)(gpu_memory).remote(), timeout=SECONDS_FOR_A_GPU))
+        memory, name = ray.get(ray.remote(num_gpus=1)(_looks_at_gpu).remote(), timeout=SECONDS_FOR_A_GPU)
+        return int(memory), str(name)
     except ray.exceptions.GetTimeoutError:
         raise StudyError(
             f"None of the cluster's {num_gpus:g} GPUs was free for {SECONDS_FOR_A_GPU} seconds; ask for fewer: --gpus."
         ) from None
+
+
+def _looks_at_gpu() -> tuple[int, str]:
+    return gpu_memory(), gpu_name()
 
 
 def _cause(error: Exception | None) -> str:

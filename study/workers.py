@@ -1,11 +1,16 @@
 """Where packs run: the number of workers, their devices and memory, and the bounds of a run."""
 
 import os
+import platform
+import re
 from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
 
 import torch
 
 from study.cgroups import cpu_quota, memory_limit
+from study.rates import Rates, rates_of
 from study.spec import StudyError
 
 
@@ -19,6 +24,7 @@ class Workers:
         memory: bytes for each worker: its share of a GPU's memory, or of its machine's.
         cores: CPU cores of the smallest machine, so the most that one worker could have.
         packs_per_gpu: n, where n packs share a GPU; a worker then takes 1/n of one.
+        name: the device's name; empty where it is not known.
     """
 
     device: str
@@ -26,6 +32,12 @@ class Workers:
     memory: int
     cores: int
     packs_per_gpu: int = 1
+    name: str = ""
+
+    @cached_property
+    def rates(self) -> Rates:
+        """How fast the device is."""
+        return rates_of(self.device, self.name)
 
     def threads(self, num_packs: int) -> int:
         """CPU threads for each of `num_packs` packs: one, or more where there are more cores than packs."""
@@ -53,14 +65,15 @@ class Limits:
     max_concurrent: int | None = None
 
 
-def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int) -> Workers:
-    """Workers on `count` GPUs of `memory` bytes each."""
+def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int, name: str) -> Workers:
+    """Workers on `count` GPUs of that name, of `memory` bytes each."""
     return Workers(
         device="cuda",
         count=int(count) * packs_per_gpu,
         memory=memory // packs_per_gpu,
         cores=cores,
         packs_per_gpu=packs_per_gpu,
+        name=name,
     )
 
 
@@ -84,8 +97,8 @@ def this_machine(packs_per_gpu: int = 1, gpus: int | None = None) -> Workers:
     refuse_shares_of_nothing(packs_per_gpu, count, "this machine trains on its CPU cores")
     cores = _cores()
     if count:
-        return gpu_workers(count, gpu_memory(), cores, packs_per_gpu)
-    return Workers(device="cpu", count=cores, memory=_memory() // cores, cores=cores)
+        return gpu_workers(count, gpu_memory(), cores, packs_per_gpu, gpu_name())
+    return Workers(device="cpu", count=cores, memory=_memory() // cores, cores=cores, name=cpu_name())
 
 
 def refuse_shares_of_nothing(packs_per_gpu: int, num_gpus: float, where: str) -> None:
@@ -113,3 +126,18 @@ def _memory() -> int:
 def gpu_memory() -> int:
     """Bytes of memory of this process's smallest GPU."""
     return min(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count()))
+
+
+def gpu_name() -> str:
+    """The name of this process's first GPU."""
+    return torch.cuda.get_device_name(0)
+
+
+@cache
+def cpu_name() -> str:
+    """The name of this machine's processor."""
+    try:
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return found.group(1) if found else platform.processor() or "CPU"

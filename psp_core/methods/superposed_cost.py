@@ -29,6 +29,7 @@ class SuperposedCost:
             step_products=self._step_products,
             retrieved_products=retrieved,
             measuring_products=retrieved,
+            bound_weights=self._bound_weights,
             drawing_products=self._drawing_products,
             retrieving_products=retrieving_products,
             retrieving_numbers=retrieving_numbers,
@@ -101,6 +102,13 @@ class SuperposedCost:
         """Multiplications that bind all inputs of one of its filters; contexts of channels bind each place alone."""
         size = self.part.context_size(layer)
         return self.part.context.num_products(size) * (layer.inputs // size)
+
+    @property
+    def _bound_weights(self) -> int:
+        """Weights that meet a context once a step: of a first layer that is complex, and of convolutions."""
+        first = self._parts * self._layers[0].inputs * self._layers[0].outputs if self.part.context.is_complex else 0
+        kernels = sum(self._parts * layer.inputs * layer.outputs for layer in self._bound if layer.positions > 1)
+        return first + kernels
 
     @property
     def _drawing_products(self) -> int:

@@ -71,6 +71,28 @@ def test_plan_counts_and_runs_nothing(psp, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_the_planner_is_tuned_and_says_what_it_estimates_by(
+    psp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from study.rates import own_file, shipped_file
+    from study.workers import cpu_name, this_machine
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("study.workers.torch.cuda.is_available", lambda: False)
+    assert f"; to measure this {cpu_name()}: psp tune-planner" in psp("plan", "quickstart").out
+    outcome = psp("tune-planner", "--rows", str(shipped_file("cuda")), "--out", "again.json")
+    assert outcome.code == 0
+    assert "NVIDIA H200: 21 measurements, estimated within " in outcome.out
+    text = (tmp_path / "again.json").read_text().replace("NVIDIA H200", cpu_name()).replace("cuda", "cpu")
+    own_file(cpu_name()).parent.mkdir(parents=True)
+    own_file(cpu_name()).write_text(text)
+    assert this_machine().rates.device == cpu_name()
+    assert f"rates    of {cpu_name()}, 2026-11-27\n" in psp("plan", "quickstart").out
+    outcome = psp("tune-planner", "--rows", "nowhere.json")
+    assert outcome.code == 2
+    assert "rows='nowhere.json' cannot be read" in outcome.err
+
+
 def test_plan_leaves_out_what_the_store_holds(psp, small_store: Path, tmp_path: Path) -> None:
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(SMALL))

@@ -14,6 +14,7 @@ from study.plan import (
     FIRST_RESULT,
     LATER,
     MAX_MEMBERS,
+    START_SECONDS,
     Pack,
     Start,
     duration,
@@ -104,17 +105,17 @@ def test_of_several_workers_one_begins_with_the_shortest_pack_and_all_others_wit
 ) -> None:
     """Or all with the longest, where the study would end later otherwise."""
     packs = make_packs(merge(study), workers)
-    seconds = [pack.seconds(workers.device) for pack in packs]
+    seconds = [pack.seconds(workers) for pack in packs]
     assert seconds[1:] == sorted(seconds[1:], reverse=True)
     assert seconds[0] in (min(seconds), max(seconds))
-    longest_first = sorted(packs, key=lambda pack: -pack.seconds(workers.device))
+    longest_first = sorted(packs, key=lambda pack: -pack.seconds(workers))
     assert duration(packs, workers) <= LATER * duration(longest_first, workers)
 
 
 @given(studies)
 def test_one_worker_takes_the_shortest_packs_first(study: list[Trial]) -> None:
     one = dataclasses.replace(EIGHT_GPUS, count=1)
-    seconds = [pack.seconds("cuda") for pack in make_packs(merge(study), one)]
+    seconds = [pack.seconds(one) for pack in make_packs(merge(study), one)]
     assert seconds == sorted(seconds)
 
 
@@ -122,7 +123,7 @@ def test_of_packs_of_many_minutes_one_is_cut_so_that_some_trials_are_done_early(
     """A first result is there within two minutes, and the study ends no later than a few percent."""
     one = dataclasses.replace(TWO_CORES, count=1)
     trials = seeds(160, width=16, num_tasks=100, steps_per_task=2500)
-    assert Pack(tuple(trials[:16])).seconds("cpu") > FIRST_RESULT
+    assert Pack(tuple(trials[:16])).seconds(TWO_CORES) > FIRST_RESULT
     packs = make_packs(trials, one)
     assert ends(packs, one)[0] < FIRST_RESULT
     assert sorted(len(pack.trials) for pack in packs) == [8, 8, *[16] * 9]
@@ -130,6 +131,22 @@ def test_of_packs_of_many_minutes_one_is_cut_so_that_some_trials_are_done_early(
     assert {len(pack.trials) for pack in make_packs(slow, one)} == {16}
     few = make_packs(trials[:16], one)  # to begin twice would cost a tenth of it
     assert [len(pack.trials) for pack in few] == [16]
+
+
+def test_on_one_gpu_a_grid_of_wide_and_narrow_networks_has_results_within_a_minute() -> None:
+    """Five widths, five contexts, three learning rates, three seeds on 50 tasks: by the plan, by the H200's rates."""
+    study = [
+        TrialConfig(width=width, context=context, lr=lr, seed=seed, eval_samples=1000)
+        for width in (128, 256, 512, 1024, 2048)
+        for context in ("none", "binary", "complex", "one-power", "rotation")
+        for lr in (3e-5, 1e-4, 3e-4)
+        for seed in range(3)
+    ]
+    one = Workers(device="cuda", count=1, memory=139 * 2**30, cores=16)
+    packs = make_packs(study, one)
+    assert START_SECONDS + ends(packs, one)[0] < 60
+    assert ends(packs, one)[0] == min(ends(packs, one))
+    assert sum(len(pack.trials) for pack in packs) == 225
 
 
 @given(studies)
@@ -149,7 +166,7 @@ def test_workers_are_busy_to_the_end(number: int, count: int, width: int) -> Non
     """No better than even, and no more than one trial of one worker, or a few starts, worse."""
     workers = dataclasses.replace(TWO_CORES, count=count)
     packs = make_packs(seeds(number, width=width, num_tasks=2), workers)
-    alone = Pack(packs[0].trials[:1]).seconds("cpu")
+    alone = Pack(packs[0].trials[:1]).seconds(TWO_CORES)
     assert duration(packs, workers) <= 1.1 * (number * alone / count + alone)
 
 
@@ -205,10 +222,10 @@ def test_an_estimate_counts_the_contexts_that_are_drawn_and_retrieved() -> None:
     """Seventy rotations of 784 inputs take longer than 700 steps of a narrow network; members of a seed share them."""
     narrow = TrialConfig(width=16, num_tasks=70, steps_per_task=10, eval_samples=100)
     binary, rotation = ([replace(narrow, context=name, lr=lr) for lr in (0.1, 0.01)] for name in ("binary", "rotation"))
-    alone, beside = (Pack((rotation[0],)).seconds("cpu"), Pack((binary[0],)).seconds("cpu"))
+    alone, beside = (Pack((rotation[0],)).seconds(TWO_CORES), Pack((binary[0],)).seconds(TWO_CORES))
     assert alone > 5 * beside
     shared, apart = Pack(tuple(rotation)), Pack((rotation[0], replace(rotation[1], seed=1)))
-    assert shared.seconds("cpu") < apart.seconds("cpu")
+    assert shared.seconds(TWO_CORES) < apart.seconds(TWO_CORES)
 
 
 def test_what_a_pack_has_behind_it_is_not_estimated_again() -> None:
@@ -216,4 +233,4 @@ def test_what_a_pack_has_behind_it_is_not_estimated_again() -> None:
     whole, rest = Pack((trial,)), Pack((trial,), (Start("x", 10),))
     first = Pack((replace(trial, num_tasks=10),))
     assert rest.num_steps == 2 * trial.steps_per_task
-    assert whole.seconds("cpu") == pytest.approx(first.seconds("cpu") + rest.seconds("cpu"))
+    assert whole.seconds(TWO_CORES) == pytest.approx(first.seconds(TWO_CORES) + rest.seconds(TWO_CORES))

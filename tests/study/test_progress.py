@@ -5,6 +5,7 @@ import pytest
 from study.plan import Pack, make_packs, merge
 from study.progress import Display, Tally
 from study.screen import Screen
+from study.workers import this_machine
 from tests.conftest import small_study
 
 
@@ -49,7 +50,8 @@ def test_time_left_is_weighed_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     tally = Tally(packs(), [])
     tally.started(packs()[0])
     now[0] += 10
-    share = packs()[0].seconds("cpu") / 3 / sum(pack.seconds("cpu") for pack in packs())
+    here = this_machine()
+    share = packs()[0].seconds(here) / 3 / sum(pack.seconds(here) for pack in packs())
     tally.progressed(packs()[0], {**ended(), "done": False, "fraction": 1 / 3})
     assert tally.eta() == pytest.approx(10 * (1 / share - 1))
 
