@@ -44,7 +44,9 @@ Small = Annotated[bool, typer.Option("--small", help="The study's reduced form, 
 MaxMembers = Annotated[
     int | None, typer.Option(min=1, help="At most so many trials in a pack. [default: what the device allows]")
 ]
-PacksPerGpu = Annotated[int, typer.Option("--packs-per-gpu", min=1, help="How many packs share a GPU.")]
+PacksPerGpu = Annotated[
+    int | None, typer.Option("--packs-per-gpu", min=1, help="How many packs share a GPU. [default: what ends soonest]")
+]
 OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [default: results/<study>]")]
 
 
@@ -80,23 +82,24 @@ def plan(
     small: Small = False,
     data: Data = None,
     max_members: MaxMembers = None,
-    packs_per_gpu: PacksPerGpu = 1,
+    packs_per_gpu: PacksPerGpu = None,
 ) -> None:
     """Show what would run here: trials, packs, steps, memory, estimated time. Runs nothing."""
+    from study.choice import chosen
     from study.explain import explained
     from study.plan import without
     from study.run import find_data, standing
     from study.spec import StudyError
-    from study.workers import this_machine
+    from study.workers import choices_here
 
     spec, store = _open(study, out, assignments, small)
     now = standing(spec, store)
-    workers = this_machine(packs_per_gpu)
+    workers, why = chosen(choices_here(packs_per_gpu), lambda workers: now.packs(workers, max_members))
     packs = without(now.packs(workers, max_members), now.done())
     typer.echo(f"{spec.name}: {spec.about}")
     typer.echo("\n".join(explained(now)))
     if packs:
-        typer.echo(_plan_text(packs, workers, spec.varying))
+        typer.echo(_plan_text(packs, workers, why, spec.varying))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
     for line in find_data(spec, data) if packs else ():
@@ -138,9 +141,13 @@ def run(
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as 'auto'.")] = None,
     data: Data = None,
     max_members: MaxMembers = None,
-    packs_per_gpu: PacksPerGpu = 1,
+    packs_per_gpu: PacksPerGpu = None,
     gpus: Annotated[
-        int | None, typer.Option(min=0, help="GPUs to plan for, and to ask an autoscaler for; 0: CPU cores only.")
+        int | None,
+        typer.Option(
+            min=0,
+            help="GPUs to plan for, and to ask an autoscaler for; 0: CPU cores only. [default: what ends soonest]",
+        ),
     ] = None,
     max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many packs at the same time.")] = None,
     trial_timeout: Annotated[
@@ -320,7 +327,7 @@ def _refuse_no_time(**seconds: float | None) -> None:
             raise StudyError(f"{name}={value:g} must be more than 0 seconds; leave it out for no limit.")
 
 
-def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
+def _plan_text(packs: "list[Pack]", workers: "Workers", why: str, axes: list[str]) -> str:
     from psp_core.devices import compiler_missing
     from study.plan import START_SECONDS, ends
     from study.progress import describe
@@ -336,6 +343,7 @@ def _plan_text(packs: "list[Pack]", workers: "Workers", axes: list[str]) -> str:
     steps = [(pack.num_steps, len(pack.trials)) for pack in packs]
     lines = [
         f"  workers  {workers}",
+        *([f"  because  {why}"] if why else []),
         f"  packs    {len(packs)} of {f'{sizes[0]}..' if len(sizes) > 1 else ''}{plural(sizes[-1], 'trial')}",
         f"  steps    {sum(n * e for n, e in steps):,} of a trial, {sum(n for n, _ in steps):,} of a pack",
         f"  memory   a trial from {small} to {large}; a pack up to {_mebibytes(most)}",

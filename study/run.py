@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from psp_core.datasets import Dataset, load_dataset, where_is
 from psp_core.experiment import Experiment
 from psp_core.messages import plural
+from study.choice import chosen
 from study.lease import Lease
 from study.nested import MEASURED, Finished, Planned, compared, not_among
 from study.plan import Pack, make_packs, merge, trial_id, without
@@ -99,9 +100,9 @@ class RunOptions:
         data: the data sets' folder on this machine; workers get the data through Ray.
         address: a running Ray cluster, or None for this machine only.
         max_members: a bound on the size of packs, beside the device's own.
-        packs_per_gpu: how many packs share a GPU.
+        packs_per_gpu: how many packs share a GPU; None for the planner's choice.
         gpus: how many GPUs to plan for, and to ask an autoscaler for; 0 for CPU cores only, None for all GPUs that
-            are there.
+            are there, or the CPU cores where the study ends sooner on them.
         max_concurrent: a bound on the number of packs that train at the same time.
         time_limit: seconds that a pack may train before its trials fail.
         checkpoint_seconds: seconds that a pack trains between two checkpoints, at least.
@@ -111,7 +112,7 @@ class RunOptions:
     data: Path | None = None
     address: str | None = None
     max_members: int | None = None
-    packs_per_gpu: int = 1
+    packs_per_gpu: int | None = None
     gpus: int | None = None
     max_concurrent: int | None = None
     time_limit: float | None = None
@@ -214,6 +215,11 @@ def _train(
             lease.confirm()
             _check_shared(store, engine, lease)
         now = standing(spec, store)  # under the lease, so that all results of an earlier run are seen
+        at_once = options.max_concurrent or max(workers.count for workers in engine.choices)
+        choices = [workers for workers in engine.choices if workers.packs_per_gpu == 1 or workers.count <= at_once]
+        engine.workers, why = chosen(choices or engine.choices, lambda those: now.packs(those, options.max_members))
+        if why:
+            screen.say(f"By the plan {why}.")
         planned = now.packs(engine.workers, options.max_members)
         packs = without(planned, now.done())
         store.tidy({pack.id for pack in packs})

@@ -25,7 +25,7 @@ from study.quiet import ENVIRONMENT
 from study.spec import StudyError
 from study.stop import ClusterLost, Stop
 from study.worker import Job, PackRun, record_failure
-from study.workers import Limits, Workers, gpu_memory, gpu_name, gpu_workers, refuse_shares_of_nothing, this_machine
+from study.workers import Limits, Workers, among, choices_here, gpu_memory, gpu_name, refuse_shares_of_nothing
 
 os.environ |= ENVIRONMENT
 
@@ -160,22 +160,25 @@ class Engine:
 
     Args:
         address: a running Ray cluster, or None to start Ray on this machine only.
-        packs_per_gpu: n, where n packs share a GPU. Each takes 1/n of the GPU, the only fractions that fill a GPU.
+        packs_per_gpu: n, where n packs share a GPU; None for the planner's choice. Each takes 1/n of the GPU, the only
+            fractions that fill a GPU.
         gpus: how many GPUs to plan for, and to ask an autoscaler for; 0 for CPU cores only, None for all GPUs that
-            are there.
+            are there, or the CPU cores.
         stop: says when a run must end.
 
     Attributes:
-        workers: the workers that run packs, known once the engine is entered.
+        choices: the workers that could run packs, known once the engine is entered; the simplest first.
+        workers: those of them that do: the first, unless others are put there before `run`.
 
     Raises:
         StudyError: Ray does not start, no cluster answers at `address`, or there are fewer GPUs than asked for.
     """
 
+    choices: list[Workers]
     workers: Workers
 
     def __init__(
-        self, address: str | None, packs_per_gpu: int = 1, gpus: int | None = None, stop: Stop | None = None
+        self, address: str | None, packs_per_gpu: int | None = None, gpus: int | None = None, stop: Stop | None = None
     ) -> None:
         """Start nothing yet."""
         self.address = None if address == "local" else address
@@ -189,11 +192,12 @@ class Engine:
         with contextlib.ExitStack() as running:
             self._scratch = running.enter_context(own_folder())
             if self.address is None:
-                self.workers = this_machine(self.packs_per_gpu, self.gpus)
-                running.enter_context(ray_here(self._scratch, self.workers, self.stop))
+                self.choices = choices_here(self.packs_per_gpu, self.gpus)
+                running.enter_context(ray_here(self._scratch, self.choices[0], self.stop))
             else:
                 running.enter_context(ray_at(self.address, self._scratch, self.stop))
-                self.workers = _cluster(self.packs_per_gpu, self.gpus)
+                self.choices = _cluster(self.packs_per_gpu, self.gpus)
+            self.workers = self.choices[0]
             running.enter_context(Watch(needed(), self._lost))
             self._running = running.pop_all()
         return self
@@ -298,22 +302,29 @@ def _answer(answer: "ray.ObjectRef[str]") -> str:
         return _cause(error)
 
 
-def _cluster(packs_per_gpu: int, gpus: int | None) -> Workers:
-    """The workers of the cluster that Ray is connected to: its GPUs, else its CPU cores."""
+def _cluster(packs_per_gpu: int | None, gpus: int | None) -> list[Workers]:
+    """The workers among which the planner chooses on the cluster that Ray is connected to, as `choices_here`."""
     if gpus:
         request_resources(bundles=[{"GPU": 1.0}] * gpus)  # all machines start while the run waits for the first
-    num_gpus = sum(node.get("GPU", 0) for node in _nodes()) if gpus is None else gpus
+    num_gpus = int(sum(node.get("GPU", 0) for node in _nodes()) if gpus is None else gpus)
     memory, name = _gpu(num_gpus) if num_gpus else (0, "")
     refuse_shares_of_nothing(packs_per_gpu, num_gpus, "the cluster has no GPU (if it starts some on demand: --gpus N)")
-    nodes = [node for node in _nodes() if node.get("CPU") and (not num_gpus or node.get("GPU"))]
+    nodes = [node for node in _nodes() if node.get("CPU")]
     if not nodes:
         raise StudyError("The cluster has no machine with a core; if it starts GPU machines on demand, say --gpus N.")
-    cores = int(min(node["CPU"] for node in nodes))
-    if num_gpus:
-        return gpu_workers(num_gpus, memory, cores, packs_per_gpu, name)
-    count = int(sum(node["CPU"] for node in nodes))
-    memory = int(min(node["memory"] / node["CPU"] for node in nodes))
-    return Workers(device="cpu", count=count, memory=memory, cores=cores)
+    on_cores = Workers(
+        device="cpu",
+        count=int(sum(node["CPU"] for node in nodes)),
+        memory=int(min(node["memory"] / node["CPU"] for node in nodes)),
+        cores=int(min(node["CPU"] for node in nodes)),
+    )
+    if not num_gpus:
+        return [on_cores]
+    cores = [node["CPU"] for node in nodes if node.get("GPU")]
+    if not cores:
+        raise StudyError("No machine of the cluster has both a GPU and a CPU core, which each pack needs.")
+    whole = Workers(device="cuda", count=num_gpus, memory=memory, cores=int(min(cores)), name=name)
+    return among(whole, on_cores if gpus is None else None, packs_per_gpu, sum(cores))
 
 
 def _nodes() -> list[dict[str, float]]:

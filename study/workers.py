@@ -3,15 +3,19 @@
 import os
 import platform
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Final
 
 import torch
 
 from study.cgroups import cpu_quota, memory_limit
 from study.rates import Rates, rates_of
 from study.spec import StudyError
+
+SHARES: Final = (1, 2, 4, 8)
+"""How many packs may share a GPU where the planner chooses."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +43,11 @@ class Workers:
         """How fast the device is."""
         return rates_of(self.device, self.name)
 
+    def shared(self, packs_per_gpu: int) -> "Workers":
+        """These, each of a whole GPU, with so many packs on it."""
+        n = packs_per_gpu
+        return replace(self, count=self.count * n, memory=self.memory // n, packs_per_gpu=n)
+
     def threads(self, num_packs: int) -> int:
         """CPU threads for each of `num_packs` packs: one, or more where there are more cores than packs."""
         return 1 if self.device == "cuda" else max(1, min(self.cores, self.count // max(1, num_packs)))
@@ -65,24 +74,40 @@ class Limits:
     max_concurrent: int | None = None
 
 
-def gpu_workers(count: float, memory: int, cores: int, packs_per_gpu: int, name: str) -> Workers:
-    """Workers on `count` GPUs of that name, of `memory` bytes each."""
-    return Workers(
-        device="cuda",
-        count=int(count) * packs_per_gpu,
-        memory=memory // packs_per_gpu,
-        cores=cores,
-        packs_per_gpu=packs_per_gpu,
-        name=name,
-    )
+def among(whole: Workers, on_cores: Workers | None, packs_per_gpu: int | None, all_cores: float) -> list[Workers]:
+    """The workers among which the planner chooses where there are GPUs, the simplest first.
+
+    Args:
+        whole: a worker for each GPU.
+        on_cores: workers on CPU cores; None where GPUs are asked for.
+        packs_per_gpu: how many packs share a GPU; None for the planner's choice.
+        all_cores: CPU cores of all machines that have GPUs: each pack needs one.
+    """
+    if packs_per_gpu:
+        return [whole.shared(packs_per_gpu)]
+    shares = [whole.shared(n) for n in SHARES if n == 1 or n * whole.count <= all_cores]
+    return [*shares, *([on_cores] if on_cores else [])]
 
 
-def this_machine(packs_per_gpu: int = 1, gpus: int | None = None) -> Workers:
-    """The workers of this machine or container: its GPUs, else its CPU cores.
+def this_machine(packs_per_gpu: int | None = None, gpus: int | None = None) -> Workers:
+    """The workers of this machine or container: its GPUs, a pack at a time on each unless told, else its CPU cores.
 
     Args:
         packs_per_gpu: how many packs share a GPU.
         gpus: how many GPUs to use; 0 for CPU cores only, None for all GPUs that are there.
+
+    Raises:
+        StudyError: as `choices_here`.
+    """
+    return choices_here(packs_per_gpu, gpus)[0]
+
+
+def choices_here(packs_per_gpu: int | None = None, gpus: int | None = None) -> list[Workers]:
+    """The workers among which the planner chooses on this machine or in this container, the simplest first.
+
+    Args:
+        packs_per_gpu: how many packs share a GPU; None for the planner's choice.
+        gpus: how many GPUs to use; 0 for CPU cores only, None for all GPUs that are there, or the CPU cores.
 
     Raises:
         StudyError: the machine has fewer GPUs, or none for packs to share.
@@ -96,18 +121,20 @@ def this_machine(packs_per_gpu: int = 1, gpus: int | None = None) -> Workers:
     count = there if gpus is None else gpus
     refuse_shares_of_nothing(packs_per_gpu, count, "this machine trains on its CPU cores")
     cores = _cores()
-    if count:
-        return gpu_workers(count, gpu_memory(), cores, packs_per_gpu, gpu_name())
-    return Workers(device="cpu", count=cores, memory=_memory() // cores, cores=cores, name=cpu_name())
+    on_cores = Workers(device="cpu", count=cores, memory=_memory() // cores, cores=cores, name=cpu_name())
+    if not count:
+        return [on_cores]
+    whole = Workers(device="cuda", count=count, memory=gpu_memory(), cores=cores, name=gpu_name())
+    return among(whole, on_cores if gpus is None else None, packs_per_gpu, cores)
 
 
-def refuse_shares_of_nothing(packs_per_gpu: int, num_gpus: float, where: str) -> None:
+def refuse_shares_of_nothing(packs_per_gpu: int | None, num_gpus: float, where: str) -> None:
     """Refuse that packs share a GPU where there is no GPU.
 
     Raises:
         StudyError: there is no GPU; the message has `where`.
     """
-    if packs_per_gpu > 1 and not num_gpus:
+    if packs_per_gpu and packs_per_gpu > 1 and not num_gpus:
         raise StudyError(f"packs_per_gpu={packs_per_gpu}: {where}, so there is no GPU to share. Leave it out.")
 
 
