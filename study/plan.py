@@ -248,8 +248,10 @@ def _with_results_early(timed: list[Timed], workers: Workers) -> list[Pack]:
 def _cut_short(timed: list[Timed], workers: Workers) -> list[Timed]:
     """The packs from the shortest on; if that takes long, a part of what has the shortest trials comes before them."""
     soon = FIRST_RESULT - START_SECONDS - workers.rates.rates.workers
+    if min(seconds for seconds, _ in timed) <= soon:
+        return _shortest_first(timed)
     alone, pack = min(((pack.of([0]).seconds(workers), pack) for _, pack in timed), key=lambda entry: entry[0])
-    if alone > soon or min(seconds for seconds, _ in timed) <= soon:
+    if alone > soon:
         return _shortest_first(timed)
     part = pack
     while part.seconds(workers) > soon:
