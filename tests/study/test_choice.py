@@ -16,13 +16,13 @@ CORES = Workers(device="cpu", count=16, memory=8 * GIB, cores=16)
 
 
 def test_packs_that_leave_a_gpu_idle_share_it() -> None:
-    """Three members of 256 units: most of a step is its fixed cost."""
-    trials = merge(load_study("permuting-mnist-256").trials())
+    """A few members of at most 128 units: most of a step is its fixed cost."""
+    trials = merge(load_study("quickstart").trials())
     found, words = chosen(among(H200, None, None, 16), lambda workers: make_packs(trials, workers))
     assert found.packs_per_gpu in (2, 4, 8)
     assert found.memory == H200.memory // found.packs_per_gpu
     assert words.startswith(f"{found.packs_per_gpu} packs share each GPU: ")
-    assert "; one pack at a time on each GPU: 1 min" in words
+    assert "; one pack at a time on each GPU: " in words
 
 
 def test_packs_that_keep_a_gpu_busy_have_it_for_themselves() -> None:
