@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from psp_core.contexts import Complex, Context, NoContext
-from psp_core.contexts.diagonal import Diagonal
+from psp_core.contexts import Context
 from psp_core.images import Images
 from psp_core.kernels.choice import has_kernels
 from psp_core.kernels.relu_bind import relu_bind, unbind_relu
@@ -25,7 +24,7 @@ class PackedLayers:
         """Keep both arguments."""
         self.context = context
         self.dtype = dtype
-        self._has_factors = isinstance(context, Diagonal | Complex | NoContext)
+        self._has_factors = context.binding in ("product", "complex product")
         self._is_trivial = context.is_trivial
 
     def first_inputs(self, x: Tensor | Images, context: Tensor) -> Tensor:

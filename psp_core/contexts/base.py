@@ -28,7 +28,8 @@ class Context(Part, family="context"):
 
     Attributes:
         binding: the operation that binds, where contexts of other names bind by the same one: they train in one pack,
-            each member with its own. Empty where no other context binds so.
+            each member with its own. Empty where no other context binds so. On a GPU, kernels bind by `product` and
+            `complex product`, with one number for each input.
     """
 
     binding: ClassVar[str] = ""
