@@ -25,7 +25,9 @@ class ComplexLayers(PackedLayers):
         """The network's inputs (E, B, I) as they are."""
         if isinstance(x, Images):
             made = x.bound_inputs(None, self._operands)
-            return x.inputs() if made is None else made
+            if made is not None:
+                return made
+            x = x.inputs()
         return self._as_operand(x)
 
     def first_weight(self, weight: Tensor, context: Tensor) -> Tensor:

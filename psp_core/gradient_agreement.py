@@ -81,4 +81,4 @@ def _gradient_of_task_0(training: PackTraining) -> tuple[Tensor, float]:
     )
     with arithmetic(training.config.precision, training.device):
         loss = training.learner.gradients(batch)
-    return group.gradients_EP[0].clone(), loss.item()
+    return group.gradients_EP[0].to(group.values_EP.dtype, copy=True), loss.item()

@@ -38,6 +38,10 @@ class Images:
 
     def inputs(self) -> Tensor:
         """The inputs (E, B, I), normalised."""
+        made_EBI = self.bound_inputs(None, torch.get_default_dtype())
+        return self._by_operations() if made_EBI is None else made_EBI
+
+    def _by_operations(self) -> Tensor:
         images_NI = self.images_NI.index_select(0, self.samples_EB.flatten())
         if self.drawn_EB3 is not None:
             images_NI = augmented(images_NI, self.drawn_EB3.view(-1, 3), self.dataset.shape)

@@ -29,12 +29,11 @@ class PackedLayers:
 
     def first_inputs(self, x: Tensor | Images, context: Tensor) -> Tensor:
         """What the first layer's weights are multiplied by: the network's inputs (E, B, I), bound."""
-        factors = self._factors(context)
         if isinstance(x, Images):
-            made = x.bound_inputs(factors, self._operands if self._has_factors else context.dtype)
-            if made is not None and self._has_factors:
+            made = x.bound_inputs(self._factors(context), self._operands) if self._has_factors else None
+            if made is not None:
                 return made
-            x = x.inputs() if made is None else made
+            x = x.inputs()
         return self._as_operand(self.context.bind(x, context))
 
     def first_weight(self, weight: Tensor, context: Tensor) -> Tensor:
