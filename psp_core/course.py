@@ -16,7 +16,7 @@ class Course(Experiment):
     `psp_core.trial.Trial` completes it. Parts get a Course, so that no part has to know what a whole trial is made of.
     """
 
-    num_tasks: int = setting(50, "K, how many tasks are trained, one after another.", rule=at_least(1))
+    num_tasks: int = setting(50, "K, how many tasks are trained, one after another.", rule=at_least(1), per_member=True)
     num_cycles: int = setting(1, "How often the stream goes through its tasks.", rule=at_least(1))
     batch_size: int = setting(128, "B, training images of a step.", rule=at_least(1))
     steps_per_task: int = setting(1000, "Steps before the next task begins.", rule=at_least(1))
@@ -52,7 +52,10 @@ class Course(Experiment):
         rule=at_least(2),
     )
     milestones: tuple[int, ...] = setting(
-        (), "Numbers of tasks after which everything is measured as after the last one. Set by `psp run`.", tells=False
+        (),
+        "Numbers of tasks after which everything is measured as after the last one. Set by `psp run`.",
+        tells=False,
+        per_member=True,
     )
     precision: Literal["tf32", "float32", "bfloat16"] = setting(
         "tf32",

@@ -68,5 +68,5 @@ class KeptStates:
             if row not in self._rows:
                 zeros = [torch.zeros_like(tensor) for tensor in self.optimiser.state]
                 self._rows[row] = _Kept(zeros, num_steps.clone(), left_at)
-            for mine, tensor in zip(self._rows[row].state, tensors, strict=True):
+            for mine, tensor in zip(self._rows[row].state, tensors, strict=False):  # as `Stepper.load_member_state`
                 mine[member].copy_(tensor)

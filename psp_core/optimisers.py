@@ -274,8 +274,12 @@ class Stepper:
         return {"state": state, "num_steps": self.num_steps, "is_frozen": member in self._frozen}
 
     def load_member_state(self, member: int, state: dict[str, Any]) -> None:
-        """Go on from what `member_state` gave; the learner restores the parameters."""
-        for mine, stored in zip(self.state, state["state"], strict=True):
+        """Go on from what `member_state` gave; the learner restores the parameters.
+
+        The last of it, the velocity, is there and here where a member of the pack has momentum: if one side has none,
+        this member has no momentum.
+        """
+        for mine, stored in zip(self.state, state["state"], strict=False):
             mine[member].copy_(stored)
         self.num_steps.copy_(state["num_steps"])
         if state["is_frozen"]:

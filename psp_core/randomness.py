@@ -17,10 +17,10 @@ def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
-def different(seeds: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The different ones of these seeds, for each of which is drawn once; and the place of each given seed among them.
+def different(numbers: Sequence[int]) -> tuple[list[int], list[int]]:
+    """The different ones of these numbers, such as seeds, and the place of each given one among them.
 
     `different([4, 2, 4])` is `([4, 2], [0, 1, 0])`.
     """
-    found = list(dict.fromkeys(seeds))
-    return found, [found.index(seed) for seed in seeds]
+    found = list(dict.fromkeys(numbers))
+    return found, [found.index(number) for number in numbers]

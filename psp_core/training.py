@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -58,8 +59,9 @@ class PackTraining:
         self.device = device
         self.dataset = dataset.normalised(self.config.dataset.normalisation).to(device)
         sizes = self.config.dataset.sizes
-        of_seed = {config.seed: config.stream.tasks(sizes, config.num_tasks, config.seed) for config in configs}
-        self.tasks = [of_seed[config.seed] for config in configs]
+        kinds = [(config.stream, config.num_tasks, config.seed) for config in configs]
+        streams = {kind: kind[0].tasks(sizes, *kind[1:]) for kind in kinds}
+        self.tasks = [streams[kind] for kind in kinds]
         self.learner = self.config.method.start(configs, device)
         self.optimisers = [self._stepper(group) for group in self.learner.groups if group.values_EP.numel()]
         self._trained = [group for group in self.learner.groups if group.values_EP.numel()]
@@ -97,8 +99,8 @@ class PackTraining:
 
     @property
     def done(self) -> bool:
-        """Whether all tasks are trained."""
-        return self.tasks_seen == self.config.num_visits
+        """Whether all tasks of a member are trained; those that have more go on in another pack, from their states."""
+        return any(config.num_visits == self.tasks_seen for config in self.configs)
 
     def train_task(self) -> None:
         """Train the next task and measure what is due after it."""
@@ -169,13 +171,14 @@ class PackTraining:
 
     def results(self) -> list[TrialResult]:
         """Each member's result so far."""
+        measured = [self._measured_of(e) for e in range(len(self.configs))]
         return [
             TrialResult(
                 config=config,
-                accuracy=self.measured["accuracy"][e],
-                loss=self.measured["loss"][e],
-                num_samples=self.measured["num_samples"][e].long(),
-                answers={column: self.measured[column][e] for column in config.method.measured},
+                accuracy=measured[e]["accuracy"],
+                loss=measured[e]["loss"],
+                num_samples=measured[e]["num_samples"].long(),
+                answers={column: measured[e][column] for column in config.method.measured},
                 curve=self.curves[e],
                 diverged_at=self.diverged_at[e],
                 num_params=storage.num_params,
@@ -205,7 +208,7 @@ class PackTraining:
             "learner": self.learner.member_state(member),
             "optimisers": [optimiser.member_state(member) for optimiser in self.optimisers],
             "kept": [kept.member_state(member) for kept in self._kept.values()],
-            "measured": {name: measured_EVK[member] for name, measured_EVK in self.measured.items()},
+            "measured": self._measured_of(member),
             "curve": [(step, task, dict(measured)) for step, task, measured in self.curves[member]],
             "diverged_at": self.diverged_at[member],
             "tasks_seen": self.tasks_seen,
@@ -236,9 +239,16 @@ class PackTraining:
         self.tasks_seen = states[0]["tasks_seen"]
         self.seconds = sum(state["seconds"] for state in states)
 
+    def _measured_of(self, member: int) -> dict[str, Tensor]:
+        """One member's tables (V, K)."""
+        config = self.configs[member]
+        size = slice(config.num_visits), slice(config.num_tasks)
+        return {name: measured_EVK[member, *size] for name, measured_EVK in self.measured.items()}
+
     def _empty_tables(self) -> dict[str, Tensor]:
         """A table (E, V, K) for each column that is measured: NaN, and of samples 0, where nothing is."""
-        size = (len(self.configs), self.config.num_visits, self.config.num_tasks)
+        lengths = [(config.num_visits, config.num_tasks) for config in self.configs]
+        size = (len(self.configs), *map(max, zip(*lengths, strict=True)))
         tables = {
             name: torch.full(size, float("nan"), dtype=torch.float64)
             for name in ("accuracy", "loss", *self.config.method.measured)
@@ -316,27 +326,41 @@ class PackTraining:
                 self.learner.stop(e)
 
     def _measure(self) -> None:
-        """Measure what is due after a task."""
-        row = self.tasks_seen - 1
-        whole = self.config.eval_samples is None or self.config.measures_all(self.tasks_seen)
-        tasks, kept = tasks_to_measure(self.config, self.tasks_seen), list[int]()
-        if self.config.method.measures_once:
-            tasks, kept, whole = [row], tasks[:-1], True
-        measured = self._answered(tasks, self.tasks_seen, whole=whole)
-        members = torch.tensor([e for e, diverged_at in enumerate(self.diverged_at) if diverged_at is None])
-        for name, table_EVK in self.measured.items():
-            table_EVK[members[:, None], row, tasks] = measured[name][members]
-            table_EVK[members[:, None], row, kept] = table_EVK[members[:, None], kept, kept]  # R[i, j] = R[j, j]
-        step = self.tasks_seen * self.config.steps_per_task
-        if is_moment(self.config, step):
-            wanted = [tasks.index(task) for task in curve_tasks(self.config, row)]
-            self._note_curve(step, row, {name: values_ET[:, wanted] for name, values_ET in measured.items()})
+        """Measure what is due after a task, of each member."""
+        for (due, whole), members in self._due().items():
+            tasks, row, kept = list(due), self.tasks_seen - 1, list[int]()
+            if self.config.method.measures_once:
+                tasks, kept, whole = [row], tasks[:-1], True
+            measured = self._answered(tasks, self.tasks_seen, whole=whole)
+            places = torch.tensor(members)
+            for name, table_EVK in self.measured.items():
+                table_EVK[places[:, None], row, tasks] = measured[name][places]
+                table_EVK[places[:, None], row, kept] = table_EVK[places[:, None], kept, kept]  # R[i, j] = R[j, j]
+            step = self.tasks_seen * self.config.steps_per_task
+            if is_moment(self.config, step):
+                wanted = [tasks.index(task) for task in curve_tasks(self.config, row)]
+                self._note_curve(
+                    step, row, {name: values_ET[:, wanted] for name, values_ET in measured.items()}, members
+                )
+
+    def _due(self) -> dict[tuple[tuple[int, ...], bool], list[int]]:
+        """Which members are measured on which tasks now, and whether on the whole test set.
+
+        It is the same for all of them, but where one of several lengths ends or has a milestone.
+        """
+        due = defaultdict[tuple[tuple[int, ...], bool], list[int]](list)
+        for e, config in enumerate(self.configs):
+            if self.diverged_at[e] is None:
+                whole = config.eval_samples is None or config.measures_all(self.tasks_seen)
+                due[tuple(tasks_to_measure(config, self.tasks_seen)), whole].append(e)
+        return due
 
     def _measure_within(self, step: int) -> None:
         """Measure what `eval_every` asks for after so many steps of the trial, within a task."""
         tasks = curve_tasks(self.config, self.tasks_seen)
         whole = self.config.eval_samples is None or self.config.method.measures_once
-        self._note_curve(step, self.tasks_seen, self._answered(tasks, self.tasks_seen + 1, whole=whole))
+        members = [e for e, diverged_at in enumerate(self.diverged_at) if diverged_at is None]
+        self._note_curve(step, self.tasks_seen, self._answered(tasks, self.tasks_seen + 1, whole=whole), members)
 
     def _answered(self, tasks: Sequence[int], num_begun: int, *, whole: bool) -> Measured:
         most = None if whole else self.config.eval_samples
@@ -346,12 +370,11 @@ class PackTraining:
             )
         return self.learner.answerer(num_begun).measure(self._held_out[most], tasks)
 
-    def _note_curve(self, step: int, visit: int, measured: Measured) -> None:
-        for e, curve in enumerate(self.curves):
-            if self.diverged_at[e] is None:
-                for t, task in enumerate(curve_tasks(self.config, visit)):
-                    values = {name: values_ET[e, t].item() for name, values_ET in measured.items()}
-                    curve.append(CurvePoint(step, task, values))
+    def _note_curve(self, step: int, visit: int, measured: Measured, members: Sequence[int]) -> None:
+        for e in members:
+            for t, task in enumerate(curve_tasks(self.config, visit)):
+                values = {name: values_ET[e, t].item() for name, values_ET in measured.items()}
+                self.curves[e].append(CurvePoint(step, task, values))
 
 
 def train(
@@ -366,7 +389,8 @@ def train(
     """Train a pack of trials to the end.
 
     Args:
-        configs: trials of one shape; they may differ in settings that are declared so, such as lr and seed.
+        configs: trials of one shape: they may differ in settings that are declared so, such as lr, seed and number of
+            tasks, and in contexts that bind by one operation.
         data: the data sets' folder; see `psp_core.datasets.data_root`.
         device: where to train, `cpu` or `cuda`.
         threads: CPU threads, for the time of this call. More than one pays for large networks on idle cores alone:
@@ -379,12 +403,20 @@ def train(
         ValueError: configurations that cannot share a pack, data that cannot be had, or fewer than one thread.
     """
     with cpu_threads(threads):
-        training = PackTraining(configs, load_dataset(configs[0].dataset.name, data), torch.device(device))
-        line = ProgressLine(len(configs), training.config.num_steps, training.config.steps_per_task)
-        if progress:
-            training.after_steps = line
-        while not training.done:
-            training.train_task()
-            after_task(training)
+        dataset = load_dataset(configs[0].dataset.name, data)
+        line = ProgressLine(len(configs), max(each.num_steps for each in configs), configs[0].steps_per_task)
+        results, states = dict[int, TrialResult](), list[dict[str, Any]]()
+        while left := [e for e in range(len(configs)) if e not in results]:
+            training = PackTraining([configs[e] for e in left], dataset, torch.device(device))
+            if states:
+                training.load_member_states(states)
+            if progress:
+                training.after_steps = line
+            while not training.done:
+                training.train_task()
+                after_task(training)
+            found = dict(zip(left, training.results(), strict=True))
+            results |= {e: one for e, one in found.items() if configs[e].num_visits == training.tasks_seen}
+            states = [training.member_state(place) for place, e in enumerate(left) if e not in results]
         line.close()
-        return training.results()
+        return [results[e] for e in range(len(configs))]

@@ -102,6 +102,11 @@ class Trial(Course):
                 "convolutional model with norm 'static'."
             )
 
+    def shared(self) -> dict[str, Any]:
+        """And the number of tasks, where the members' tasks come back or are not begun one by one."""
+        is_alike = self.num_cycles > 1 or self.method.needs_one_length
+        return super().shared() | ({"num_tasks": self.num_tasks} if is_alike else {})
+
     @cached_property
     def cost(self) -> Cost:
         """What it costs: arithmetic and memory."""

@@ -1,4 +1,4 @@
-"""What the steps of a visit read: drawn on the CPU, once for all members of a seed, and for a GPU ahead of its time."""
+"""What the steps of a visit read: drawn on the CPU, once for members with one stream, and for a GPU ahead of time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from psp_core.randomness import different, generator
 from psp_core.streams import Tasks
 from psp_core.trial import Trial
 
-# E members, U different seeds of theirs, S steps, B batch, N samples
+# E members, U different streams of theirs, S steps, B batch, N samples
 
 
 class Visits:
@@ -22,8 +22,8 @@ class Visits:
     what the copy replaces.
 
     Args:
-        configs: the members' configurations; but for their seeds, all that is drawn depends on what they share.
-        tasks: each member's stream of tasks.
+        configs: the members' configurations; what is drawn depends on a member's stream, and on what all have alike.
+        tasks: each member's stream of tasks; members may share one.
         labels_N: of the training images, on the CPU.
         device: where steps read.
     """
@@ -33,11 +33,11 @@ class Visits:
     ) -> None:
         """Draw nothing yet."""
         self._device = device
-        seeds, seed_of_E = different([config.seed for config in configs])
-        self._seed_of_E = torch.tensor(seed_of_E, device=device)
-        first = [seed_of_E.index(place) for place in range(len(seeds))]
+        streams, stream_of_E = different([id(stream) for stream in tasks])
+        self._stream_of_E = torch.tensor(stream_of_E, device=device)
+        first = [stream_of_E.index(place) for place in range(len(streams))]
         draw = _Draw([configs[e] for e in first], [tasks[e] for e in first], labels_N)
-        self._drawn = drawn_for(device, draw, configs[0].num_visits)
+        self._drawn = drawn_for(device, draw, min(config.num_visits for config in configs))
 
     def put(self, visit: int, samples_SEB: Tensor, descriptions_SE: Tensor, augmentation_SEB3: Tensor) -> None:
         """Write what a visit is into tensors that steps read.
@@ -49,18 +49,18 @@ class Visits:
             augmentation_SEB3: what was drawn to augment each sample; empty where nothing is augmented.
         """
         places = samples_SEB, descriptions_SE, augmentation_SEB3
-        for place, of_seeds in zip(places, self._drawn(visit), strict=False):
-            there = of_seeds.to(self._device, non_blocking=True)
-            torch.index_select(there, 1, self._seed_of_E, out=place)
+        for place, of_streams in zip(places, self._drawn(visit), strict=False):
+            there = of_streams.to(self._device, non_blocking=True)
+            torch.index_select(there, 1, self._stream_of_E, out=place)
 
 
 @dataclass(frozen=True)
 class _Draw:
-    """Draws what `Visits.put` writes, of each seed.
+    """Draws what `Visits.put` writes, of each stream.
 
     Attributes:
-        configs: a member of each seed.
-        tasks: its stream.
+        configs: a member of each stream.
+        tasks: the streams.
         labels_N: of the training images.
     """
 
@@ -79,7 +79,7 @@ class _Draw:
             descriptions.append(torch.stack([stream.describe(task, step / steps) for step in range(steps)]))
             if config.augmentation.is_any:
                 augmentations.append(config.augmentation.draw(config, visit))
-        return [torch.stack(of_seeds, dim=1) for of_seeds in (samples, descriptions, augmentations) if of_seeds]
+        return [torch.stack(of_streams, dim=1) for of_streams in (samples, descriptions, augmentations) if of_streams]
 
 
 def num_descriptions(config: Trial) -> int:

@@ -31,12 +31,11 @@ def amounts_of_row(row: Row) -> Amounts:
 
 def _together(members: Sequence[tuple[int, Work]]) -> Amounts:
     """Those of members, each with its seed: members of a seed share what is drawn."""
-    first = members[0][1]
     own = [_own(work, number) for work, number in Counter(work for _, work in members).items()]
     return Amounts(
         packs=1,
-        tasks=first.num_tasks,
-        steps=first.num_steps,
+        tasks=max(work.num_tasks for _, work in members),
+        steps=max(work.num_steps for _, work in members),
         drawn=sum(products for _, products in {(seed, work.drawing_products) for seed, work in members}),
         products=sum(one.products for one in own),
         rounded_products=sum(one.rounded_products for one in own),

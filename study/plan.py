@@ -61,6 +61,11 @@ class Pack:
         """How many tasks its members have behind them when it begins."""
         return self.starts[0].num_tasks if self.starts else 0
 
+    @property
+    def num_visits(self) -> int:
+        """The pieces of its longest trial."""
+        return max(trial.num_visits for trial in self.trials)
+
     def of(self, members: Sequence[int]) -> "Pack":
         """A pack of some of its members."""
         return Pack(tuple(self.trials[e] for e in members), tuple(self.starts[e] for e in members if self.starts))
@@ -72,9 +77,8 @@ class Pack:
 
     @property
     def num_steps(self) -> int:
-        """Optimiser steps, each of which moves every member; none where nothing is trained."""
-        trial = self.trials[0]
-        return trial.work(self.tasks_before).num_steps if trial.num_steps else 0
+        """Optimiser steps, each of which moves every member that is not done; none where nothing is trained."""
+        return max(trial.work(self.tasks_before).num_steps if trial.num_steps else 0 for trial in self.trials)
 
     @property
     def member_bytes(self) -> int:
@@ -158,12 +162,14 @@ def make_packs(
         starts: by trial id, what trials go on from; those that go on after as many tasks train together.
     """
     workers, starts = workers or this_machine(), starts or {}
-    groups: defaultdict[tuple[Hashable, int], list[Experiment]] = defaultdict(list)
+    groups: defaultdict[tuple[Hashable, Length | None, int], list[Experiment]] = defaultdict(list)
     packs = []
     for trial in trials:
         start = starts.get(trial_id(trial))
-        groups[trial.shape, start.num_tasks if start else 0].append(trial)
-    for (_, tasks_before), group in groups.items():
+        # Those that go on when shorter ones are done draw their contexts again: on a CPU packs are too small for that.
+        length = trial.length if workers.device == "cpu" else None
+        groups[trial.shape, length, start.num_tasks if start else 0].append(trial)
+    for (*_, tasks_before), group in groups.items():
         for chunk in _chunks(group, _most_members(group, workers, max_members)):
             packs.append(Pack(chunk, tuple(starts[trial_id(trial)] for trial in chunk if tasks_before)))
     return _with_results_early(_balanced(packs, workers), workers)
@@ -176,9 +182,12 @@ def without(packs: Iterable[Pack], done: Collection[str]) -> list[Pack]:
 
 
 def _chunks(group: Sequence[Experiment], most: int) -> list[tuple[Experiment, ...]]:
-    """Members of packs of at most so many trials, as equal in size as can be, trials of one seed beside each other."""
+    """Members of packs of at most so many trials, as equal in size as can be.
+
+    Trials of one length lie beside each other, and among these trials of one seed, which share contexts.
+    """
     num_packs = -(-len(group) // most)
-    in_order = sorted(group, key=lambda trial: trial.row["seed"])  # stable: members of one seed share contexts
+    in_order = sorted(group, key=lambda trial: (trial.num_visits, trial.row["seed"]))
     cuts = [len(group) * i // num_packs for i in range(num_packs + 1)]
     return [tuple(in_order[a:b]) for a, b in pairwise(cuts)]
 

@@ -62,7 +62,7 @@ class Tally:
         """A pack has trained one more task, or has ended."""
         self.cost_done[pack.id] = self.cost[pack.id] * (1.0 if result["done"] else result["fraction"])
         if not result["done"]:
-            before, visits = pack.tasks_before, pack.trials[0].num_visits
+            before, visits = pack.tasks_before, pack.num_visits
             self.tasks[pack.id] = before + round(result["fraction"] * (visits - before))
             return
         self.running.pop(pack.id, None)
@@ -130,8 +130,7 @@ class Tally:
     def underway(self) -> list[str]:
         """How far each running pack is, such as `context=binary width=256: 9 trials, task 12 of 50`."""
         return [
-            f"{self.label(pack)}: {plural(len(pack.trials), 'trial')}, "
-            f"task {self.tasks[pack.id]} of {pack.trials[0].num_visits}"
+            f"{self.label(pack)}: {plural(len(pack.trials), 'trial')}, task {self.tasks[pack.id]} of {pack.num_visits}"
             for pack in self.running.values()
         ]
 

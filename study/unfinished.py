@@ -34,7 +34,7 @@ def half_way(packs: Iterable[Unfinished], num_visits: Mapping[str, int]) -> str:
     at = defaultdict[tuple[int, int], list[int]](list)
     for pack in packs:
         if pack.tasks_kept and all(name in num_visits for name in pack.trial_ids):
-            at[len(pack.trial_ids), num_visits[pack.trial_ids[0]]].append(pack.tasks_kept)
+            at[len(pack.trial_ids), max(num_visits[name] for name in pack.trial_ids)].append(pack.tasks_kept)
     return ", ".join(
         f"{plural(len(tasks), 'pack')} of {plural(members, 'trial')} at task "
         + (f"{tasks[0]}" if len(tasks) == 1 else f"{min(tasks)} to {max(tasks)}")

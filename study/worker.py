@@ -8,7 +8,7 @@ import time
 import traceback
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -19,7 +19,8 @@ from psp_core.experiments import Result, Running, start
 from psp_core.messages import one_line, plural
 from study.beside import Beside
 from study.files import FinalStorageError, StorageError
-from study.plan import Pack, trial_id
+from study.nested import MEASURED
+from study.plan import Pack, trial_id, without
 from study.store import Row, TrialStore
 
 # E members, K tasks
@@ -55,6 +56,9 @@ class PackRun:
     the other. Any other exception is recorded in the store as the failure of what was being trained,
     and ends the run; it is not raised, so that one bad pack costs the study nothing else. Only what
     makes the process useless for other packs, a lost CUDA device, is raised.
+
+    Members with fewer tasks than others are stored when these are trained. The others are a pack of their own then, by
+    its id and its checkpoints too, as they are for a later run, which finds the first ones done.
     """
 
     def __init__(self, job: Job, dataset: Dataset | None, device: str = "cpu") -> None:
@@ -65,7 +69,10 @@ class PackRun:
         self.device = torch.device(device)
         self.left = [job.pack]  # the pack, or what is left of its pieces: the first is being trained
         self.training: Running | None = None
-        self.results: list[Result] = []
+        self.results: list[Result] = []  # to be stored together
+        self.stored: list[Result] = []
+        self.num_tasks = _num_tasks([job.pack])
+        self.tasks_kept = 0  # of what goes on in the next step
         self.pieces_done: list[str] = []
         self.kept = 0.0  # how much of the pack its newest checkpoint holds
         self.kept_at: tuple[str, int] | None = None  # of which piece that is, and after how many tasks
@@ -107,12 +114,13 @@ class PackRun:
 
     def _halve(self) -> None:
         self.left[:1] = self.left[0].halves()
-        self.training = None
+        self.training, self.tasks_kept = None, 0
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
     def _step(self) -> None:
         if self.training is None:
+            self._leave_out_stored()
             self.training = self._begin()
             self._note_progress(self.training.tasks_seen)
         self.training.train_task()
@@ -124,12 +132,32 @@ class PackRun:
         if not self.training.done:
             self._checkpoint(self.training)
         else:
-            if self.job.keep_state and self.job.pack.trials[0].is_nested:
-                self._keep_states(self.training)
-            self.results += self.training.results()
+            self._end(self.training)
             self.training = None
-            self.pieces_done.append(self.left.pop(0).id)
         if not self.left:
+            self._store([])
+
+    def _leave_out_stored(self) -> None:
+        """Leave out members with fewer tasks whose results this pack's worker had stored before it died."""
+        if len({trial.num_visits for trial in self.job.pack.trials}) > 1:
+            found, _ = self.store.finished()
+            stored = {name for name, trial in found.items() if trial.status in MEASURED}
+            if left := without(self.left, stored):
+                self.left, self.job = left, replace(self.job, pack=without([self.job.pack], stored)[0])
+
+    def _end(self, training: Running) -> None:
+        """Take the results of the members whose tasks are all trained; the others go on from their checkpoint."""
+        ended = [e for e, trial in enumerate(training.configs) if trial.num_visits == training.tasks_seen]
+        others = [e for e in range(len(training.configs)) if e not in ended]
+        if self.job.keep_state and self.job.pack.trials[0].is_nested:
+            self._keep_states(training, ended)
+        results, pack = training.results(), self.left.pop(0)
+        self.results += [results[e] for e in ended]
+        self.pieces_done.append(pack.id)
+        self.tasks_kept = training.tasks_seen if others else 0
+        if others:
+            self.left.insert(0, pack.of(others))
+            self._begin_checkpoint(training, others)
             self._store([])
 
     def _begin(self) -> Running:
@@ -154,13 +182,13 @@ class PackRun:
     def _loaded(self, content: bytes | None) -> Any:  # noqa: ANN401 - whatever a file holds
         return torch.load(io.BytesIO(content or b""), map_location=self.device, weights_only=True)
 
-    def _keep_states(self, training: Running) -> None:
-        """Keep where each member ended; a storage that refuses costs the state, not the results."""
-        for e, config in enumerate(training.configs):
+    def _keep_states(self, training: Running, members: Iterable[int]) -> None:
+        """Keep where these ended; a storage that refuses costs the state, not the results."""
+        for e in members:
             content = io.BytesIO()
             torch.save(_copied(training.member_state(e)), content)
             with contextlib.suppress(StorageError):
-                self.store.keep_state(trial_id(config), content.getvalue())
+                self.store.keep_state(trial_id(training.configs[e]), content.getvalue())
 
     def _new(self) -> Running:
         return start(self.left[0].trials, self.dataset, self.device)
@@ -170,12 +198,12 @@ class PackRun:
         if not self.checkpoints.is_busy and time.monotonic() - self.last_checkpoint >= self.job.checkpoint_seconds:
             self._begin_checkpoint(training)
 
-    def _begin_checkpoint(self, training: Running) -> None:
-        """Keep the state of this moment while training goes on.
+    def _begin_checkpoint(self, training: Running, whose: Iterable[int] | None = None) -> None:
+        """Keep the state of this moment, of these members or all, while training goes on.
 
         A storage that refuses costs the checkpoint, not the training.
         """
-        members = copied_states(training)
+        members = copied_states(training, whose)
         moment, fraction = self._moment(training), self._fraction()
 
         def write() -> None:
@@ -195,6 +223,7 @@ class PackRun:
         return self._report(failed=True)
 
     def _store(self, failures: list[Row]) -> None:
+        """Store what was found so far; what is left is a pack of its own."""
         self.checkpoints.wait()  # what they write is removed below
         self.notes.wait()
         rows = [*(_result_row(self.job, result, _device_name(self.device)) for result in self.results), *failures]
@@ -203,29 +232,34 @@ class PackRun:
             name = trial_id(result.config)
             for table, measured in result.measurements().items():
                 tables[table] += ({"trial_id": name, **row} for row in measured)
-        self.store.write_pack(self.job.pack.id, rows, tables.pop("evals", []), others=tables)
-        for pack_id in {self.job.pack.id, *self.pieces_done}:
+        names, whole = {row["trial_id"] for row in rows}, self.job.pack
+        done = whole.of([e for e, trial in enumerate(whole.trials) if trial_id(trial) in names])
+        self.store.write_pack(done.id, rows, tables.pop("evals", []), others=tables)
+        for pack_id in {whole.id, *self.pieces_done}:
             self.store.forget_progress(pack_id)
+        self.stored, self.results, self.pieces_done = [*self.stored, *self.results], [], []
+        for left in without([whole], names):
+            self.job = replace(self.job, pack=left)
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
+        found = [*self.stored, *self.results]
         return {
             "fraction": self._fraction(),
             "kept": self.kept,
             "done": not self.left,
             "refused": "",
             "failed": failed,
-            "diverged": sum(result.diverged_at is not None for result in self.results),
-            "accuracy": max((a for result in self.results if (a := result.final_accuracy) == a), default=math.nan),
+            "diverged": sum(result.diverged_at is not None for result in found),
+            "accuracy": max((a for result in found if (a := result.final_accuracy) == a), default=math.nan),
         }
 
     def _fraction(self) -> float:
         """How much of the pack is trained."""
-        before = self.job.pack.tasks_before
-        num_tasks = self.job.pack.trials[0].num_visits - before
-        tasks = num_tasks * len(self.results)
-        if self.training:
-            tasks += max(0, self.training.tasks_seen - before) * len(self.training.configs)
-        return tasks / (num_tasks * len(self.job.pack.trials))
+        left = _num_tasks(self.left)
+        if self.left:
+            seen = self.training.tasks_seen if self.training else self.tasks_kept
+            left -= max(0, seen - self.left[0].tasks_before) * len(self.left[0].trials)
+        return (self.num_tasks - left) / self.num_tasks
 
     def pause(self) -> None:
         """Keep the state of what is being trained: the run ends here, and another goes on from it."""
@@ -243,6 +277,11 @@ class PackRun:
         self.last_note = time.monotonic()
         ids = [trial_id(trial) for trial in self.left[0].trials]
         self.notes.begin(lambda: self.store.note_progress(self.job.pack.id, ids, tasks_seen))
+
+
+def _num_tasks(packs: Iterable[Pack]) -> int:
+    """Tasks that all members of these packs have before them."""
+    return sum(trial.num_visits - pack.tasks_before for pack in packs for trial in pack.trials)
 
 
 def record_failure(job: Job, error: str) -> None:
@@ -283,9 +322,10 @@ def _row(job: Job, trial: Experiment, **outcome: object) -> Row:
     }
 
 
-def copied_states(training: Running) -> list[Any]:
-    """Each member's state, in the computer's memory, which later steps do not change."""
-    return [_copied(training.member_state(e)) for e in range(len(training.configs))]
+def copied_states(training: Running, members: Iterable[int] | None = None) -> list[Any]:
+    """The states of these members, or of all, in the computer's memory, which later steps do not change."""
+    members = range(len(training.configs)) if members is None else members
+    return [_copied(training.member_state(e)) for e in members]
 
 
 def _copied(state: Any) -> Any:  # noqa: ANN401 - nested dicts and lists

@@ -155,6 +155,11 @@ class Method(Part, family="method"):
         return self.has_nested_contexts
 
     @property
+    def needs_one_length(self) -> bool:
+        """Whether the members of a pack must have the same number of tasks, as a learner may take for granted."""
+        return True
+
+    @property
     def measures_once(self) -> bool:
         """Whether a task is measured when its training ends and never again, since no other task changes it."""
         return False

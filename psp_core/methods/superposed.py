@@ -191,10 +191,10 @@ class _Answers(Finders):
 
 
 def _models(trials: Sequence[Course], part: SuperposedSettings, device: torch.device) -> list[SuperposedModel]:
-    """The members as they begin: one for all of a seed and context, unless each trains buffers of its own."""
+    """The members as they begin: one for all that are drawn alike, unless each trains buffers of its own."""
     if part.learned_contexts or part.heads == "per-task":
         return drawn_together([partial(build_model, trial, device) for trial in trials], device)
-    kinds = [(trial.seed, trial.of(Context)) for trial in trials]
+    kinds = [(trial.seed, trial.num_tasks, trial.of(Context), trial.initial_weights) for trial in trials]
     of_kind = dict(zip(kinds, trials, strict=True))
     drawn = drawn_together([partial(build_model, trial, device) for trial in of_kind.values()], device)
     models = dict(zip(of_kind, drawn, strict=True))

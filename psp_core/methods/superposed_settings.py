@@ -94,6 +94,11 @@ class SuperposedSettings(InferringMethod):
         return self.schedule.is_nested
 
     @property
+    def needs_one_length(self) -> bool:
+        """Where what is trained has a row for each context of all tasks."""
+        return self.trains_all_contexts
+
+    @property
     def measures_once(self) -> bool:
         """Where each task has a net of its own."""
         return self.trunk == "per-task"

@@ -89,7 +89,8 @@ def test_members_of_one_seed_have_one_order_which_is_drawn_once(monkeypatch: pyt
 
     monkeypatch.setattr("psp_core.visits.batch_order", watched)
     configs, labels = members("permuting"), load_dataset("digits").train_labels
-    visits = Visits(configs, [tasks_of(config) for config in configs], labels, torch.device("cpu"))
+    streams = {config.seed: tasks_of(config) for config in configs}
+    visits = Visits(configs, [streams[config.seed] for config in configs], labels, torch.device("cpu"))
     samples = torch.empty(6, 3, 16, dtype=torch.int64)
     descriptions = torch.empty(1, 3, 64, dtype=torch.int64)
     visits.put(2, samples, descriptions, torch.empty(0))

@@ -195,6 +195,24 @@ def test_contexts_that_bind_by_one_operation_share_packs() -> None:
     assert small.member_bytes < large.member_bytes == study[3].member_bytes
 
 
+def test_trials_of_several_lengths_share_packs_of_a_gpu_and_lie_beside_their_like() -> None:
+    study = [TrialConfig(stream="rotating", num_tasks=number, seed=seed) for seed in range(3) for number in (20, 10)]
+    one_gpu = dataclasses.replace(EIGHT_GPUS, count=1)
+    (pack,) = make_packs(study, one_gpu)
+    assert [(trial.num_tasks, trial.seed) for trial in pack.trials] == [
+        (k, seed) for k in (10, 20) for seed in range(3)
+    ]
+    alone = [Pack((trial,)) for trial in study]
+    assert pack.num_visits == 20
+    assert pack.num_steps == 20 * study[0].steps_per_task
+    seconds = [one.seconds(one_gpu) for one in alone]
+    assert max(seconds) < pack.seconds(one_gpu) < sum(seconds)
+    on_cores = make_packs(study, TWO_CORES)
+    assert all(len({trial.num_tasks for trial in pack.trials}) == 1 for pack in on_cores)
+    (again, once) = (replace(study[0], num_cycles=2, num_tasks=number) for number in (10, 20))
+    assert len(make_packs([again, once], dataclasses.replace(EIGHT_GPUS, count=1))) == 2
+
+
 def test_measurements_of_crosstalk_are_made_alone() -> None:
     study = [RetrievalConfig(context=name, width=64, num_tasks=8) for name in ("none", "binary", "gaussian")]
     assert [len(pack.trials) for pack in make_packs(study, EIGHT_GPUS)] == [1, 1, 1]

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from psp_core.datasets import load_dataset
+from psp_core.experiments import Running
 from psp_core.retrieval import RetrievalConfig
 from study.files import FinalStorageError, StorageError
-from study.plan import Pack, make_packs, merge, trial_id
+from study.plan import Pack, make_packs, merge, trial_id, without
 from study.store import TrialStore
 from study.worker import Job, PackRun
 from study.workers import this_machine
@@ -239,3 +240,81 @@ def test_a_full_disk_ends_the_pack_with_its_cause(tmp_path: Path, monkeypatch: p
     assert last["refused"] == f"{tmp_path} refuses to write trials/p: No space left on device"
     assert last["failed"]
     assert checkpoints(tmp_path)  # it can go on from there
+
+
+def lengths_job(folder: Path, **changes: object) -> Job:
+    """Two trials of two tasks, and one each of four and of six."""
+    base = job_in(folder).pack.trials[0].replaced(stream="rotating")
+    trials = [base.replaced(num_tasks=number, seed=seed) for number, seed in ((2, 0), (4, 0), (2, 1), (6, 1))]
+    return replace(job_in(folder), pack=Pack(tuple(trials)), **changes)
+
+
+def test_members_with_fewer_tasks_are_stored_when_they_are_done(tmp_path: Path) -> None:
+    job, store = lengths_job(tmp_path), TrialStore(str(tmp_path))
+    run, ids = PackRun(job, DIGITS), [trial_id(trial) for trial in job.pack.trials]
+    stored, fractions = [], []
+    while not (report := run.step())["done"]:
+        stored.append(set(store.finished()[0]))
+        fractions.append(report["fraction"])
+    short = {ids[0], ids[2]}
+    assert stored == [set(), short, short, {*short, ids[1]}, {*short, ids[1]}]
+    assert fractions == [number / 14 for number in (4, 8, 10, 12, 13)]
+    assert set(store.finished()[0]) == set(ids)
+    assert not list(tmp_path.glob("checkpoints/*"))
+    for trial in job.pack.trials:
+        finish(PackRun(replace(job, pack=Pack((trial,)), store=str(tmp_path / "alone")), DIGITS))
+    mine, theirs = (
+        {(row["trial_id"], row["tasks_seen"], row["task"]): row["loss"] for row in evals(folder)}
+        for folder in (tmp_path, tmp_path / "alone")
+    )
+    assert mine == pytest.approx(theirs, rel=1e-3)
+
+
+@pytest.mark.parametrize("interrupted_after", [1, 2, 3, 4, 5])
+def test_a_pack_of_several_lengths_goes_on_wherever_it_is_interrupted(tmp_path: Path, interrupted_after: int) -> None:
+    """By the same job, as when a worker dies, and by what a later run leaves of the pack."""
+    quiet, loud, later = (tmp_path / name for name in ("quiet", "loud", "later"))
+    finish(PackRun(lengths_job(quiet), DIGITS))
+    for folder in (loud, later):
+        run = PackRun(lengths_job(folder), DIGITS)
+        for _ in range(interrupted_after):
+            run.step()
+        run.pause()
+    job, store = lengths_job(later), TrialStore(str(later))
+    (left,) = without([job.pack], store.finished()[0])
+    store.tidy({left.id})
+    for again in (PackRun(lengths_job(loud), DIGITS), PackRun(replace(job, pack=left), DIGITS)):
+        assert len(finish(again)) == 6 - interrupted_after
+    for folder in (loud, later):
+        assert sorted(evals(quiet), key=str) == sorted(evals(folder), key=str)
+        assert not list(folder.glob("checkpoints/*"))
+
+
+def test_a_pack_of_several_lengths_may_be_halved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet, loud = tmp_path / "quiet", tmp_path / "loud"
+    finish(PackRun(lengths_job(quiet), DIGITS))
+    run, begin = PackRun(lengths_job(loud), DIGITS), PackRun._begin
+
+    def too_large(run: PackRun) -> Running:
+        if len(run.left[0].trials) > 2:
+            raise torch.OutOfMemoryError("no room")
+        return begin(run)
+
+    monkeypatch.setattr(PackRun, "_begin", too_large)
+    finish(run)
+    assert set(TrialStore(str(loud)).finished()[0]) == set(TrialStore(str(quiet)).finished()[0])
+    assert len(evals(quiet)) == len(evals(loud))
+
+
+def test_what_fails_later_leaves_what_was_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = PackRun(lengths_job(tmp_path), DIGITS)
+    run.step()
+    run.step()
+    monkeypatch.setattr(PackRun, "_begin", lambda run: 1 / 0)
+    finish(run)
+    found, _ = TrialStore(str(tmp_path)).finished()
+    assert {trial.num_tasks: found[trial_id(trial)].status for trial in run.job.pack.trials} == {
+        4: "failed",
+        6: "failed",
+    }
+    assert sorted(entry.status for entry in found.values()) == ["failed", "failed", "ok", "ok"]
