@@ -227,7 +227,7 @@ class Part(ABC):  # noqa: B024 - its families have abstract methods
         for one in settings_of(type(self)):
             value = getattr(self, one.name)
             yield one, value
-            if isinstance(value, Part):
+            if one.part:
                 yield from value.settings()
 
     def columns(self, *, first_names: bool = False) -> dict[str, Any]:
@@ -239,7 +239,7 @@ class Part(ABC):  # noqa: B024 - its families have abstract methods
         row: dict[str, Any] = {self.family: self.formerly if first_names else self.name} if self.family else {}
         for one in settings_of(type(self)):
             value = getattr(self, one.name)
-            row |= value.columns(first_names=first_names) if isinstance(value, Part) else {one.column: value}
+            row |= value.columns(first_names=first_names) if one.part else {one.column: value}
         return row | dict(self.implies)
 
     def shared(self) -> dict[str, Any]:
@@ -285,6 +285,8 @@ def flattened(kind: type[Part], given: object) -> dict[str, Any]:
     Raises:
         ValueError: an unknown name or setting, or something that is neither a name nor a mapping.
     """
+    if isinstance(given, str):
+        return {kind.family: kind.named(given).name}
     if isinstance(given, Part):
         return given.columns()
     if not isinstance(given, Mapping):
