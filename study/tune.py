@@ -83,10 +83,10 @@ class PackTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Train for a while: each report takes Tune milliseconds, which a GPU would wait."""
-        start = time.monotonic()
+        """Train for a while, for each report takes Tune milliseconds, which a GPU would wait; or until more is kept."""
+        start, kept = time.monotonic(), self.run.kept
         report = self.run.step()
-        while not report["done"] and time.monotonic() - start < SECONDS_TO_TRAIN:
+        while not report["done"] and report["kept"] == kept and time.monotonic() - start < SECONDS_TO_TRAIN:
             report = self.run.step()
         return report
 
