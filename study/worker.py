@@ -95,7 +95,7 @@ class PackRun:
             return {**self._report(failed=True), "done": True, "refused": str(error)}
 
     def _train_next(self) -> dict[str, Any]:
-        too_large = ""
+        too_large: str | None = None
         try:
             self._step()
         except StorageError:
@@ -106,7 +106,7 @@ class PackRun:
             if self.device.type == "cuda":
                 torch.cuda.synchronize()  # raises where the process has lost its device: another must go on
             return self._failed(f"{type(error).__name__}: {one_line(error)}\n{traceback.format_exc(limit=-4)}")
-        if too_large:  # by now the error is gone, and with it what its traceback held
+        if too_large is not None:  # by now the error is gone, and with it what its traceback held
             if len(self.left[0].trials) == 1:
                 return self._failed(f"one trial alone is too large for {_device_name(self.device)}: {too_large}")
             self._halve()
