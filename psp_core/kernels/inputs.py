@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 ROWS: Final = 8
 COLUMNS: Final = 256
-"""A program's tile: 16 numbers for each of 128 threads. It goes through its images from end to end, which then lie in
-the first cache while their bytes are taken in another order."""
+"""A program's tile: 16 numbers for each of 128 threads."""
+
+PROGRAMS: Final = 256
+"""With fewer, a GPU has idle processors: each program then has a part of its images. Otherwise it goes through them from
+end to end, so that they lie in the first cache while their bytes are taken in another order."""
 
 
 def reference(
@@ -56,8 +59,10 @@ def launch(
     """The same in one pass."""
     (num_members, num_rows), num_columns = samples_EB.shape, images_NI.shape[1]
     x_EBI = torch.empty(num_members, num_rows, num_columns, dtype=dtype, device=images_NI.device)
+    row_blocks = num_members * blocks(num_rows, ROWS)
+    parts = 1 if row_blocks >= PROGRAMS else blocks(num_columns, COLUMNS)
     _inputs.launch(
-        (num_members * blocks(num_rows, ROWS),), images_NI, samples_EB, pixels_EI, constants_2, factors_EI, x_EBI,
+        (row_blocks, parts), images_NI, samples_EB, pixels_EI, constants_2, factors_EI, x_EBI,
         num_rows, num_columns, pixels_EI.stride(0),
         0 if factors_EI is None else factors_EI.stride(0), ROWS=ROWS, COLUMNS=COLUMNS,
     )  # fmt: skip
@@ -76,7 +81,7 @@ def _inputs(
     is_row = row < num_rows
     sample = tl.load(samples + member * num_rows + row, mask=is_row, other=0)
     times, minus = tl.load(constants), tl.load(constants + 1)
-    for first in range(0, num_columns, COLUMNS):
+    for first in range(tl.program_id(1) * COLUMNS, num_columns, tl.num_programs(1) * COLUMNS):
         column = first + tl.arange(0, COLUMNS)
         in_row = column < num_columns
         inside = is_row[:, None] & in_row[None, :]
