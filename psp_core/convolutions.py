@@ -132,6 +132,7 @@ def channels_last(kernel: Tensor) -> Tensor:
 def _as_autocast_has_it(kernel: Tensor) -> Tensor:
     """The kernel in autocast's type, so that inputs which have it already stay as they are; float64 is left alone."""
     device = kernel.device.type
-    if kernel.dtype == torch.float64 or not torch.is_autocast_enabled(device):
+    is_cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)  # "meta" has no autocast
+    if kernel.dtype == torch.float64 or not is_cast:
         return kernel
     return kernel.to(torch.get_autocast_dtype(device))

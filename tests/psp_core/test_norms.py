@@ -148,8 +148,8 @@ def test_so_many_batches_are_measured() -> None:
     assert SETTLING_BATCHES == 50
     training = PackTraining([replace(NORMED, steps_per_task=60, num_tasks=1)], load_dataset("digits"), CPU)
     taken: list[int] = []
-    batch = training._batch
-    training._batch = lambda step: taken.append(int(step)) or batch(step)  # type: ignore[method-assign,func-returns-value]
+    images = training._images
+    training._images = lambda step: taken.append(int(step)) or images(step)  # type: ignore[method-assign,func-returns-value]
     training.train_task()
     assert taken == [*range(60), *range(10, 60)]
 
