@@ -19,8 +19,8 @@ COLUMNS: Final = 256
 """A program's tile: 16 numbers for each of 128 threads."""
 
 PROGRAMS: Final = 256
-"""With fewer, a GPU has idle processors: each program then has a part of its images. Otherwise it goes through them from
-end to end, so that they lie in the first cache while their bytes are taken in another order."""
+"""With fewer, a GPU has idle processors: each program then has a part of its images. Otherwise it goes through them
+from end to end, so that they lie in the first cache while their bytes are taken in another order."""
 
 
 def reference(
