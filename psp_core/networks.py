@@ -231,6 +231,8 @@ class Networks:
             place of answers (the "empirical" Fisher) change.
         """
         total, views = flat_views({name: p.shape[1:] for name, p in self.parameters.items()}, len(self), self._device)
+        if not self.parameters:  # heads alone, each its task's own
+            return total
         number = 0
         for x_EBI in batches:
             number += x_EBI.shape[1]

@@ -5,10 +5,11 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from psp_core import TrialConfig, load_dataset
+from psp_core import TrialConfig, load_dataset, train
 from psp_core.groups import Group
 from psp_core.protect.ewc import EWC, OnlineEWC
 from psp_core.training import PackTraining
+from psp_core.trial import replace
 from tests.protections import CPU, TINY, ProtectionContract, weights
 
 
@@ -74,3 +75,17 @@ def test_a_network_that_cannot_be_asked_about_one_image_is_refused(name: str) ->
     with pytest.raises(ValueError, match=f"protect='{name}': model='resnet-18' .* use norm 'per-task', or another"):
         TrialConfig(**settings, protect=protect)
     TrialConfig(**settings, norm="per-task", protect=protect)
+
+
+@pytest.mark.parametrize("num_members", [1, 2])
+def test_where_heads_are_all_there_is_nothing_is_protected(num_members: int) -> None:
+    trial = TrialConfig(
+        dataset="digits", stream="split", classes_per_task=2, context="none", heads="per-task", depth=0, num_tasks=2,
+        steps_per_task=2, batch_size=4, protect="ewc", protect_strength=1.0, protect_samples=4,
+    )  # fmt: skip
+    for guarded, plain in zip(
+        train([replace(trial, seed=seed) for seed in range(num_members)], progress=False),
+        train([replace(trial, seed=seed, protect="none") for seed in range(num_members)], progress=False),
+        strict=True,
+    ):
+        torch.testing.assert_close(guarded.loss, plain.loss, rtol=0, atol=0, equal_nan=True)
