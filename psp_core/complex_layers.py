@@ -50,17 +50,6 @@ class ComplexLayers(PackedLayers):
         y = self._bmm(z.reshape(len(z), -1, z.shape[-1]), weight.flatten(2))
         return y.view(len(z), z.shape[1], -1, 2, weight.shape[-1])
 
-    def relu_bind(self, y: Tensor, bias: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The next layer's inputs, given its context; and what `unbind_relu` needs of them."""
-        if self._has_factors:
-            return relu_bind(y, bias, self._factors(context))
-        h, kept = relu_bind(y, bias, None)
-        return self._as_operand(self.context.bind(h.to(context.dtype), context)), kept
-
-    def relu(self, y: Tensor, bias: Tensor) -> Tensor:
-        """A layer's output where the next has no context."""
-        return relu_bind(y, bias, None)[0]
-
     def logits(self, z: Tensor, weight: Tensor) -> Tensor:
         """The real part of the last layer's outputs, without biases, (E, O, B)."""
         if z.dim() == 3:  # the network's own inputs
@@ -83,13 +72,6 @@ class ComplexLayers(PackedLayers):
             dz[:, :, part] = self._bmm(g, weight[:, :, part].mT).mul_(sign)
         return dz
 
-    def unbind_relu(self, g: Tensor, kept: Tensor, context: Tensor, bias_gradient: Tensor, *, is_first: bool) -> Tensor:
-        """From the gradient of the next layer's inputs to that of a layer's outputs, as rows; writes the bias's."""
-        if self._has_factors:
-            return unbind_relu(g, kept, self._factors(context), bias_gradient, is_real_input=is_first)
-        g = self._as_operand(self.context.unbind(g.to(context.dtype), context))
-        return unbind_relu(g, kept, None, bias_gradient, is_real_input=is_first)
-
     def backward(self, into: Tensor, z: Tensor, weight: Tensor, g: Tensor) -> Tensor:
         """Write a layer's weight gradient into `into`; return the gradient of its inputs."""
         self._bmm(z.flatten(1, 2).mT, g, out=into.flatten(2))
@@ -111,6 +93,14 @@ class ComplexLayers(PackedLayers):
         """The same of a network's only layer, given the gradient of its real part; the imaginary part's is 0."""
         g = g_EOB.mT
         self.first_gradient(into, z, torch.stack([g, torch.zeros_like(g)], dim=2).flatten(2), context)
+
+    def _relu_bind(self, y: Tensor, bias: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor]:
+        return relu_bind(y, bias, factors)
+
+    def _unbind_relu(
+        self, g: Tensor, kept: Tensor, factors: Tensor | None, bias_gradient: Tensor, *, is_first: bool
+    ) -> Tensor:
+        return unbind_relu(g, kept, factors, bias_gradient, is_real_input=is_first)
 
 
 @cache

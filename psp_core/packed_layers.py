@@ -51,13 +51,13 @@ class PackedLayers:
     def relu_bind(self, y: Tensor, bias: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """The next layer's inputs, given its context; and what `unbind_relu` needs of them."""
         if self._has_factors:
-            return relu_bind(y, bias, self._factors(context))
-        h, kept = relu_bind(y, bias, None)
+            return self._relu_bind(y, bias, self._factors(context))
+        h, kept = self._relu_bind(y, bias, None)
         return self._as_operand(self.context.bind(h.to(context.dtype), context)), kept
 
     def relu(self, y: Tensor, bias: Tensor) -> Tensor:
         """A layer's output where the next has no context."""
-        return relu_bind(y, bias, None)[0]
+        return self._relu_bind(y, bias, None)[0]
 
     def logits(self, z: Tensor, weight: Tensor) -> Tensor:
         """The last layer's outputs without biases, (E, O, B): softmax over few classes is ten times faster so on CPUs.
@@ -73,9 +73,9 @@ class PackedLayers:
     def unbind_relu(self, g: Tensor, kept: Tensor, context: Tensor, bias_gradient: Tensor, *, is_first: bool) -> Tensor:
         """From the gradient of the next layer's inputs to that of a layer's outputs; writes the bias's."""
         if self._has_factors:
-            return unbind_relu(g, kept, self._factors(context), bias_gradient)
+            return self._unbind_relu(g, kept, self._factors(context), bias_gradient, is_first=is_first)
         g = self._as_operand(self.context.unbind(g.to(context.dtype), context))
-        return unbind_relu(g, kept, None, bias_gradient)
+        return self._unbind_relu(g, kept, None, bias_gradient, is_first=is_first)
 
     def backward(self, into: Tensor, z: Tensor, weight: Tensor, g: Tensor) -> Tensor:
         """Write a layer's weight gradient into `into`; return the gradient of its inputs."""
@@ -89,6 +89,14 @@ class PackedLayers:
     def only_gradient(self, into: Tensor, z: Tensor, g_EOB: Tensor, context: Tensor) -> None:
         """The same of a network's only layer, given the logits' gradient."""
         self.first_gradient(into, z, g_EOB.mT, context)
+
+    def _relu_bind(self, y: Tensor, bias: Tensor, factors: Tensor | None) -> tuple[Tensor, Tensor]:
+        return relu_bind(y, bias, factors)
+
+    def _unbind_relu(
+        self, g: Tensor, kept: Tensor, factors: Tensor | None, bias_gradient: Tensor, *, is_first: bool
+    ) -> Tensor:
+        return unbind_relu(g, kept, factors, bias_gradient)
 
     def _factors(self, context: Tensor) -> Tensor | None:
         """The numbers that multiply a layer's inputs; None for ones, and where binding is no such product."""
