@@ -61,3 +61,12 @@ class Images:
         if pixels_EI is None:
             return None
         return kernel.launch(self.images_NI, self.samples_EB, pixels_EI, self.constants_2, factors_EI, dtype)
+
+
+StepBatch = tuple[Tensor | Images, Tensor]
+"""What a step trains on: inputs (E, B, I), or of what they are made, and labels (E, B)."""
+
+
+def inputs_of(x: Tensor | Images) -> Tensor:
+    """The inputs (E, B, I), made if they are not yet."""
+    return x.inputs() if isinstance(x, Images) else x

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, jacrev, vmap
 
 from psp_core.context_superposition import ContextSuperposition
-from psp_core.images import Images
+from psp_core.images import Images, inputs_of
 from psp_core.inference import Inferred
 from psp_core.kernels.choice import has_kernels
 from psp_core.models import SuperposedMLP
@@ -194,8 +194,7 @@ class Networks:
         if self._mlp and self._by_hand:
             layers, into = self._operands(), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(layers, list(self.contexts.values()), into, x_EBI, labels_EB)
-        x_EBI = x_EBI.inputs() if isinstance(x_EBI, Images) else x_EBI
-        gradients, loss_E = self._functional_gradients(x_EBI, labels_EB, is_frozen)
+        gradients, loss_E = self._functional_gradients(inputs_of(x_EBI), labels_EB, is_frozen)
         places = self.parameter_gradients | self.learned_gradients
         for name, gradient in gradients.items():
             places[name].copy_(gradient)

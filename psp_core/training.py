@@ -283,7 +283,7 @@ class PackTraining:
         self._samples_SEB.copy_(places_SEB)
 
     def _step(self) -> None:
-        loss_E = self.learner.gradients_of(*self._images(self._step_1))
+        loss_E = self.learner.gradients(self._images(self._step_1))
         factor_1 = None if self._lr_factors_S is None else self._lr_factors_S.index_select(0, self._step_1)
         for group, optimiser in zip(self._trained, self.optimisers, strict=True):
             if group.is_active:

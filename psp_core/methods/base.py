@@ -11,8 +11,8 @@ from psp_core.cost import Cost
 from psp_core.course import Course
 from psp_core.datasets import Data
 from psp_core.evaluation import Answerer
-from psp_core.groups import Batch, Group, Stretch
-from psp_core.images import Images
+from psp_core.groups import Group, Stretch
+from psp_core.images import StepBatch
 from psp_core.models import LayerSize, Model, NetworkSize
 from psp_core.outcome import Outcome
 from psp_core.parts import Part
@@ -62,19 +62,12 @@ class Learner(ABC):
         """
 
     @abstractmethod
-    def gradients(self, batch: Batch) -> Tensor:
-        """Each member's mean cross-entropy in nats, (E,); its gradients go into the active groups."""
+    def gradients(self, batch: StepBatch) -> Tensor:
+        """Each member's mean cross-entropy in nats, (E,); its gradients go into the active groups.
 
-    def gradients_of(self, images: Images, labels_EB: Tensor) -> Tensor:
-        """The same of inputs that are still to be made, so that one pass can make and bind them; a step calls this.
-
-        A learner that overrides this and `gradients` does the same in both.
-
-        Args:
-            images: of which the batch's inputs are made.
-            labels_EB: the batch's labels.
+        In training the batch's inputs are still to be made, so that one pass can make and bind them (`Networks`); other
+        learners have them made first (`inputs_of`).
         """
-        return self.gradients((images.inputs(), labels_EB))
 
     def stepped(self) -> None:  # noqa: B027 - a hook
         """Take note that the optimisers have moved the groups."""

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from psp_core.cost import Cost, num_activations, products
 from psp_core.course import Course
 from psp_core.evaluation import Answerer, Answers, Measured, TaskGiven
-from psp_core.groups import Batch, Group, Stretch
+from psp_core.groups import Group, Stretch
 from psp_core.held_out import HeldOut
+from psp_core.images import StepBatch, inputs_of
 from psp_core.methods.base import Learner, Method, Storage
 from psp_core.models import LayerSize, MLPModel, Model
 from psp_core.networks import flat_views
@@ -171,9 +172,9 @@ class HopfieldLearner(Learner, Answers):
         return range(len(self.trials))
 
     @torch.no_grad()
-    def gradients(self, batch: Batch) -> Tensor:
+    def gradients(self, batch: StepBatch) -> Tensor:
         """Each member's loss (E,); the gradients of its scores go straight through the masks."""
-        x_EBI, labels_EB = batch
+        x_EBI, labels_EB = inputs_of(batch[0]), batch[1]
         masks = [threshold_mask(scores_ED).requires_grad_() for scores_ED in self._scores.values()]
         with torch.enable_grad():
             logits_EOB = masked_logits(self.weights, masks, x_EBI).mT

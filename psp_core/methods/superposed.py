@@ -12,8 +12,8 @@ from psp_core.cost import Cost
 from psp_core.course import Course
 from psp_core.devices import PRECISIONS
 from psp_core.evaluation import Answerer, Finders
-from psp_core.groups import Batch, Group, Stretch
-from psp_core.images import Images
+from psp_core.groups import Group, Stretch
+from psp_core.images import StepBatch
 from psp_core.inference import Inferred
 from psp_core.methods.base import Learner, Storage, network_size, num_outputs
 from psp_core.methods.superposed_cost import SuperposedCost
@@ -105,17 +105,10 @@ class SuperposedLearner(Learner):
         self.networks.begin(stretch.row)
         return range(len(self.trials)) if self.networks.trains_rows else ()
 
-    def gradients(self, batch: Batch) -> Tensor:
+    def gradients(self, batch: StepBatch) -> Tensor:
         """Each member's loss (E,); the protection has its say on the gradients of the shared weights."""
-        return self._gradients(*batch)
-
-    def gradients_of(self, images: Images, labels_EB: Tensor) -> Tensor:
-        """The same; networks bind inputs as they are made."""
-        return self._gradients(images, labels_EB)
-
-    def _gradients(self, x_EBI: Tensor | Images, labels_EB: Tensor) -> Tensor:
         shared = self.groups[0]
-        loss_E = self.networks.gradients(x_EBI, labels_EB, is_frozen=not shared.is_active)
+        loss_E = self.networks.gradients(*batch, is_frozen=not shared.is_active)
         self.part.protect.edit(self._protected, shared)
         return loss_E
 

@@ -13,8 +13,8 @@ from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.course import Course
 from psp_core.evaluation import Answerer, Finders
-from psp_core.groups import Batch, Group, Stretch
-from psp_core.images import Images
+from psp_core.groups import Group, Stretch
+from psp_core.images import StepBatch
 from psp_core.inference import Inference, Inferred
 from psp_core.methods.base import Learner, Storage, network_size, num_outputs
 from psp_core.methods.shared_settings import heads_setting, inference_setting, superfluous_setting
@@ -144,17 +144,10 @@ class SupermaskLearner(Learner, Finders):
         return range(len(self.trials))
 
     @torch.no_grad()
-    def gradients(self, batch: Batch) -> Tensor:
+    def gradients(self, batch: StepBatch) -> Tensor:
         """Each member's loss (E,); the gradients of its scores go straight through the masks."""
-        return self._gradients_of(*batch)
-
-    def gradients_of(self, images: Images, labels_EB: Tensor) -> Tensor:
-        """The same; the inputs are made in one pass."""
-        return self._gradients_of(images, labels_EB)
-
-    def _gradients_of(self, x_EBI: Tensor | Images, labels_EB: Tensor) -> Tensor:
         self._use()
-        loss_E = self._networks.gradients(x_EBI, labels_EB)
+        loss_E = self._networks.gradients(*batch)
         for (name, scores), weight in zip(self._scores.items(), self.weights, strict=True):
             of_mask = mask_gradient(self._networks.parameter_gradients[name], weight)
             self._gradients[name].copy_(self.part.masks.score_gradient(of_mask, scores))

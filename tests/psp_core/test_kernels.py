@@ -314,7 +314,7 @@ def test_gradients_are_products_and_kernels_and_nothing_else(
     training = PackTraining([config, replace(config, seed=1)], load_dataset("digits"), DEVICE)
     begin(training, 0)
     with Operations() as operations:
-        training.learner.gradients_of(*training._images(training._step_1))
+        training.learner.gradients(training._images(training._step_1))
     of_last_layer = {"mul"} if "complex" in context else set()
     assert operations.seen == {"bmm"} | of_last_layer
 
