@@ -201,6 +201,7 @@ class Stepper:
         self._frozen: set[int] = set()
         on_cuda = parameters_EP.is_cuda
         self._fused = not on_cuda and gradients_EP.dtype == parameters_EP.dtype and self.kind.can_fuse(momenta)
+        self._whole = _whole_step(self.kind)
         self._compiled = compiled(self.kind) if on_cuda and not compiler_missing() else None
 
     @torch.no_grad()
@@ -212,23 +213,19 @@ class Stepper:
         """
         if self.kind.counts_steps:
             self.num_steps += 1
-        if self._compiled:
-            self._compiled(
+        if not self._fused or self._compiled:
+            step = self._compiled or self._whole
+            step(
                 self.parameters, self.gradients, self.state, self.num_steps, self._lr_E1, self._momentum_E1,
                 lr_factor_1, self.rounded,
             )  # fmt: skip
             return
-        gradients = self.gradients.to(self.parameters.dtype)
         if self.weight_decay:
-            gradients.add_(self.parameters, alpha=self.weight_decay)
-        if self._fused:
-            factor = 1.0 if lr_factor_1 is None else lr_factor_1.item()  # on a CPU, where nobody waits for it
-            for e, (p, g, state, lr) in enumerate(self._members):
-                if e not in self._frozen:
-                    self.kind.fused_update(p, g, state, self.num_steps, lr * factor)
-        else:
-            lr_E1 = self._lr_E1 if lr_factor_1 is None else self._lr_E1 * lr_factor_1.to(self._lr_E1.dtype)
-            self.kind.update(self.parameters, gradients, self.state, self.num_steps, lr_E1, self._momentum_E1)
+            self.gradients.add_(self.parameters, alpha=self.weight_decay)
+        factor = 1.0 if lr_factor_1 is None else lr_factor_1.item()  # on a CPU, where nobody waits for it
+        for e, (p, g, state, lr) in enumerate(self._members):
+            if e not in self._frozen:
+                self.kind.fused_update(p, g, state, self.num_steps, lr * factor)
         if self.rounded is not None:
             self.rounded.copy_(self.parameters)
 
@@ -298,6 +295,12 @@ def compiled(optimiser: Optimiser) -> Callable[..., None]:
 
     Inductor keeps what it compiled in files (`TORCHINDUCTOR_CACHE_DIR`), so that another process finds it there.
     """
+    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # all kinds count as one here
+    return torch.compile(_whole_step(optimiser), dynamic=True)
+
+
+def _whole_step(optimiser: Optimiser) -> Callable[..., None]:
+    """Every member's step: weight decay, the schedule's factor, the update, and the rounded copy."""
 
     def step(
         p: Tensor, g: Tensor, state: list[Tensor], num_steps: Tensor, lr: Tensor, momentum: Tensor,
@@ -311,8 +314,7 @@ def compiled(optimiser: Optimiser) -> Callable[..., None]:
         if rounded is not None:
             rounded.copy_(p)
 
-    torch._dynamo.config.recompile_limit = max(64, torch._dynamo.config.recompile_limit)  # all kinds count as one here
-    return torch.compile(step, dynamic=True)
+    return step
 
 
 def _fused_adam(
