@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from psp_core.datasets import Dataset
-from psp_core.randomness import generator
+from psp_core.randomness import different, generator
 from psp_core.streams import Tasks
 
 # E members, U different streams of theirs, T tasks, N samples, B batch, I inputs
@@ -39,9 +39,7 @@ class HeldOut:
         """Find nothing yet."""
         self.tasks, self.dataset = tasks, dataset
         self.samples_N, self.most, self.batch_size = samples_N, most, batch_size
-        self._streams = list({id(stream): stream for stream in tasks}.values())
-        places = {id(stream): place for place, stream in enumerate(self._streams)}
-        self._stream_of = [places[id(stream)] for stream in tasks]
+        self._streams, self._stream_of = different(tasks)
         self._stream_of_E = torch.tensor(self._stream_of, device=samples_N.device)
         self._described: dict[int, Tensor] = {}
         self._samples: dict[tuple[int, int], Tensor] = {}

@@ -2,8 +2,11 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
@@ -17,10 +20,10 @@ def generator(seed: int, purpose: str, *index: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
 
 
-def different(numbers: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The different ones of these numbers, such as seeds, and the place of each given one among them.
+def different(given: Sequence[T]) -> tuple[list[T], list[int]]:
+    """The different ones of these, such as seeds, and the place of each given one among them.
 
     `different([4, 2, 4])` is `([4, 2], [0, 1, 0])`.
     """
-    found = list(dict.fromkeys(numbers))
-    return found, [found.index(number) for number in numbers]
+    found = list(dict.fromkeys(given))
+    return found, [found.index(one) for one in given]

@@ -33,10 +33,10 @@ class Visits:
     ) -> None:
         """Draw nothing yet."""
         self._device = device
-        streams, stream_of_E = different([id(stream) for stream in tasks])
+        streams, stream_of_E = different(tasks)
         self._stream_of_E = torch.tensor(stream_of_E, device=device)
         first = [stream_of_E.index(place) for place in range(len(streams))]
-        draw = _Draw([configs[e] for e in first], [tasks[e] for e in first], labels_N)
+        draw = _Draw([configs[e] for e in first], streams, labels_N)
         self._drawn = drawn_for(device, draw, min(config.num_visits for config in configs))
 
     def put(self, visit: int, samples_SEB: Tensor, descriptions_SE: Tensor, augmentation_SEB3: Tensor) -> None:
