@@ -7,6 +7,7 @@ import signal
 import sys
 import textwrap
 import time
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,8 +95,9 @@ def plan(
 
     spec, store = _open(study, out, assignments, small)
     now = standing(spec, store)
-    workers, why = chosen(choices_here(packs_per_gpu), lambda workers: now.packs(workers, max_members))
-    packs = without(now.packs(workers, max_members), now.done())
+    packs_of = cache(lambda workers: now.packs(workers, max_members))
+    workers, why = chosen(choices_here(packs_per_gpu), packs_of)
+    packs = without(packs_of(workers), now.done())
     typer.echo(f"{spec.name}: {spec.about}")
     typer.echo("\n".join(explained(now)))
     if packs:
@@ -372,8 +374,10 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
     from study.plan import trial_id
     from study.progress import describe
     from study.run import kept_half_way
+    from study.unfinished import begun
 
-    running = store.begun() if held(store.files) else {}
+    unfinished = store.unfinished()
+    running = begun(unfinished) if held(store.files) else {}
     left = [planned for planned in now.planned if not planned.is_done]
     idle = [planned.status for planned in left if trial_id(planned.trained) not in running]
     lines = [
@@ -383,7 +387,7 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
         f"  failed   {idle.count('failed')}",
         f"  to do    {idle.count(None)}",
     ]
-    if kept := kept_half_way(store, now, running):
+    if kept := kept_half_way(unfinished, now, running):
         lines.append(f"  kept     {kept}, to go on from there")
     for planned in now.planned:
         if planned.error and trial_id(planned.trained) not in running:

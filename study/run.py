@@ -4,6 +4,7 @@ import contextlib
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +21,7 @@ from study.screen import Screen, clock
 from study.spec import StudyError, StudySpec
 from study.stop import Stop
 from study.store import TrialStore
-from study.unfinished import half_way
+from study.unfinished import Unfinished, half_way
 from study.worker import Job
 from study.workers import Limits, Workers, this_machine
 
@@ -179,21 +180,21 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
 
 
 def _say_kept(screen: Screen, store: TrialStore, now: Standing) -> None:
-    if text := kept_half_way(store, now):
+    if text := kept_half_way(store.unfinished(), now):
         screen.say(f"Kept half way: {text}.")
 
 
-def kept_half_way(store: TrialStore, now: Standing, running: Collection[str] = ()) -> str:
+def kept_half_way(packs: Iterable[Unfinished], now: Standing, running: Collection[str] = ()) -> str:
     """The packs that go on from where they were, in words; empty where there are none.
 
     Args:
-        store: with their states.
-        now: the study beside it.
+        packs: the store's unfinished ones.
+        now: the study beside the store.
         running: ids of trials that are being trained, which are not named.
     """
     left = (planned.trained for planned in now.planned if not planned.is_done)
     num_visits = {trial_id(trial): trial.num_visits for trial in left}
-    return half_way(store.unfinished(), {name: num for name, num in num_visits.items() if name not in running})
+    return half_way(packs, {name: num for name, num in num_visits.items() if name not in running})
 
 
 def _train(
@@ -217,10 +218,11 @@ def _train(
         now = standing(spec, store)  # under the lease, so that all results of an earlier run are seen
         at_once = options.max_concurrent or max(workers.count for workers in engine.choices)
         choices = [workers for workers in engine.choices if workers.packs_per_gpu == 1 or workers.count <= at_once]
-        engine.workers, why = chosen(choices or engine.choices, lambda those: now.packs(those, options.max_members))
+        packs_of = cache(lambda those: now.packs(those, options.max_members))
+        engine.workers, why = chosen(choices or engine.choices, packs_of)
         if why:
             screen.say(f"By the plan {why}.")
-        planned = now.packs(engine.workers, options.max_members)
+        planned = packs_of(engine.workers)
         packs = without(planned, now.done())
         store.tidy({pack.id for pack in packs})
         store.begin_again()

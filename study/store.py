@@ -30,7 +30,7 @@ from study.provenance import provenance
 from study.redact import without_secrets
 from study.schema import MEASURED, TRIALS
 from study.spec import PROVENANCE, StudyError, StudySpec, parse_yaml
-from study.unfinished import Unfinished
+from study.unfinished import Unfinished, begun
 from study.yaml_text import dump_yaml
 
 RUNS: Final = "runs"  # in study.yaml, under what ran it
@@ -321,7 +321,7 @@ class TrialStore:
 
     def begun(self) -> dict[str, int]:
         """Tasks seen so far by each trial of the packs that are being trained, or were when their run ended."""
-        return {name: pack.tasks_seen for pack in self.unfinished() if not pack.is_waiting for name in pack.trial_ids}
+        return begun(self.unfinished())
 
     def unfinished(self) -> list[Unfinished]:
         """All packs that were begun and are not finished."""

@@ -24,6 +24,11 @@ class Unfinished:
     is_waiting: bool = False
 
 
+def begun(packs: Iterable[Unfinished]) -> dict[str, int]:
+    """Tasks seen so far by each trial of the packs that are being trained, or were when their run ended."""
+    return {name: pack.tasks_seen for pack in packs if not pack.is_waiting for name in pack.trial_ids}
+
+
 def half_way(packs: Iterable[Unfinished], num_visits: Mapping[str, int]) -> str:
     """The packs whose state is kept, in words: `1 pack of 9 trials at task 43 of 50`; empty where there are none.
 
