@@ -27,6 +27,7 @@ from benchmarks import (
 )
 from benchmarks.timing import Row
 from psp_core.messages import lookup
+from study.workers import cpu_name
 
 BENCHMARKS = {
     "steps": steps,
@@ -81,16 +82,8 @@ def _by_default(device: torch.device) -> list[str]:
 
 def machine(device: torch.device) -> str:
     """What the numbers were measured on."""
-    where = torch.cuda.get_device_name() if device.type == "cuda" else f"1 of {os.cpu_count()} CPU cores, {_cpu()}"
+    where = torch.cuda.get_device_name() if device.type == "cuda" else f"1 of {os.cpu_count()} CPU cores, {cpu_name()}"
     return f"{where}; torch {torch.__version__}, Python {platform.python_version()}"
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
 def markdown(rows: pd.DataFrame) -> str:

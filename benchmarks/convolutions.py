@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.steps import made_up
 from benchmarks.timing import Row, interleaved
+from psp_core.datasets.made_up import made_up
 from psp_core.training import PackTraining
 from psp_core.trial import TrialConfig, replace
 

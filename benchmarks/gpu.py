@@ -11,12 +11,13 @@ from benchmarks.aims import Aim, rows
 from benchmarks.floor import floor, optimiser_pass
 from benchmarks.phases import phases_of
 from benchmarks.plain_loop import InMemoryLoop
-from benchmarks.steps import made_up
+from benchmarks.steps import members_of
 from benchmarks.timing import Row, interleaved
 from psp_core.datasets import Dataset
+from psp_core.datasets.made_up import made_up
 from psp_core.devices import Repeater, arithmetic
 from psp_core.training import PackTraining
-from psp_core.trial import Trial, TrialConfig, replace
+from psp_core.trial import Trial, TrialConfig
 
 TASKS: Final = 50  # of a study
 QUICK: Final = {
@@ -47,8 +48,8 @@ class Bench:
         return min(number, 2) if self.quick else number
 
     def pack(self, trial: Trial, members: int) -> PackTraining:
-        """A pack of so many trials; their learning rates differ and they have three seeds, as studies have."""
-        configs = [replace(trial, seed=e % 3, lr=trial.lr / (1 + e)) for e in range(self.members(members))]
+        """A pack of so many trials."""
+        configs = members_of(trial, self.members(members))
         return PackTraining(configs, _data(trial.data_name), self.device)
 
     @cached_property

@@ -5,9 +5,9 @@ from functools import partial
 
 import torch
 
-from benchmarks.steps import made_up
 from benchmarks.timing import Row, interleaved
 from psp_core.datasets import Dataset
+from psp_core.datasets.made_up import made_up
 from psp_core.training import PackTraining
 from psp_core.trial import Trial, TrialConfig, replace
 from study.plan import make_packs

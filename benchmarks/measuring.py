@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.steps import STEPS, made_up
+from benchmarks.steps import STEPS
 from benchmarks.timing import Row, interleaved
+from psp_core.datasets.made_up import made_up
 from psp_core.devices import arithmetic
 from psp_core.held_out import HeldOut
 from psp_core.measuring import num_tests

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from benchmarks.steps import made_up
+from benchmarks.steps import members_of
 from benchmarks.timing import Row, synchronise
 from psp_core.datasets import Dataset
+from psp_core.datasets.made_up import made_up
 from psp_core.devices import arithmetic
 from psp_core.held_out import HeldOut
 from psp_core.training import PackTraining
@@ -48,7 +49,7 @@ def _cases(device: torch.device, *, quick: bool) -> list[tuple[Trial, int]]:
 
 def phases_of(trial: Trial, num_members: int, data: Dataset, device: torch.device) -> Row:
     """The phases of one pack, see `measure`."""
-    members = [replace(trial, seed=e % 3, lr=1e-4 / (1 + e)) for e in range(num_members)]
+    members = members_of(trial, num_members)
     start = time.perf_counter()
     training = PackTraining(members, data, device)
     synchronise()

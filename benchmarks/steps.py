@@ -37,9 +37,13 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
                 )
 
 
+def members_of(trial: Trial, number: int) -> list[Trial]:
+    """So many trials for one pack: their learning rates differ, and they have three seeds, as studies have."""
+    return [replace(trial, seed=e % 3, lr=trial.lr / (1 + e)) for e in range(number)]
+
+
 def _measure(trial: Trial, num_members: int, data: Dataset, device: torch.device, *, quick: bool) -> Row:
-    members = [replace(trial, seed=e % 3, lr=1e-4 / (1 + e)) for e in range(num_members)]
-    training = PackTraining(members, data, device)
+    training = PackTraining(members_of(trial, num_members), data, device)
     training.begin_task(0)
     products, repeater = floor(trial, num_members, device), Repeater(device)
     with arithmetic(trial.precision, device):

@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.aims import Aim, rows
 from benchmarks.timing import Row
+from study.cli import OUT_OF_TIME
 
 PAPER_GRID: Final = str(Path(__file__).with_name("paper-grid.yaml"))
 TINY: Final = str(Path(__file__).with_name("tiny.yaml"))
@@ -85,8 +86,7 @@ def run(study: str) -> Run:
                     first = time.perf_counter() - start
                 time.sleep(LOOKED)
         whole = time.perf_counter() - start
-        out_of_time = 124
-        if process.returncode not in (0, out_of_time):
+        if process.returncode not in (0, OUT_OF_TIME):
             raise RuntimeError(log.read_text().strip().rpartition("\n")[2])
         stored = sum(pq.read_metadata(path).num_rows for path in out.glob("trials/*.parquet"))
         return Run(first, None if process.returncode else whole, stored)
