@@ -13,12 +13,9 @@ from psp_core.training import PackTraining
 from psp_core.trial import replace
 from tests.conftest import begin
 from tests.contracts import rng
+from tests.gpu import ON_A_GPU
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    pytest.mark.filterwarnings("ignore"),  # of drivers and compilers
-]
+pytestmark = ON_A_GPU
 BASE = TrialConfig(
     dataset="digits", width=16, num_tasks=1, steps_per_task=8, batch_size=32, lr=0.003, precision="float32"
 )

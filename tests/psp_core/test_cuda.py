@@ -15,17 +15,14 @@ from psp_core.training import PackTraining
 from psp_core.trial import replace
 from study.plan import Pack
 from study.worker import Job, PackRun
+from tests.gpu import ON_A_GPU
 from tests.psp_core.test_imagenet import KINDS as IMAGENET
 from tests.psp_core.test_imagenet import in_memory
 from tests.psp_core.test_training import change_by_a_step
 from tests.psp_core.test_training_streams import KINDS
 from tests.psp_core.test_trunk import KINDS as TRUNKS
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    pytest.mark.filterwarnings("ignore"),  # of drivers and compilers
-]
+pytestmark = ON_A_GPU
 DIGITS = TrialConfig(
     dataset="digits", width=16, num_tasks=3, steps_per_task=20, batch_size=32, lr=0.003, precision="float32"
 )

@@ -28,6 +28,7 @@ from study.store import TrialStore
 from study.tune import Engine, PackTrainable
 from study.worker import Job, PackRun
 from study.workers import Limits, Workers
+from tests.gpu import ON_A_GPU
 
 pytestmark = pytest.mark.slow
 
@@ -135,11 +136,7 @@ def test_a_pack_that_its_share_does_not_hold_is_halved(run: Callable[..., TrialS
 
 
 def on_a_gpu(test: Callable[..., None]) -> Callable[..., None]:
-    for mark in (
-        pytest.mark.gpu,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-        pytest.mark.filterwarnings("ignore"),  # of drivers and compilers
-    ):
+    for mark in ON_A_GPU:
         test = mark(test)
     return test
 

@@ -21,14 +21,11 @@ from psp_core.supermasks import (
 from psp_core.training import PackTraining
 from psp_core.trial import replace
 from tests.contracts import rng
+from tests.gpu import ON_A_GPU
 from tests.psp_core.supermasks.test_hopfield import SIZE, patterns
 from tests.psp_core.supermasks.test_hopsupsup import SPLIT
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    pytest.mark.filterwarnings("ignore"),  # of drivers and compilers
-]
+pytestmark = ON_A_GPU
 SHAPES = [(784, 300), (300, 100), (100, 110)]
 
 
