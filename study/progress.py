@@ -13,7 +13,7 @@ from rich.text import Text
 
 from psp_core.experiment import Experiment
 from psp_core.messages import plural
-from study.plan import Pack
+from study.plan import Pack, trial_id
 from study.screen import Screen, clock
 from study.workers import Workers, this_machine
 
@@ -72,7 +72,8 @@ class Tally:
         self.done += len(pack.trials)
         self.diverged += result["diverged"]
         if result["accuracy"] > (self.best[0] if self.best else -1):  # false for NaN
-            self.best = (result["accuracy"], self.label(pack))
+            best = [trial for trial in pack.trials if trial_id(trial) == result["best"]]
+            self.best = (result["accuracy"], describe(best, self.axes))
 
     def lost(self, pack: Pack) -> None:
         """Ray gave up on a pack."""
@@ -106,7 +107,7 @@ class Tally:
         return f"{60 * trained / self.since_first_pack():.1f}" if trained and self.since_first_pack() else "--"
 
     def best_text(self) -> str:
-        """The best trial's accuracy, and the settings of its pack."""
+        """The best trial's accuracy, and its settings."""
         assert self.best
         return f"{self.best[0]:.3f} ({self.best[1]})"
 

@@ -243,6 +243,8 @@ class PackRun:
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
         found = [*self.stored, *self.results]
+        measured = [result for result in found if math.isfinite(result.final_accuracy)]
+        best = max(measured, key=lambda result: result.final_accuracy, default=None)
         return {
             "fraction": self._fraction(),
             "kept": self.kept,
@@ -250,7 +252,8 @@ class PackRun:
             "refused": "",
             "failed": failed,
             "diverged": sum(result.diverged_at is not None for result in found),
-            "accuracy": max((a for result in found if (a := result.final_accuracy) == a), default=math.nan),
+            "accuracy": best.final_accuracy if best else math.nan,
+            "best": trial_id(best.config) if best else "",
         }
 
     def _fraction(self) -> float:

@@ -2,7 +2,7 @@ import io
 
 import pytest
 
-from study.plan import Pack, make_packs, merge
+from study.plan import Pack, make_packs, merge, trial_id
 from study.progress import Display, Tally
 from study.screen import Screen
 from study.workers import this_machine
@@ -14,8 +14,9 @@ def packs() -> list[Pack]:
     return make_packs(merge(small_study(axes=axes).trials()))
 
 
-def ended(accuracy: float = 0.5) -> dict[str, object]:
-    return {"fraction": 1.0, "done": True, "failed": False, "diverged": 0, "accuracy": accuracy}
+def ended(pack: Pack, accuracy: float = 0.5) -> dict[str, object]:
+    best = trial_id(pack.trials[-1])
+    return {"fraction": 1.0, "done": True, "failed": False, "diverged": 0, "accuracy": accuracy, "best": best}
 
 
 def test_a_tally_counts_and_keeps_the_best() -> None:
@@ -25,8 +26,8 @@ def test_a_tally_counts_and_keeps_the_best() -> None:
     for pack in (first, second, third):
         tally.started(pack)
     assert "6 running" in tally.counts()
-    tally.progressed(first, ended(0.5))
-    tally.progressed(second, ended(0.75))
+    tally.progressed(first, ended(first, 0.5))
+    tally.progressed(second, ended(second, 0.75))
     tally.lost(third)
     assert (tally.done, tally.failed, tally.running) == (4, 2, {})
     assert tally.best is not None
@@ -34,13 +35,20 @@ def test_a_tally_counts_and_keeps_the_best() -> None:
     assert tally.eta() is not None
 
 
+def test_the_best_is_one_of_a_pack_of_several_contexts() -> None:
+    pack = Pack(tuple(merge(small_study(axes={"context": ["none", "binary"]}, seeds=[0]).trials())))
+    tally = Tally([pack], ["context"])
+    tally.progressed(pack, ended(pack, 0.75))
+    assert tally.best == (0.75, "context=binary")
+
+
 def test_a_pack_that_diverged_is_never_the_best() -> None:
     first, second, *_ = packs()
     tally = Tally(packs(), ["context"])
-    tally.progressed(first, {**ended(float("nan")), "diverged": 2})
+    tally.progressed(first, {**ended(first, float("nan")), "diverged": 2})
     assert tally.best is None
     assert "2 diverged" in tally.counts()
-    tally.progressed(second, ended(0.5))
+    tally.progressed(second, ended(second, 0.5))
     assert tally.best is not None
 
 
@@ -52,7 +60,7 @@ def test_time_left_is_weighed_by_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     now[0] += 10
     here = this_machine()
     share = packs()[0].seconds(here) / 3 / sum(pack.seconds(here) for pack in packs())
-    tally.progressed(packs()[0], {**ended(), "done": False, "fraction": 1 / 3})
+    tally.progressed(packs()[0], {**ended(packs()[0]), "done": False, "fraction": 1 / 3})
     assert tally.eta() == pytest.approx(10 * (1 / share - 1))
 
 
@@ -64,7 +72,7 @@ def test_trials_a_minute_count_what_is_half_way(monkeypatch: pytest.MonkeyPatch)
     assert "starting workers" in tally.headline()
     tally.started(packs()[0])
     now[0] += 30
-    tally.progressed(packs()[0], {**ended(), "done": False, "fraction": 0.5})
+    tally.progressed(packs()[0], {**ended(packs()[0]), "done": False, "fraction": 0.5})
     assert tally.rate() == "2.0"  # one trial's worth of two in half a minute
     assert "1:30" in tally.headline()  # since the run began, as its last line says
 
@@ -82,8 +90,8 @@ def shown(file: io.StringIO, monkeypatch: pytest.MonkeyPatch, **environment: str
     with Display(Screen(file, width=80), tally) as display:
         for pack in packs():
             display.started(pack)
-            display.progressed(pack, {**ended(), "done": False, "fraction": 1 / 3})
-            display.progressed(pack, ended())
+            display.progressed(pack, {**ended(pack), "done": False, "fraction": 1 / 3})
+            display.progressed(pack, ended(pack))
             if display.live:
                 display.live.refresh()
     return file.getvalue()
@@ -123,13 +131,13 @@ def test_in_a_silent_minute_running_packs_say_how_far_they_are(monkeypatch: pyte
     with Display(Screen(file, width=80), Tally(packs(), ["context", "width"])) as display:
         display.started(first)
         display.started(second)
-        display.progressed(first, {**ended(), "done": False, "fraction": 2 / 3})
+        display.progressed(first, {**ended(first), "done": False, "fraction": 2 / 3})
         assert said_after(59) == []
         labels = [display.tally.label(pack) for pack in (first, second)]
         assert said_after(1) == [f"1:00 {labels[0]}: 2 trials, task 2 of 3", f"1:00 {labels[1]}: 2 trials, task 0 of 3"]
         assert said_after(1) == []
         now[0] += 58
-        display.progressed(first, ended())
+        display.progressed(first, ended(first))
         assert said_after(59) == []  # the pack that ended was news enough
         assert said_after(1) == [f"2:59 {labels[1]}: 2 trials, task 0 of 3"]
 
@@ -157,7 +165,7 @@ def test_live_lines_fit_eighty_columns() -> None:
     screen = Screen(out, width=80)
     display = Display(screen, Tally(packs(), axes))
     display.tally.started(packs()[0])
-    display.tally.progressed(packs()[0], ended())
+    display.tally.progressed(packs()[0], ended(packs()[0]))
     display.tally.started(packs()[1])
     lines = screen.render_lines(display._lines(), pad=False)
     text = ["".join(segment.text for segment in line) for line in lines]
