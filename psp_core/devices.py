@@ -105,11 +105,13 @@ class Repeater:
 
     Args:
         device: where the steps run.
+        can_capture: whether the step can be a graph; else it runs as it is everywhere.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, can_capture: bool = True) -> None:
         """Capture nothing yet: the first steps run as they are."""
         self._device = device
+        self._captures = can_capture and device.type == "cuda"
         self._num_eager = 0
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -121,7 +123,7 @@ class Repeater:
             num_steps: how often.
         """
         for _ in range(num_steps):
-            if self._device.type != "cuda":
+            if not self._captures:
                 step()
             elif self._graph:
                 self._graph.replay()

@@ -1,9 +1,10 @@
 """What a training loop and a method hand each other: groups of numbers that are trained, and stretches of steps."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 # E members, P numbers of a group, B batch, I inputs
@@ -42,9 +43,13 @@ class Stretch:
         task: of the stream.
         index: which of the task's stretches.
         count: how many stretches each task has.
+        phase: which of the stretch's phases, where it has several: they have one row.
+        num_phases: how many phases each stretch has.
         batch_size: B, images of each member's batch.
         first: gives the stretch's first batch, when the stretch begins.
         recent: gives the last so many batches that the task has trained on, oldest first, or as many as there are.
+        step_1: the number within the task of the step that is taken, int64 (1,), on the device: one tensor for all
+            stretches.
     """
 
     task: int
@@ -53,6 +58,9 @@ class Stretch:
     batch_size: int
     first: Callable[[], Batch]
     recent: Callable[[int], Iterator[Batch]]
+    phase: int = 0
+    num_phases: int = 1
+    step_1: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
 
     @property
     def row(self) -> int:
@@ -62,4 +70,4 @@ class Stretch:
     @property
     def is_last(self) -> bool:
         """Whether the task ends with it."""
-        return self.index == self.count - 1
+        return self.index == self.count - 1 and self.phase == self.num_phases - 1

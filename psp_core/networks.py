@@ -353,12 +353,21 @@ class Networks:
         members = {kind: [e for e, other in enumerate(kinds) if other == kind] for kind in kinds}
         return [(some[0], torch.tensor(some, device=self._device)) for some in members.values()]
 
-    def retrieve(self, rows: Sequence[int]) -> list[Layer]:
-        """Every member's weights and biases of each of T rows, layer by layer: (E * T, ...), member first."""
+    def views(self, values_EP: Tensor) -> Tensors:
+        """Numbers in the order of `flat` by the names of the shared weights, (E, ...) each."""
+        return _named({name: p.shape[1:] for name, p in self.parameters.items()}, values_EP)
+
+    def retrieve(self, rows: Sequence[int], instead: Tensors | None = None) -> list[Layer]:
+        """Every member's weights and biases of each of T rows, layer by layer: (E * T, ...), member first.
+
+        Args:
+            rows: of buffers.
+            instead: parameters of all members that stand in place of theirs, by name, (E, ...).
+        """
         assert self._mlp, "only superposed networks are retrieved so far"
         context, retrieved = self._mlp.context, []
         rounds = self.dtype != torch.float32 and has_kernels(self._device)  # once, not in each product
-        for index, (weight, bias) in enumerate(_layers(self.parameters)):
+        for index, (weight, bias) in enumerate(_layers(instead or self.parameters)):
             size = (len(self), len(rows), *weight.shape[1:])
             weights = weight.new_empty(size, dtype=self.dtype if rounds else weight.dtype)
             for first, members in self._sharing:
@@ -419,12 +428,18 @@ def flat_views(
     """
     sizes = [shape.numel() for shape in shapes.values()]
     flat = torch.zeros(num_members, sum(map(_padded, sizes)), device=device, dtype=dtype)
+    return flat, _named(shapes, flat)
+
+
+def _named(shapes: dict[str, torch.Size], flat: Tensor) -> Tensors:
+    """Views of a tensor in the order of `flat_views`."""
+    sizes = [shape.numel() for shape in shapes.values()]
     pieces = torch.split(flat, list(map(_padded, sizes)), dim=1)
     views = [
-        piece[:, :size].view(num_members, *shape)
+        piece[:, :size].view(len(flat), *shape)
         for piece, size, shape in zip(pieces, sizes, shapes.values(), strict=True)
     ]
-    return flat, dict(zip(shapes, views, strict=True))
+    return dict(zip(shapes, views, strict=True))
 
 
 def _padded(size: int) -> int:

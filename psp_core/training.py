@@ -4,6 +4,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import product
 from typing import Any, Final
 
 import torch
@@ -95,7 +96,7 @@ class PackTraining:
         self._held_out: dict[int | None, HeldOut] = {}
         factors_S = self.config.lr_schedule.factors(self.config.steps_per_task)
         self._lr_factors_S = None if factors_S is None else factors_S.to(device)
-        self._repeater = Repeater(device)
+        self._repeater = self._new_repeater()
 
     @property
     def done(self) -> bool:
@@ -129,8 +130,9 @@ class PackTraining:
         """Take all steps of the task that was begun, stretch after stretch."""
         self._step_1.zero_()
         count, steps = self.config.method.num_stretches(self.config), self.config.steps_per_task
+        phases = self.config.method.phases(self.config)
         before, taken = self.tasks_seen * steps, 0
-        for index in range(count):
+        for index, phase in product(range(count), range(len(phases))):
             stretch = Stretch(
                 task=self._task,
                 index=index,
@@ -138,9 +140,12 @@ class PackTraining:
                 batch_size=self.config.batch_size,
                 first=lambda: self._batch(self._step_1),
                 recent=self._recent,
+                phase=phase,
+                num_phases=len(phases),
+                step_1=self._step_1,
             )
             self._begin_stretch(stretch, before + taken)
-            end = taken + steps // count
+            end = taken + phases[phase]
             while taken < end:
                 until = min(end, taken + STEPS_AT_ONCE, next_moment(self.config, before + taken) - before)
                 self._repeater.run(self._step, until - taken)
@@ -264,7 +269,7 @@ class PackTraining:
         active = [group.is_active for group in self._trained]
         self.learner.begin_task(task)
         if active != [group.is_active for group in self._trained]:
-            self._repeater = Repeater(self.device)  # another step: a graph of the last one would not take it
+            self._repeater = self._new_repeater()  # another step: a graph of the last one would not take it
         for group, optimiser in zip(self._trained, self.optimisers, strict=True):
             if group.lrs is not None:
                 optimiser.set_lrs(group.lrs)
@@ -276,11 +281,14 @@ class PackTraining:
         images = self.dataset.train_images
         if isinstance(images, Tensor):
             return
-        self._repeater = Repeater(self.device)  # a graph would go on reading the last task's images
+        self._repeater = self._new_repeater()  # a graph would go on reading the last task's images
         self._images_NI = torch.empty(0)  # which make room first
         used_N, places_SEB = torch.unique(self._samples_SEB, return_inverse=True)
         self._images_NI, self._labels_N = images[used_N], self.dataset.train_labels[used_N]
         self._samples_SEB.copy_(places_SEB)
+
+    def _new_repeater(self) -> Repeater:
+        return Repeater(self.device, can_capture=self.learner.can_capture)
 
     def _step(self) -> None:
         loss_E = self.learner.gradients(self._images(self._step_1))

@@ -56,9 +56,12 @@ class ProtectionContract:
 
     def test_it_remembers_as_many_numbers_as_it_counts(self) -> None:
         training = PackTraining([self.trial()], load_dataset("digits"), CPU)
-        state = training.learner._protected  # type: ignore[attr-defined]
+        state = training.learner.protected  # type: ignore[attr-defined]
         large = [tensor for tensor in state.values() if tensor.shape == weights(training).shape]
         assert len(large) == self.protection.numbers
+        saved = training.member_state(0)["learner"]["protected"]
+        kept = [tensor for tensor in saved.values() if tensor.shape == weights(training)[0].shape]
+        assert len(kept) == self.protection.kept_numbers
         free = replace(self.trial(), protect="none")
         numbers = free.cost.trunk_size * self.protection.numbers
         assert self.trial().cost.own_bytes - free.cost.own_bytes == 4 * numbers

@@ -45,10 +45,12 @@ class Learner(ABC):
     Attributes:
         groups: what is trained, the numbers that all tasks share first.
         storage: each member's.
+        can_capture: whether a step can be a CUDA graph.
     """
 
     groups: list[Group]
     storage: list[Storage]
+    can_capture: bool = True
 
     def begin_task(self, task: int) -> None:  # noqa: B027 - a hook
         """Choose which groups the task trains, and how fast."""
@@ -160,6 +162,10 @@ class Method(Part, family="method"):
     def num_stretches(self, trial: Course) -> int:
         """How many stretches each task has."""
         return 1
+
+    def phases(self, trial: Course) -> Sequence[int]:
+        """How many steps each phase of a stretch has; they add up to the stretch's."""
+        return (trial.steps_per_task // self.num_stretches(trial),)
 
     def layers(self, trial: Course) -> list[LayerSize]:
         """The network's layers as arithmetic sees them."""

@@ -1,6 +1,6 @@
 """Paper A's networks, with contexts or without; and the rivals that train a trunk, heads or rank-one factors."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -22,6 +22,7 @@ from psp_core.models import Model, SuperposedModel, TaskParts
 from psp_core.networks import Networks
 from psp_core.norms import measured_buffers
 from psp_core.packed_mlp import Layer
+from psp_core.protect import Step
 from psp_core.schedules import reschedule
 from psp_core.together import drawn_together
 from psp_core.trained_schedules import TrainedSchedule
@@ -53,6 +54,7 @@ class SuperposedLearner(Learner):
 
     Attributes:
         networks: the members; a row of their buffers belongs to each stretch.
+        protected: what the protection remembers.
     """
 
     def __init__(self, trials: Sequence[Course], device: torch.device) -> None:
@@ -79,7 +81,9 @@ class SuperposedLearner(Learner):
         if self.networks.flat_learned.numel():
             own, gradients = self.networks.flat_learned, self.networks.flat_learned_gradients
             self.groups.append(Group(values_EP=own, gradients_EP=gradients, lives=self._own_life()))
-        self._protected = self.part.protect.start([part.protect for part in self.parts], shared)
+        self.protected = self.part.protect.start([part.protect for part in self.parts], shared, trials)
+        self.can_capture = self.part.protect.can_capture
+        self._step_1 = torch.empty(0)
 
     def _trained_schedule(self) -> TrainedSchedule | None:
         if not self.part.trains_all_contexts:
@@ -103,18 +107,21 @@ class SuperposedLearner(Learner):
     def begin(self, stretch: Stretch) -> Collection[int]:
         """Use the stretch's contexts and its task's head."""
         self.networks.begin(stretch.row)
-        return range(len(self.trials)) if self.networks.trains_rows else ()
+        self.part.protect.begin(self.protected, self.groups[0], self.networks, stretch)
+        self._step_1 = stretch.step_1
+        return range(len(self.trials)) if self.networks.trains_rows and not stretch.phase else ()
 
     def gradients(self, batch: StepBatch) -> Tensor:
         """Each member's loss (E,); the protection has its say on the gradients of the shared weights."""
         shared = self.groups[0]
         loss_E = self.networks.gradients(*batch, is_frozen=not shared.is_active)
-        self.part.protect.edit(self._protected, shared)
+        step = Step(networks=self.networks, batch=batch, number_1=self._step_1)
+        self.part.protect.edit(self.protected, shared, step)
         return loss_E
 
     def stepped(self) -> None:
         """Tell the protection."""
-        self.part.protect.stepped(self._protected, self.groups[0])
+        self.part.protect.stepped(self.protected, self.groups[0], self.networks)
 
     def settle(self, stretch: Stretch) -> None:
         """Measure the statistics that batch norms keep of the task."""
@@ -128,7 +135,7 @@ class SuperposedLearner(Learner):
         """Keep the row; and what the protection remembers of a task that ends."""
         self.keep(stretch)
         if stretch.is_last:
-            self.part.protect.end(self._protected, self.groups[0], self.networks, stretch)
+            self.part.protect.end(self.protected, self.groups[0], self.networks, stretch)
 
     def answerer(self, num_begun: int) -> Answerer:
         """Each task's network answers; or the one of the task that is inferred."""
@@ -136,19 +143,25 @@ class SuperposedLearner(Learner):
 
     def stop(self, member: int) -> None:
         """Forget what is protected."""
-        for tensor in self._protected.values():
+        for tensor in self.protected.values():
             tensor[member] = 0
 
     def member_state(self, member: int) -> dict[str, Any]:
         """Shared weights, the rows that were trained or measured, and what is protected."""
-        protected = {name: tensor[member] for name, tensor in self._protected.items()}
+        protected = {name: tensor[member] for name, tensor in self._kept_protected()}
         return {"networks": self.networks.member_state(member), "protected": protected}
 
     def load_member_state(self, member: int, state: dict[str, Any]) -> None:
         """Go on from what `member_state` gave."""
         self.networks.load_member_state(member, state["networks"])
-        for name, tensor in self._protected.items():
+        for name, tensor in self._kept_protected():
             tensor[member].copy_(state["protected"][name])
+
+    def _kept_protected(self) -> Iterator[tuple[str, Tensor]]:
+        """What is protected, but for what the next task makes anew."""
+        for name, tensor in self.protected.items():
+            if name not in self.part.protect.transient:
+                yield name, tensor
 
 
 class _Answers(Finders):
@@ -156,16 +169,23 @@ class _Answers(Finders):
 
     def __init__(self, learner: SuperposedLearner, num_seen: int) -> None:
         """Remember both."""
-        self._networks, self._part = learner.networks, learner.part
+        self._learner, self._networks, self._part = learner, learner.networks, learner.part
         self._num_real = num_outputs(learner.trial)
         self._rows = learner.part.num_stretches(learner.trial)
         self._num_seen = num_seen
+        self._viewed = dict[int, dict[str, Tensor]]()  # of the task that was asked about last
         self.is_retrievable = self._networks.is_retrievable
         self.numbers_per_task = self._networks.numbers_per_row
 
     def retrieve(self, tasks: Sequence[int]) -> list[Layer]:
         """Every member's weights and biases of each of T tasks, (E * T, ...)."""
-        return self._networks.retrieve([task * self._rows for task in tasks])
+        if not self._part.protect.has_views:
+            return self._networks.retrieve([task * self._rows for task in tasks])
+        of_tasks = [self._networks.retrieve([task * self._rows], self._view(task)) for task in tasks]
+        return [
+            (_by_member([weight for weight, _ in layer]), _by_member([bias for _, bias in layer]))
+            for layer in zip(*of_tasks, strict=True)
+        ]
 
     def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
         """Logits of retrieved networks, (M, O, B)."""
@@ -173,7 +193,18 @@ class _Answers(Finders):
 
     def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:
         """Logits of one member on a batch of a task, (B, O)."""
-        return self._networks.logits_of(member, task * self._rows, x_BI)
+        instead = {name: values[member] for name, values in self._view(task).items()}
+        return self._networks.logits_of(member, task * self._rows, x_BI, instead)
+
+    def _view(self, task: int) -> dict[str, Tensor]:
+        """The shared weights with which a task is answered, by name, (E, ...); empty where they are as they are."""
+        protect = self._part.protect
+        if not protect.has_views:
+            return {}
+        if task not in self._viewed:
+            values_EP = protect.view(self._learner.protected, task, self._learner.groups[0].values_EP)
+            self._viewed = {task: self._networks.views(values_EP)}
+        return self._viewed[task]
 
     def find(self, member: int, x_ABI: Tensor) -> Tensor:
         """Which of the tasks seen each of A batches is of: int64 (A,)."""
@@ -181,6 +212,11 @@ class _Answers(Finders):
         assert isinstance(inference, Inferred)
         superposition = self._networks.superposition(member, self._num_seen, inference, self._num_real)
         return inference.find(superposition, x_ABI)
+
+
+def _by_member(of_tasks_EX: Sequence[Tensor]) -> Tensor:
+    """What each of T tasks has of each member, as one tensor (E * T, ...), member first."""
+    return torch.stack(list(of_tasks_EX), 1).flatten(0, 1)
 
 
 def _models(trials: Sequence[Course], part: SuperposedSettings, device: torch.device) -> list[SuperposedModel]:

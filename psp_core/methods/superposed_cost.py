@@ -88,7 +88,8 @@ class SuperposedCost:
             for layer in self._bound
             if layer.positions > 1
         ]
-        return weights + sum(bound) + sum(kernels)
+        own = weights + sum(bound) + sum(kernels)
+        return own + self.part.protect.step_products(self.trial, sum(self._real_products), own)
 
     def _passes(self, index: int) -> int:
         """How often a step multiplies by a layer's weights or for them: forwards, to its inputs, to its weights."""
@@ -133,7 +134,7 @@ class SuperposedCost:
         )
         heads = num_weights(self._layers[-1], self._parts) if self._has_heads else 0
         rows, trunk, state = self.part.num_rows(self.trial), self._trunk_size, num_state(self.trial)
-        floats = trunk * (3 + state + self.part.protect.numbers) + contexts * (rows + 1) + heads * (rows + 1)
+        floats = trunk * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
         if self.trial.of(Model).by_task:  # a mean and a variance of each channel
             floats += 2 * self._normed_channels * (rows + 1)
         learned = heads + (contexts if self.part.learned_contexts else 0)
@@ -147,4 +148,4 @@ class SuperposedCost:
         floats += 4 * self.trial.batch_size * num_activations(self.trial, self._layers, self._parts)
         if self.part.context.is_complex:  # the first layer is bound, and its gradient unbound
             floats += 3 * 2 * self._layers[0].inputs * self._layers[0].outputs
-        return 4 * floats
+        return 4 * floats + self.part.protect.training_bytes(self.trial, trunk)

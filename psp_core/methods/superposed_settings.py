@@ -1,5 +1,6 @@
 """What can be chosen of superposed networks, and what cannot be chosen together."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -121,6 +122,10 @@ class SuperposedSettings(InferringMethod):
         """One for each context in use, which are as many as steps where contexts change with every step."""
         return trial.steps_per_task if self.schedule.is_continuous else self.contexts_per_task
 
+    def phases(self, trial: Course) -> Sequence[int]:
+        """The protection's, where a task has one stretch."""
+        return self.protect.phases(trial.steps_per_task) if self.num_stretches(trial) == 1 else super().phases(trial)
+
     def num_rows(self, trial: Course) -> int:
         """Contexts in use, or heads, that are kept for each layer."""
         return self.num_contexts(trial) if self.trains_all_contexts else trial.num_tasks * self.num_stretches(trial)
@@ -160,7 +165,7 @@ class SuperposedSettings(InferringMethod):
         self._check_contexts(trial)
         self._check_number(trial)
         self._check_trunk(trial)
-        self.protect.check(trial)
+        self._check_protection(trial)
         if self.superfluous or not self.inference.is_given:
             self._check_inference()
         super().check(trial)
@@ -271,6 +276,25 @@ class SuperposedSettings(InferringMethod):
                 f"trunk={self.trunk!r} leaves tasks nothing to train once it is frozen; give heads='per-task' or "
                 "learned_contexts=true, or use 'shared'."
             )
+
+    def _check_protection(self, trial: Course) -> None:
+        protect, name = self.protect, self.protect.name
+        if len(protect.phases(trial.steps_per_task)) > 1 and self.num_stretches(trial) > 1:
+            raise ValueError(
+                f"protect={name!r} has phases of its own within each task, and needs one context for each task: leave "
+                "out contexts_per_task and schedule."
+            )
+        if protect.asks_earlier_tasks and self.trains_all_contexts:
+            raise ValueError(
+                f"protect={name!r} asks networks of earlier tasks, whose contexts schedule={self.schedule.name!r} with "
+                "learned_contexts=true makes anew at each step: leave out one of them."
+            )
+        if protect.has_views and not self.inference.is_given:
+            raise ValueError(
+                f"protect={name!r} answers each task with other weights; task_inference={self.inference.name!r} needs "
+                "those that all tasks share: leave out one of them."
+            )
+        protect.check(trial)
 
     def _check_inference(self) -> None:
         asked = f"superfluous={self.superfluous}, task_inference={self.inference.name!r}"

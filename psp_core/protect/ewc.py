@@ -11,7 +11,7 @@ from psp_core.groups import Group, Stretch
 from psp_core.models import Model
 from psp_core.networks import Networks
 from psp_core.parts import Rule, setting
-from psp_core.protect.base import Protection, State
+from psp_core.protect.base import Protection, State, Step
 from psp_core.rules import at_least, positive
 
 # E members, P shared numbers of one member
@@ -28,6 +28,7 @@ class EWC(Protection, name="ewc"):
     """
 
     numbers: ClassVar[int] = 2
+    kept_numbers: ClassVar[int] = 2
 
     strength: float = setting(
         text="Lambda: what a weight's distance from its anchors costs, in units of its Fisher information.",
@@ -48,13 +49,13 @@ class EWC(Protection, name="ewc"):
                 "it cannot be asked by single images; use norm 'per-task', or another model."
             )
 
-    def start(self, peers: Sequence[Self], shared: Group) -> State:
+    def start(self, peers: Sequence[Self], shared: Group, trials: Sequence[Course]) -> State:
         """Nothing matters yet."""
         strengths = shared.values_EP.new_tensor([peer.strength for peer in peers])[:, None]
         zeros = torch.zeros_like(shared.values_EP)
         return {"strength": strengths, "fisher": zeros, "pull": zeros.clone()}
 
-    def edit(self, state: State, shared: Group) -> None:
+    def edit(self, state: State, shared: Group, step: Step) -> None:
         """Add the penalty's gradient."""
         shared.gradients_EP.addcmul_(state["strength"], state["fisher"] * shared.values_EP - state["pull"])
 

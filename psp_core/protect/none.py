@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import ClassVar
 
+from psp_core.course import Course
 from psp_core.groups import Group
 from psp_core.protect.base import Protection, State
 
@@ -12,6 +13,6 @@ class NoProtection(Protection, name="none"):
 
     is_any: ClassVar[bool] = False
 
-    def start(self, peers: Sequence[Protection], shared: Group) -> State:
+    def start(self, peers: Sequence[Protection], shared: Group, trials: Sequence[Course]) -> State:
         """Nothing."""
         return {}

@@ -5,10 +5,11 @@ from typing import ClassVar, Self
 
 import torch
 
+from psp_core.course import Course
 from psp_core.groups import Group, Stretch
 from psp_core.networks import Networks
 from psp_core.parts import setting
-from psp_core.protect.base import Protection, State
+from psp_core.protect.base import Protection, State, Step
 from psp_core.rules import positive
 
 # E members, P shared numbers of one member
@@ -25,6 +26,8 @@ class SI(Protection, name="si"):
     """
 
     numbers: ClassVar[int] = 5
+    kept_numbers: ClassVar[int] = 2  # importance and anchor
+    transient: ClassVar[frozenset[str]] = frozenset({"path", "gradient", "before"})
 
     strength: float = setting(
         0.1,
@@ -41,7 +44,7 @@ class SI(Protection, name="si"):
         per_member=True,
     )
 
-    def start(self, peers: Sequence[Self], shared: Group) -> State:
+    def start(self, peers: Sequence[Self], shared: Group, trials: Sequence[Course]) -> State:
         """Nothing matters yet; the anchor is where the weights begin."""
         names = ("importance", "path", "gradient", "before")
         columns = {
@@ -51,14 +54,14 @@ class SI(Protection, name="si"):
         }
         return {name: torch.zeros_like(shared.values_EP) for name in names} | columns
 
-    def edit(self, state: State, shared: Group) -> None:
+    def edit(self, state: State, shared: Group, step: Step) -> None:
         """Remember the loss's own gradient and where the step begins, and add the penalty's gradient."""
         state["gradient"].copy_(shared.gradients_EP)
         state["before"].copy_(shared.values_EP)
         away_EP = (shared.values_EP - state["anchor"]).mul_(state["importance"])
         shared.gradients_EP.addcmul_(state["strength"], away_EP, value=2)
 
-    def stepped(self, state: State, shared: Group) -> None:
+    def stepped(self, state: State, shared: Group, networks: Networks) -> None:
         """Add to each weight's path what its move has done to the loss."""
         state["path"].addcmul_(state["gradient"], state["before"] - shared.values_EP)
 

@@ -37,9 +37,9 @@ def test_the_penalty_is_the_gradient_of_the_paper_s_loss() -> None:
     (0.5 * 3.0 * (fishers * (w - anchors).square()).sum()).backward()
     shared = Group(values_EP=w.detach(), gradients_EP=torch.zeros(1, 7))
     ewc = EWC(strength=3.0)
-    state = ewc.start([ewc], shared)
+    state = ewc.start([ewc], shared, [])
     state["fisher"], state["pull"] = fishers.sum(0), (fishers * anchors).sum(0)
-    ewc.edit(state, shared)
+    ewc.edit(state, shared, None)  # type: ignore[arg-type]
     torch.testing.assert_close(shared.gradients_EP, w.grad)
 
 
@@ -48,7 +48,7 @@ def test_what_is_remembered_of_two_tasks(name: str, earlier: float) -> None:
     """Separate anchors: F_0 + F_1 and F_0 w_0 + F_1 w_1; online: gamma F_0 + F_1, all of it pulling to w_1."""
     protect = {"name": name, "strength": 1.0, "samples": 64} | ({"decay": earlier} if name != "ewc" else {})
     training = begun(protect=protect)
-    state = training.learner._protected  # type: ignore[attr-defined]
+    state = training.learner.protected  # type: ignore[attr-defined]
     training.train_task()
     first, w_0 = state["fisher"].clone(), weights(training).clone()
     training.train_task()
@@ -65,7 +65,7 @@ def test_the_fisher_information_is_that_of_the_last_images_under_the_task_s_cont
     training.train_task()
     networks = training.learner.networks  # type: ignore[attr-defined]
     expected = networks.fisher(x_EBI for x_EBI, _ in training._recent(3))
-    assert torch.equal(training.learner._protected["fisher"], expected)  # type: ignore[attr-defined]
+    assert torch.equal(training.learner.protected["fisher"], expected)  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["ewc", "online-ewc"])

@@ -23,13 +23,13 @@ def test_the_path_integral_is_the_drop_of_a_quadratic_loss(num_steps: int) -> No
     w = torch.zeros(1, 3)
     shared = Group(values_EP=w, gradients_EP=torch.zeros(1, 3))
     si = SI()
-    state = si.start([si], shared)
+    state = si.start([si], shared, [])
     before = h * (w - m).square() / 2
     for _ in range(num_steps):
         shared.gradients_EP.copy_(h * (w - m))
-        si.edit(state, shared)
+        si.edit(state, shared, None)  # type: ignore[arg-type]
         w.sub_(shared.gradients_EP, alpha=2 / num_steps)
-        si.stepped(state, shared)
+        si.stepped(state, shared, None)  # type: ignore[arg-type]
     dropped = before - h * (w - m).square() / 2
     torch.testing.assert_close(state["path"], dropped, rtol=8 / num_steps, atol=1e-6)
 
@@ -38,7 +38,7 @@ def test_importance_is_the_path_over_the_damped_square_of_the_move() -> None:
     w = torch.tensor([[1.0, 2.0, 3.0]])
     shared = Group(values_EP=w, gradients_EP=torch.zeros(1, 3))
     si = SI(strength=0.5, damping=0.1)
-    state = si.start([si], shared)
+    state = si.start([si], shared, [])
     state["path"].copy_(torch.tensor([[0.6, -1.0, 0.2]]))
     w.add_(torch.tensor([[0.5, 1.0, 0.0]]))
     si.end(state, shared, None, None)  # type: ignore[arg-type]
@@ -46,5 +46,5 @@ def test_importance_is_the_path_over_the_damped_square_of_the_move() -> None:
     assert torch.equal(state["anchor"], w)
     assert not state["path"].any()
     w.add_(1.0)
-    si.edit(state, shared)
+    si.edit(state, shared, None)  # type: ignore[arg-type]
     torch.testing.assert_close(shared.gradients_EP, 2 * 0.5 * state["importance"])
