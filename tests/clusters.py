@@ -9,11 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Final
 
 import psutil
+
+PATIENCE: Final = 1200
+"""Seconds after which a test gives up what would never end. How fast a machine is, no test says."""
 
 # A node that is gone is known after seconds, not Ray's minute.
 QUICK_TO_NOTICE = {
@@ -47,12 +50,7 @@ class Cluster:
         self._start(
             "127.0.0.1", "--head", f"--port={self.port}", "--include-dashboard=false", f"--system-config={system}"
         )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return
-            time.sleep(0.2)
-        raise AssertionError("the head did not start within 60 s")
+        wait_for_port(self.port)
 
     def start_node(self, ip: str, before: Sequence[str] = ()) -> None:
         """Start another node; `before` is a command that runs the rest of its command line."""
@@ -64,10 +62,7 @@ class Cluster:
         Tune gives a finished worker the pack for which another is still starting, and stops that one: with
         short packs, a node that comes late never gets one.
         """
-        deadline = time.monotonic() + 60
-        while sum(bool(named(node, "RuntimeEnvAgent")) for node in self.nodes.values()) < number:
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_until(lambda: sum(bool(named(node, "RuntimeEnvAgent")) for node in self.nodes.values()) >= number)
         time.sleep(3)  # they register
 
     def kill(self, ip: str) -> None:
@@ -141,8 +136,11 @@ def two_nodes() -> Iterator[Cluster]:
 def psp(
     *arguments: str, environment: dict[str, str] | None = None, output: IO[str] | int = subprocess.PIPE
 ) -> subprocess.Popen[str]:
-    """The program, in a process group of its own, hearing signals as in a terminal, also under nohup."""
-    return subprocess.Popen(
+    """The program, in a process group of its own, hearing signals as in a terminal, also under nohup.
+
+    What a test leaves of it ends with the test (`end_all`).
+    """
+    process = subprocess.Popen(
         [sys.executable, "-m", "study", *arguments],
         env=environment,
         stdout=output,
@@ -151,6 +149,43 @@ def psp(
         start_new_session=True,
         preexec_fn=hear_signals,
     )
+    _STARTED.append(process)
+    return process
+
+
+_STARTED: Final = list[subprocess.Popen[str]]()
+
+
+def end_all() -> None:
+    """Kill what `psp` started and nobody waited for: a test that fails leaves none of it to the next."""
+    while _STARTED:
+        process = _STARTED.pop()
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+        process.wait()
+
+
+def wait_until(ready: Callable[[], bool], run: subprocess.Popen[str] | None = None) -> None:
+    """Until something is so; a run that ends before fails the test with what the run said."""
+    deadline = time.monotonic() + PATIENCE
+    while not ready():
+        assert run is None or run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline, f"not so after {PATIENCE} s"
+        time.sleep(0.1)
+
+
+def wait_for_port(port: int) -> None:
+    """Until something on this machine listens there."""
+
+    def listens() -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return True
+        return False
+
+    wait_until(listens)
 
 
 def hear_signals() -> None:

@@ -27,6 +27,7 @@ from study.spec import StudySpec
 from study.store import TrialStore
 from study.worker import Job, PackRun
 from study.workers import Workers
+from tests.clusters import end_all
 from tests.published import publish_imagenet
 
 torch.set_num_threads(1)
@@ -42,6 +43,13 @@ def _global_generator() -> Iterator[None]:
     before = torch.get_rng_state()
     yield
     assert torch.equal(torch.get_rng_state(), before), "torch's global generator was used; draw from one with a seed"
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left() -> Iterator[None]:
+    """What a test started and did not wait for ends with the test."""
+    yield
+    end_all()
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import Any
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import run_simple
 
-from tests.clusters import free_port
+from tests.clusters import PATIENCE, free_port, wait_for_port
 
 
 class Faulty:
@@ -63,7 +63,7 @@ class S3:
 
     def fail(self, rate: float) -> None:
         """Answer this share of the requests with errors from now on."""
-        urllib.request.urlopen(f"{self.endpoint}/faults?rate={rate}", data=b"", timeout=30).close()
+        urllib.request.urlopen(f"{self.endpoint}/faults?rate={rate}", data=b"", timeout=PATIENCE).close()
 
 
 @contextlib.contextmanager
@@ -74,15 +74,9 @@ def s3_server() -> Iterator[S3]:
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     s3 = S3(port)
     try:
-        deadline = time.monotonic() + 60
-        while True:
-            with contextlib.suppress(OSError):
-                s3.fail(0)
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
+        wait_for_port(port)
         make = urllib.request.Request(f"{s3.endpoint}/bucket", method="PUT")
-        urllib.request.urlopen(make, timeout=30).close()
+        urllib.request.urlopen(make, timeout=PATIENCE).close()
         yield s3
     finally:
         server.kill()

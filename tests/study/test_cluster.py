@@ -2,8 +2,7 @@
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +15,7 @@ from study.files import Files
 from study.store import TrialStore
 from study.workers import Workers
 from tests import chaos
-from tests.clusters import Cluster, psp, two_nodes
+from tests.clusters import PATIENCE, Cluster, psp, two_nodes, wait_until
 from tests.conftest import run_here, small_study
 from tests.s3_server import S3, s3_server
 
@@ -61,14 +60,6 @@ def assert_equal(found: tuple[pd.DataFrame, pd.DataFrame], expected: tuple[pd.Da
         pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
 
 
-def wait_until(ready: Callable[[], bool], run: subprocess.Popen[str], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert run.poll() is None, run.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 @pytest.mark.xdist_group("quiet")
 def test_a_node_is_lost_in_the_middle_and_nothing_with_it(
     study_file: Path, quiet: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
@@ -80,7 +71,7 @@ def test_a_node_is_lost_in_the_middle_and_nothing_with_it(
         wait_until(lambda: len(list(out.glob("trials/*.parquet"))) >= 3 and len(cluster.workers()) == 2, run)
         on_second = {worker.pid for worker in cluster.workers_on("127.0.0.2")}
         cluster.kill("127.0.0.2")
-        printed, errors = run.communicate(timeout=240)
+        printed, errors = run.communicate(timeout=PATIENCE)
     assert on_second, "the second node had no part in it"
     assert run.returncode == 0, printed + errors
     assert "Of 48 planned: 48 ok" in printed
@@ -107,7 +98,7 @@ def test_a_store_on_s3_that_fails_at_times_ends_as_a_quiet_one(
     with two_nodes() as cluster:
         environment = cluster.environment | os.environ | cluster.authentication
         run = psp("run", str(study_file), "--address", cluster.address, "--out", uri, *OPTIONS, environment=environment)
-        printed, errors = run.communicate(timeout=400)
+        printed, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, printed + errors
     s3.fail(0)
     fs, root = pafs.FileSystem.from_uri(uri)
@@ -116,7 +107,7 @@ def test_a_store_on_s3_that_fails_at_times_ends_as_a_quiet_one(
     assert "very-secret" not in str(stored) + printed + errors
     assert TrialStore(uri).files.names("checkpoints") == []
     status = psp("status", uri, environment=os.environ.copy())
-    assert "done     48" in status.communicate(timeout=60)[0]
+    assert "done     48" in status.communicate(timeout=PATIENCE)[0]
 
 
 def test_what_opens_a_store_travels_to_the_workers(tmp_path: Path, s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,12 +129,12 @@ def test_what_opens_a_store_travels_to_the_workers(tmp_path: Path, s3: S3, monke
     with two_nodes() as cluster:
         command = ("run", str(path), "--address", cluster.address, "--out", uri)
         run = psp(*command, environment=cluster.environment | mine)
-        printed, errors = run.communicate(timeout=240)
+        printed, errors = run.communicate(timeout=PATIENCE)
         assert run.returncode == 0, printed + errors
     assert "8 ok" in printed
     assert "very-secret" not in printed + errors
     plot = psp("plot", uri, environment=os.environ | mine)
-    drawn, errors = plot.communicate(timeout=120)
+    drawn, errors = plot.communicate(timeout=PATIENCE)
     assert plot.returncode == 0, drawn + errors
     assert "drew s3://bucket/studies/tiny" in drawn
 
@@ -167,7 +158,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(study_file: Path, tmp_path
         run = psp(
             "run", str(study_file), "--address", cluster.address, "--out", str(out), environment=cluster.environment
         )
-        printed, errors = run.communicate(timeout=120)
+        printed, errors = run.communicate(timeout=PATIENCE)
     finally:
         cluster.stop()
     assert run.returncode == 2, printed + errors
@@ -177,6 +168,6 @@ def test_a_folder_that_a_node_does_not_see_is_refused(study_file: Path, tmp_path
 
 def test_chaos_in_short(capsys: pytest.CaptureFixture[str]) -> None:
     """The long form is `python -m tests.chaos`."""
-    killed = chaos.main(seed=3, kills=3, seconds=500, num_seeds=2, steps_per_task=1000)
+    killed = chaos.main(seed=3, kills=3, seconds=PATIENCE, num_seeds=2, steps_per_task=1000)
     assert sum(killed.values()) >= 2  # how many depends on how fast this machine is
     assert "20 trials, equal to a quiet run" in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 from study.files import Files
 from study.lease import FILE, STALE_SECONDS, Lease
 from study.spec import StudyError
+from tests.clusters import wait_until
 
 
 def other_driver(folder: Path, *, pid: int, host: str = "elsewhere", age: float = 0.0) -> None:
@@ -62,7 +63,4 @@ def test_a_lease_is_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("study.lease.RENEW_SECONDS", 0.01)
     with Lease(Files(str(tmp_path))):
         first = json.loads((tmp_path / FILE).read_text())["updated"]
-        deadline = time.monotonic() + 120
-        while json.loads((tmp_path / FILE).read_text())["updated"] == first:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: json.loads((tmp_path / FILE).read_text())["updated"] != first)

@@ -1,11 +1,9 @@
 """The program as a user runs it, with Ray: whole runs, stopped runs, killed runs."""
 
-import contextlib
 import os
 import re
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +17,7 @@ import pytest
 import yaml
 
 from study.tune import MAX_RESTARTS
-from tests.clusters import named, processes_under, psp
+from tests.clusters import PATIENCE, free_port, named, processes_under, psp, wait_for_port, wait_until
 from tests.conftest import small_study
 
 pytestmark = pytest.mark.slow
@@ -52,22 +50,14 @@ def start(study_file: Path, out: Path) -> subprocess.Popen[str]:
     return psp("run", str(study_file), "--out", str(out), "--checkpoint-every", "0")
 
 
-def wait_for(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 180
-    while not ready():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def wait_for_packs(out: Path, number: int) -> dict[str, int]:
     """Wait until so many packs are stored; their files and when they were written."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        stored = {path.name: path.stat().st_mtime_ns for path in out.glob("trials/*.parquet")}
-        if len(stored) >= number:
-            return stored
-        time.sleep(0.1)
-    raise AssertionError(f"no {number} packs in {out} after 120 s")
+
+    def stored() -> dict[str, int]:
+        return {path.name: path.stat().st_mtime_ns for path in out.glob("trials/*.parquet")}
+
+    wait_until(lambda: len(stored()) >= number)
+    return stored()
 
 
 def measured(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -81,7 +71,7 @@ def quiet_run(study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     """An uninterrupted run: its store, and what it printed."""
     out = tmp_path_factory.mktemp("quiet") / "out"
     process = start(study_file, out)
-    printed, errors = process.communicate(timeout=300)
+    printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors
     return out, printed, errors
 
@@ -112,7 +102,7 @@ def test_a_driver_killed_in_the_middle_is_continued_by_the_same_command(
     stored = wait_for_packs(out, len(stored))
     assert len(stored) < 12
     again = start(study_file, out)
-    printed, errors = again.communicate(timeout=300)
+    printed, errors = again.communicate(timeout=PATIENCE)
     assert again.returncode == 0, errors
     assert f"24 trials planned, {2 * len(stored)} done already" in printed
     after = wait_for_packs(out, 12)
@@ -136,12 +126,12 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "out"
     process = start(long_file, out)
-    wait_for(lambda: bool(list(out.glob("checkpoints/*/*.pt"))))
+    wait_until(lambda: bool(list(out.glob("checkpoints/*/*.pt"))))
     started = processes_under(process)
     for number in signals:
         whom(process.pid, number)
         time.sleep(0.3)
-    printed, errors = process.communicate(timeout=60)
+    printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, printed + errors
     assert printed.splitlines()[-1].startswith(
         "Stopped; finished trials are kept. Go on with the same command: psp run "
@@ -149,9 +139,9 @@ def test_a_signal_stops_cleanly_and_says_how_to_go_on(
     assert errors == ""
     assert list(out.glob("checkpoints/*/*.pt"))
     assert not (out / "driver.json").exists()
-    _, left = psutil.wait_procs(started, timeout=30)
+    _, left = psutil.wait_procs(started, timeout=PATIENCE)
     assert left == []
-    status = psp("status", str(out)).communicate(timeout=60)[0]
+    status = psp("status", str(out)).communicate(timeout=PATIENCE)[0]
     assert "running  0" in status
     assert "to do    4\n" in status
     kept = r"[12] packs? of [12] trials? at task [0-9]+( to [0-9]+)? of 500"
@@ -166,14 +156,14 @@ def test_a_stopped_run_is_continued_by_the_same_command(
     process = start(study_file, out)
     wait_for_packs(out, 1)
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=PATIENCE)
     assert pq.read_table(out / "trials").num_rows >= 2
     again = start(study_file, out)
     late = out / "checkpoints" / next(out.glob("trials/*.parquet")).stem  # what a slow storage writes of a stored pack
     wait_for_packs(out, len(list(out.glob("trials/*.parquet"))) + 1)
     late.mkdir(parents=True)
     (late / "progress.json").touch()
-    again.communicate(timeout=300)
+    again.communicate(timeout=PATIENCE)
     assert again.returncode == 0
     for mine, theirs in zip(measured(out), measured(quiet_run[0]), strict=True):
         pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
@@ -184,10 +174,10 @@ def test_a_stopped_run_is_continued_by_the_same_command(
 def test_where_ray_dies_a_line_says_so_and_how_to_go_on(long_file: Path, tmp_path: Path, name: str) -> None:
     out = tmp_path / "out"
     process = start(long_file, out)
-    wait_for(lambda: bool(list(out.glob("checkpoints/*/*.pt"))))
+    wait_until(lambda: bool(list(out.glob("checkpoints/*/*.pt"))))
     (victim,) = (child for child in processes_under(process) if child.name() == name)
     victim.kill()
-    printed, errors = process.communicate(timeout=90)
+    printed, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, printed + errors
     told = [line for line in (printed + errors).splitlines() if line.startswith("error: ")]
     assert len(told) == 1, printed + errors
@@ -208,7 +198,7 @@ def test_beside_files_of_the_packages_names_workers_find_ours(tmp_path: Path) ->
     program = [sys.executable, "-P", "-c", "from study.cli import main; main()"]  # -P: as the installed psp starts
     for arguments in (["run", "tiny.yaml", "--out", "out"], ["plot", "out"]):
         done = subprocess.run(
-            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False
+            [*program, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -217,7 +207,7 @@ def test_a_run_whose_time_is_up_stops_and_says_so(long_file: Path, tmp_path: Pat
     """The time counts from the command's start, so it may be up before Ray is."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "study", "run", str(long_file), "--out", str(out), "--time-budget", "12"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 124, done.stdout + done.stderr
     assert "0 failed, 4 still to train." in done.stdout
     last = done.stdout.splitlines()[-1]
@@ -235,11 +225,11 @@ def test_failed_trials_give_exit_code_1_and_their_error(tmp_path: Path) -> None:
     base = [sys.executable, "-m", "study"]
     out = str(tmp_path / "out")
     done = subprocess.run(
-        [*base, "run", str(path), "--out", out], capture_output=True, text=True, timeout=120, check=False
+        [*base, "run", str(path), "--out", out], capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     assert done.returncode == 1, done.stderr
     assert "Of 1 planned: 0 ok, 0 diverged, 1 failed." in done.stdout
-    status = subprocess.run([*base, "status", out], capture_output=True, text=True, timeout=60, check=False)
+    status = subprocess.run([*base, "status", out], capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert status.returncode == 1
     assert "failed: seed=0: RuntimeError: " in status.stdout
 
@@ -254,7 +244,7 @@ def test_damaged_data_stop_a_run_before_it_starts(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump({"name": "mnist", "settings": {"dataset": "mnist", "num_tasks": 2}}))
     out = tmp_path / "out"
     command = [sys.executable, "-m", "study", "run", str(path), "--out", str(out), "--data", str(tmp_path / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert done.returncode == 2
     assert "dataset='mnist': the files train-images-idx3-ubyte, " in done.stderr
     assert not out.exists()
@@ -266,9 +256,7 @@ def test_a_study_runs_on_a_cluster_that_is_already_there(tmp_path: Path) -> None
     Typed beside a user's own files, and with their folder first on the path.
     """
     not_ours(tmp_path, "analysis", "psp_core")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     options = ["--head", "--block", f"--port={port}", "--node-ip-address=127.0.0.1", "--num-cpus=2", "--num-gpus=0"]
     ray = [str(Path(sys.executable).with_name("ray")), "start", *options, "--include-dashboard=false"]
@@ -283,24 +271,14 @@ def test_a_study_runs_on_a_cluster_that_is_already_there(tmp_path: Path) -> None
         command = [sys.executable, "-m", "study", "run", str(path), *where]
         environment |= {"PYTHONPATH": "."}
         done = subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=180, check=False
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
         assert done.returncode == 0, done.stderr
         assert set(measured(tmp_path / "out")[0]["status"]) == {"ok"}
         assert len(measured(tmp_path / "out")[0]) == 8
     finally:
         head.terminate()
-        head.wait(60)
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        time.sleep(0.2)
-    raise AssertionError(f"nothing answers on port {port} after 60 s")
+        head.wait(PATIENCE)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +299,7 @@ def test_an_address_where_no_cluster_is_is_bad_input_in_seconds(
         "run", str(study_file), "--out", str(tmp_path / "out"), "--address", address,
         environment=environment | ({"RAY_ADDRESS": known} if known else {}),
     )  # fmt: skip
-    _, errors = run.communicate(timeout=60)
+    _, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 2
     assert message in errors
     assert len(errors.splitlines()) == 1
@@ -350,7 +328,7 @@ def test_a_temporary_folder_with_a_long_name_is_no_hindrance_and_stays_empty(tmp
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(small_study().to_mapping()))
     run = psp("run", str(path), "--out", str(tmp_path / "out"), environment=os.environ | {"TMPDIR": str(folder)})
-    printed, errors = run.communicate(timeout=240)
+    printed, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, printed + errors
     assert not (folder / "ray").exists()
 
@@ -359,7 +337,7 @@ def test_a_full_disk_ends_the_run_with_its_cause(full_disk: Path, tmp_path: Path
     path = tmp_path / "tiny.yaml"
     path.write_text(yaml.safe_dump(small_study(seeds=list(range(6))).to_mapping()))
     run = psp("run", str(path), "--out", str(full_disk), "--max-members", "1")
-    printed, errors = run.communicate(timeout=240)
+    printed, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 2, printed + errors
     assert len(errors.splitlines()) == 1
     assert "No space left on device" in errors
@@ -381,10 +359,10 @@ def test_a_pack_whose_worker_dies_more_often_than_it_may_restart_gets_on(tmp_pat
         return max((int(state.stem) for state in out.glob("checkpoints/*/*.pt")), default=0) > kept + 1
 
     for _ in range(MAX_RESTARTS + 1):
-        wait_for(lambda: newer() and bool(named(run, "ResourceTrainable")))
+        wait_until(lambda: newer() and bool(named(run, "ResourceTrainable")))
         kept = max(int(state.stem) for state in out.glob("checkpoints/*/*.pt"))
         for worker in named(run, "ResourceTrainable"):
             worker.kill()
-    printed, errors = run.communicate(timeout=240)
+    printed, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, printed + errors
     assert "1 ok" in printed
