@@ -28,8 +28,9 @@ test: install
 	$(PYTEST) --numprocesses logical --maxprocesses 4 -m 'not slow'
 
 # Tests that start Ray wait more than they work: three at a time. Files without slow tests are not even read.
+# ONLY="one or another" takes those whose names have these parts.
 test-slow: install
-	$(PYTEST) --numprocesses 3 -m slow $$(grep -rl 'mark\.slow' tests --include='test_*.py')
+	$(PYTEST) --numprocesses 3 -m slow $(if $(ONLY),-k "$(ONLY)") $$(grep -rl 'mark\.slow' tests --include='test_*.py')
 
 test-all: test test-slow
 
