@@ -75,7 +75,8 @@ def _rates(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:
     of = ", ".join(f"{lr:g}" for lr in sorted(tried["lr"].unique()))
     each = f"{best['lr'].iloc[0]:g}" if best["lr"].nunique() == 1 else "; ".join(_rates_of_curves(best, by))
     counted = "" if measured.diverged.empty else " (a trial that diverged counts as chance)"
-    return f"Each curve at its best lr of {of}{counted}: {each}."
+    images = "validation" if measured.is_validated else "test"
+    return f"Each curve at its best lr of {of}, chosen on the {images} images{counted}: {each}."
 
 
 def _rates_of_curves(best: pd.DataFrame, by: list[str]) -> Iterator[str]:

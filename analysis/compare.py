@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.experiments import of_curves, settings_shown, unusual
 from analysis.published import QUANTITIES, SOURCES, Source, published
 from analysis.roles import exact_text_of, said
-from analysis.store import EVALS, StoredTrials, StoreError, read_store
+from analysis.store import EVALS, StoredTrials, StoreError, on_validation, read_store
 from analysis.tables import over_seeds, settings_of
 
 
@@ -214,7 +214,7 @@ def _comparisons(store: StoredTrials) -> Iterator[Comparison]:
     beside = [str(column) for column in evals if column not in EVALS]
     others = [column for column in store.trials if column not in beside]
     trials = settings_of(evals, beside).merge(store.trials[others], on="trial_id")
-    trials = trials[trials["precision"] != "bfloat16"]
+    trials = trials[(trials["precision"] != "bfloat16") & ~on_validation(trials)]
     for (source, quantity), paper in published().groupby(["source", "quantity"], sort=False):
         comparable = _like_the_papers(trials, paper)
         if comparable.empty:

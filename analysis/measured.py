@@ -62,9 +62,15 @@ class Measured:
         return relabel(measured, [x]) if x in labelled_settings(self.trials) else measured
 
     def titled(self, title: str) -> str:
-        """A title, with the settings `where`."""
-        where = ", ".join(said(setting, value) for setting, value in self.where.items())
-        return f"{title}\n{where}" if where else title
+        """A title, with the settings `where`, and with what was measured if that was no test image."""
+        where = [said(setting, value) for setting, value in self.where.items()]
+        where += ["measured on validation images"] * self.is_validated
+        return f"{title}\n{', '.join(where)}" if where else title
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether validation images were measured, and not test images (`analysis.store.StoredTrials.validated`)."""
+        return "eval_on" in self.evals and bool((self.evals["eval_on"] == "validation").all())
 
     @cached_property
     def single_task(self) -> pd.DataFrame:

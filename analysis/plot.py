@@ -35,6 +35,8 @@ def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[
     check_format(format)
     store = read_store(out)
     yield from (f"note: {note}" for note in store.left_out)
+    if store.validated:
+        yield from (f"note: of those on validation images, {note}" for note in store.validated.left_out)
     if store.evals.empty and store.crosstalk.empty:
         raise StoreError(f"out={out!r} holds no measured trial yet; see psp status.")
     asked = {role: chosen.get(role) for role in ROLES if chosen.get(role)}

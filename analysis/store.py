@@ -1,7 +1,7 @@
 """Reads a trial store's files into tidy frames."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -44,10 +44,14 @@ class StoredTrials:
             (analysis/labels.py). `stream_tasks` is the number of tasks where the whole stream depends on it, else 0.
             A setting that the label speaks of has its usual value (analysis/experiments.py).
         curves: one row per (trial, step, task): columns CURVES, of those trials of `evals` that have a curve.
+            Where trials were measured on test images, those that were measured on validation images are in `validated`
+            and in none of the other tables.
         diverged: one row per trial that diverged and has no other result; settings as in `evals`.
         crosstalk: one row per (trial, num_models) of a retrieval study, and the trial's settings.
         damaged: a sentence for each file that could not be read.
         left_out: a sentence for each kind of trial that `evals` leaves out.
+        validated: what the store holds of trials that were measured on validation images, such as a study's tuning,
+            where there are trials of both kinds. Choices are made by them; they are no results.
     """
 
     trials: pd.DataFrame
@@ -57,6 +61,7 @@ class StoredTrials:
     crosstalk: pd.DataFrame
     damaged: list[str]
     left_out: list[str]
+    validated: "StoredTrials | None" = None
 
 
 def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
@@ -93,8 +98,26 @@ def read_store(out: str) -> StoredTrials:
     Raises:
         StoreError: there is no store at that place, or nothing in it can be read.
     """
-    trials, (evals, curves, crosstalk), damaged = _read(out, EVALS)
+    trials, measured, damaged = _read(out, EVALS)
     trials = completed(trials)
+    validated = on_validation(trials)
+    if validated.all() or not validated.any():
+        return _stored(trials, measured, damaged)
+    validating = _stored(trials[validated].reset_index(drop=True), measured, [])
+    return replace(_stored(trials[~validated].reset_index(drop=True), measured, damaged), validated=validating)
+
+
+def on_validation(trials: pd.DataFrame) -> "pd.Series[bool]":
+    """Which trials were measured on validation images; none of a store that is older than that setting."""
+    stored = trials.get("eval_on", pd.Series("test", index=trials.index))
+    return stored == "validation"
+
+
+def _stored(
+    trials: pd.DataFrame, measured: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], damaged: list[str]
+) -> StoredTrials:
+    """What a store holds of these trials."""
+    evals, curves, crosstalk = measured
     counted = relabelled(trials[trials["status"] != "failed"])
     apart = {*settings_apart(counted), "stream_tasks"}
     # Of two trials that differ in their number of tasks alone, the shorter is the beginning of the longer. Of two that

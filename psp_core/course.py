@@ -25,9 +25,14 @@ class Course(Experiment):
         "What is measured after each task: `all` tasks seen, the `ends` (first and newest), or the `first`. Where each "
         "task has a net of its own, the newest is always measured.",
     )
+    eval_on: Literal["test", "validation"] = setting(
+        "test",
+        "Which images are measured: the `test` images; or the `validation` part of the training images, by which "
+        "choices are made.",
+    )
     eval_samples: int | None = setting(
         None,
-        "Test images of each measurement; none for the whole test set, which is always used after the last "
+        "Test (or validation) images of each measurement; none for all of them, which are always used after the last "
         "task, at milestones, and where a task is measured once.",
         rule=at_least(1),
     )
@@ -47,8 +52,8 @@ class Course(Experiment):
     )
     test_batch_size: int = setting(
         1000,
-        "About how many test images are answered together, where that matters to the result: under static norms and of "
-        "hopsupsup. Where the task is inferred, batches have 128 images.",
+        "About how many images are answered together, where that matters to the result: under static norms and "
+        "of hopsupsup. Where the task is inferred, batches have 128 images.",
         rule=at_least(2),
     )
     milestones: tuple[int, ...] = setting(
@@ -98,5 +103,5 @@ class Course(Experiment):
 
     @property
     def always_measures_all(self) -> bool:
-        """Whether each measurement is of all tasks seen, on the whole test set."""
+        """Whether each measurement is of all tasks seen, on all images."""
         return self.eval_tasks == "all" and self.eval_samples is None

@@ -25,7 +25,7 @@ Always `accuracy` (a fraction), `loss` (mean cross-entropy in nats) and `num_sam
 
 
 class Answerer(Protocol):
-    """Has the members answer the test images of tasks."""
+    """Has the members answer the images on which tasks are measured."""
 
     def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
         """How well each member does on each task."""
@@ -83,7 +83,7 @@ class TaskGiven:
 
         Every task's weights are retrieved from superposition and then are a plain network's: much less
         work for many samples than binding each of them. Networks that cannot be retrieved, and tasks that
-        have test samples of their own, are measured one by one.
+        have samples of their own, are measured one by one.
         """
         networks, shape = self.networks, (len(held_out.tasks), len(tasks))
         if not networks.is_retrievable or held_out.tasks[0].classes(0) is not None:
@@ -181,13 +181,13 @@ def _measure_together(networks: Answers, held_out: HeldOut, samples_N: Tensor, t
     # A chunk is what a CPU's caches hold, shared images too; or what a GPU's memory has to hold for each network.
     is_shared = pulled_back is not None and samples_N.is_cuda
     for samples_B in torch.split(samples_N, _batch_size(retrieved, 0 if is_shared else dataset.num_inputs)):
-        images = dataset.test_images[samples_B].expand(num_networks, -1, -1)
+        images = held_out.images[samples_B].expand(num_networks, -1, -1)
         if pulled_back is None:
             x_MBI = dataset.normalise(streams[0].apply(images, descriptions_M))
         else:
             x_MBI = dataset.normalise(images[0]).to(pulled_back.dtype).expand(num_networks, -1, -1)
         logits_MOB = networks.logits(retrieved, x_MBI)
-        labels_MB = dataset.test_labels[samples_B].expand(num_networks, -1)
+        labels_MB = held_out.labels[samples_B].expand(num_networks, -1)
         loss_M += nn.functional.cross_entropy(logits_MOB, labels_MB, reduction="none").sum(1, dtype=torch.float64)
         correct_M += (logits_MOB.argmax(dim=1) == labels_MB).sum(1)
     return (torch.stack([correct_M, loss_M]) / len(samples_N)).view(2, len(streams), len(tasks))

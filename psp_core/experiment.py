@@ -60,7 +60,7 @@ class Length:
 
     Attributes:
         num_tasks: K.
-        milestones: after how many tasks before the last everything is measured on the whole test set.
+        milestones: after how many tasks before the last everything is measured on all images.
     """
 
     num_tasks: int
@@ -68,7 +68,7 @@ class Length:
 
     @property
     def whole_at(self) -> set[int]:
-        """After how many tasks everything is measured on the whole test set."""
+        """After how many tasks everything is measured on all images."""
         return {self.num_tasks, *self.milestones}
 
 

@@ -74,10 +74,16 @@ def num_curve_points(trial: Course) -> int:
     return pairs
 
 
+def num_images(trial: Course) -> int:
+    """The images on which a task of all classes is measured: the test images, or the validation part."""
+    data = trial.of(Data)
+    return data.validation if trial.eval_on == "validation" else data.sizes.num_test
+
+
 def num_tests(trial: Course) -> int:
-    """Test samples that are measured in all, over tasks and boundaries; of a split stream, about."""
+    """Samples that are measured in all, over tasks and boundaries; of a split stream, about."""
     data = trial.of(Data).sizes
-    whole = data.num_test * trial.of(Stream).num_classes(data) // data.num_classes
+    whole = num_images(trial) * trial.of(Stream).num_classes(data) // data.num_classes
     some = min(trial.eval_samples or whole, whole)
     in_part, in_whole = _num_measured(trial)
     return some * in_part + whole * in_whole
@@ -89,7 +95,7 @@ def num_retrieved(trial: Course) -> int:
 
 
 def _num_measured(trial: Course) -> tuple[int, int]:
-    """How many (boundary, task) pairs are measured on some samples, and how many on the whole test set."""
+    """How many (boundary, task) pairs are measured on some samples, and how many on all images."""
     last, most = trial.num_visits, trial.num_tasks
     if trial.of(Method).measures_once:
         return 0, most + num_curve_points(trial)

@@ -25,7 +25,7 @@ OUTCOMES: Final = {
 _ANSWERED: Final = {
     "accuracy": Outcome(float, "A fraction."),
     "loss": Outcome(float, "Mean cross-entropy in nats."),
-    "num_samples": Outcome(int, "Test samples behind both."),
+    "num_samples": Outcome(int, "Test samples behind both, or validation samples: see `eval_on`."),
 }
 EVALS: Final = {
     "tasks_seen": Outcome(int, "1..K; of a stream with cycles 1..K * num_cycles."),
@@ -53,7 +53,7 @@ class TrialResult:
             were trained; NaN where task j was not among them, or not measured. V = K but for streams
             that go through their tasks more than once.
         loss: the same for the mean cross-entropy (nats).
-        num_samples: test samples behind each entry, int64, 0 where not measured.
+        num_samples: samples behind each entry, int64, 0 where not measured.
         answers: what the method measures beside these, by the column of the store, such as `inferred`: (V, K), NaN
             where not measured (`psp_core.methods.base.Method.answers`).
         curve: what `eval_every` had measured, in the order of steps.

@@ -352,7 +352,7 @@ class PackTraining:
                 )
 
     def _due(self) -> dict[tuple[tuple[int, ...], bool], list[int]]:
-        """Which members are measured on which tasks now, and whether on the whole test set.
+        """Which members are measured on which tasks now, and whether on all images.
 
         It is the same for all of them, but where one of several lengths ends or has a milestone.
         """
@@ -374,7 +374,11 @@ class PackTraining:
         most = None if whole else self.config.eval_samples
         if most not in self._held_out:
             self._held_out[most] = HeldOut.of(
-                self.tasks, self.dataset, most=most, batch_size=self.config.test_batch_size
+                self.tasks,
+                self.dataset,
+                most=most,
+                batch_size=self.config.test_batch_size,
+                validation=self.config.dataset.validation if self.config.eval_on == "validation" else None,
             )
         return self.learner.answerer(num_begun).measure(self._held_out[most], tasks)
 

@@ -11,7 +11,7 @@ from psp_core.datasets import Data
 from psp_core.experiment import FIRST_KIND, Work
 from psp_core.identity import DEFAULTS
 from psp_core.lr_schedules import LRSchedule
-from psp_core.measuring import num_retrieved, num_tests
+from psp_core.measuring import num_images, num_retrieved, num_tests
 from psp_core.methods import Method
 from psp_core.models import Model
 from psp_core.optimisers import Optimiser
@@ -73,10 +73,14 @@ class Trial(Course):
         self._check_measuring()
 
     def _check_measuring(self) -> None:
-        num_test = self.dataset.sizes.num_test
-        if self.eval_samples is not None and self.eval_samples > num_test:
+        if self.eval_on == "validation" and not self.dataset.validation:
             raise ValueError(
-                f"eval_samples={self.eval_samples} is more than the {num_test} test images of "
+                "eval_on='validation' needs a validation part: say how many training images are kept away from "
+                "training, such as validation=5000."
+            )
+        if self.eval_samples is not None and self.eval_samples > num_images(self):
+            raise ValueError(
+                f"eval_samples={self.eval_samples} is more than the {num_images(self)} {self.eval_on} images of "
                 f"dataset={self.dataset.name!r}; leave it out to use them all."
             )
         if self.milestones and self.milestones[-1] >= self.num_tasks:

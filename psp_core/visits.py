@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from psp_core.ahead import drawn_for
+from psp_core.datasets.validation import parted
 from psp_core.held_out import task_samples
 from psp_core.randomness import different, generator
 from psp_core.streams import Tasks
@@ -61,19 +63,24 @@ class _Draw:
     Attributes:
         configs: a member of each stream.
         tasks: the streams.
-        labels_N: of the training images.
+        labels_N: of all training images.
     """
 
     configs: Sequence[Trial]
     tasks: Sequence[Tasks]
     labels_N: Tensor
 
+    @cached_property
+    def trained_N(self) -> Tensor:
+        """The training images but for the validation part."""
+        return parted(self.labels_N, self.configs[0].dataset.validation)[0]
+
     def __call__(self, visit: int) -> list[Tensor]:
         """Samples (S, U, B), descriptions (S or 1, U, ...); and (S, U, B, 3) where images are augmented."""
-        task, every_N = visit % self.configs[0].num_tasks, torch.arange(len(self.labels_N))
+        task = visit % self.configs[0].num_tasks
         samples, descriptions, augmentations = [], [], []
         for config, stream in zip(self.configs, self.tasks, strict=True):
-            of_task_N = task_samples(stream, task, self.labels_N, every_N)
+            of_task_N = task_samples(stream, task, self.labels_N, self.trained_N)
             samples.append(of_task_N[batch_order(config, len(of_task_N), visit)])
             steps = num_descriptions(config)
             descriptions.append(torch.stack([stream.describe(task, step / steps) for step in range(steps)]))

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from psp_core.datasets.base import Dataset, Sizes
 from psp_core.parts import Part, setting
+from psp_core.rules import at_least
 
 Root = str | os.PathLike[str] | None
 """The folder that holds the data, as a user gave it; see `psp_core.datasets.places.data_root`."""
@@ -25,13 +26,26 @@ class Data(Part, family="dataset"):
         "How pixels are scaled: by one mean and deviation of the `data-set`, or `by-channel` as in paper B's code.",
         column="normalisation",
     )
+    validation: int = setting(
+        0,
+        "How many training images are kept away from training: the validation part, the same for every trial, "
+        "stratified by class. See `eval_on`.",
+        rule=at_least(0),
+        column="validation",
+    )
 
     def check(self) -> None:
-        """Refuse a normalisation by channel where the channels' constants are not known.
+        """Refuse a normalisation by channel where the channels' constants are not known, and a wrong validation part.
 
         Raises:
-            ValueError: names the data set, and those that have constants.
+            ValueError: names the data set, and what could be used.
         """
+        fewest, most = self.sizes.num_classes, self.sizes.num_train // 2
+        if self.validation and not fewest <= self.validation <= most:
+            raise ValueError(
+                f"validation={self.validation} must be 0, or from {fewest} (an image of each class) to {most} (half of "
+                f"the training images) of dataset={self.name!r}."
+            )
         if self.normalisation == "by-channel" and self.sizes.channels is None:
             known = ", ".join(repr(name) for name, data in Data.known.items() if data.sizes.channels)
             raise ValueError(
