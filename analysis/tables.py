@@ -143,23 +143,39 @@ def _means(evals: pd.DataFrame, x: pd.Series, y: pd.Series) -> pd.DataFrame:
     return rows.assign(**{str(x.name): value, str(y.name): sums[found] / sizes[found], "size": sizes[found]})
 
 
-def capacity(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Each trial's capacity at `threshold` times its accuracy on a single task, R[0, 0].
+def capacity_bounds(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Bounds of each trial's capacity at `threshold` times its accuracy on a single task, R[0, 0].
 
-    Columns TRIAL, capacity (tasks; 0 where no number of tasks reaches the threshold), num_tasks (the upper bound).
-    Trials that did not measure all tasks after each task are left out: their capacity is not known. For streams without
-    cycles.
+    The capacity is the largest K whose mean accuracy over K tasks, after K tasks, reaches the threshold. It is known
+    from the K at which all K tasks were measured: at least the largest that reached the threshold, and below the next.
+
+    Columns TRIAL, at_least (tasks), below (tasks; infinite where the last K reached the threshold), num_tasks (the
+    largest K). `at_least` is 1 or more, because one task has its own accuracy. Trials without R[0, 0] are left out. For
+    streams without cycles.
     """
     curve = mean_accuracy(evals)
-    rows = curve.groupby("trial_id")["tasks_seen"].transform("size")
-    seen = _means(evals, evals["tasks_seen"], evals["tasks_seen"].rename("last"))
-    last = seen.groupby("trial_id")["last"].max()
-    curve = curve[rows == curve["trial_id"].map(last)]
-    single = curve.loc[curve["tasks_seen"] == 1, ["trial_id", "accuracy"]].rename(columns={"accuracy": "single"})
-    curve = curve.merge(single, on="trial_id")
-    curve["reached"] = np.where(curve["accuracy"] >= threshold * curve["single"], curve["tasks_seen"], 0)
-    columns = {"capacity": ("reached", "max"), "num_tasks": ("tasks_seen", "max")}
-    return curve.groupby(TRIAL, as_index=False, dropna=False).agg(**columns)
+    single = curve[curve["tasks_seen"] == 1].set_index("trial_id")["accuracy"]
+    curve = curve[curve["trial_id"].isin(single.index)].sort_values("tasks_seen", kind="stable")
+    next_seen = curve.groupby("trial_id")["tasks_seen"].shift(-1).fillna(np.inf)
+    reached = curve["accuracy"] >= threshold * curve["trial_id"].map(single)
+    most = curve.groupby("trial_id")["tasks_seen"].transform("max")
+    curve = curve.assign(at_least=curve["tasks_seen"], below=next_seen, num_tasks=most)[reached]
+    rows = curve.groupby(TRIAL, as_index=False, dropna=False)[["at_least", "below", "num_tasks"]].last()
+    return rows.astype({"at_least": int, "num_tasks": int})
+
+
+def capacity(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Each trial's capacity, as of `capacity_bounds`, where it is known to the task.
+
+    Columns TRIAL, capacity (tasks), num_tasks (the upper bound). Trials that did not measure all tasks after each task
+    are left out: their capacity is not known.
+    """
+    rows = mean_accuracy(evals).groupby("trial_id")["tasks_seen"].size()
+    last = evals.groupby("trial_id", observed=True)["tasks_seen"].max()
+    bounds = capacity_bounds(evals, threshold)
+    is_known = bounds["trial_id"].map(rows) == bounds["trial_id"].astype(object).map(last)
+    bounds = bounds[is_known].rename(columns={"at_least": "capacity"})
+    return bounds[[*TRIAL, "capacity", "num_tasks"]].reset_index(drop=True)
 
 
 def best_lr(

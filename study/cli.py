@@ -1,4 +1,4 @@
-"""The command line: psp list | settings | plan | tune-planner | run | status | compact | plot | compare."""
+"""The command line: psp list | settings | plan | tune-planner | run | status | compact | plot | table | compare."""
 
 import os
 import shlex
@@ -246,6 +246,31 @@ def plot(
     _guess(out)
     for line in plot_store(out, format, x=x, hue=hue, style=style, panel=panel):
         typer.echo(without_secrets(line))
+
+
+@app.command()
+def table(
+    out: Out,
+    format: Annotated[str, typer.Option(help="text, csv, markdown or latex.")] = "text",
+    csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv: every number as it is.")] = False,
+    threshold: Annotated[float, typer.Option(help="Capacity keeps this share of a single task's accuracy.")] = 0.9,
+    tasks: Annotated[int | None, typer.Option(min=1, help="After so many tasks. [default: after the last]")] = None,
+) -> None:
+    """Print accuracy, forgetting, transfer, capacity and cost of each curve, with 95% intervals over seeds."""
+    from analysis.store import StoreError, read_store
+    from analysis.summary import summarise
+    from analysis.table_text import check_format, summary_text
+
+    format = "csv" if csv else format
+    check_format(format)
+    _guess(out)
+    store = read_store(out)
+    summary = summarise(store, threshold=threshold, num_tasks=tasks)
+    typer.echo(summary_text(summary, format))
+    for note in (*summary.notes, *store.left_out):  # what is printed may go into a file
+        typer.echo(without_secrets(note), err=True)
+    if store.damaged:
+        raise StoreError(" ".join(store.damaged))
 
 
 @app.command()
