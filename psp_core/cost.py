@@ -11,6 +11,8 @@ from psp_core.augmentation import Augmentation
 from psp_core.course import Course
 from psp_core.datasets import Data
 from psp_core.evaluation import CHUNK_BYTES
+from psp_core.growth import Growth
+from psp_core.kept import Kept
 from psp_core.models import LayerSize
 from psp_core.optimisers import Optimiser
 from psp_core.streams import Stream
@@ -27,11 +29,16 @@ class Cost:
         step_products: multiplications of one sample in a training step: forwards, and backwards to weights and inputs.
         retrieved_products: multiplications of one sample through a retrieved network.
         measuring_products: multiplications to measure one test sample.
+        answering_products: multiplications to answer one image whose task is given.
+        finding_products: multiplications to find out which task a question is of, beside that; 0 where it is given.
+        ending_products: multiplications when a task's training ends, of all samples that are looked at then.
         bound_weights: numbers of weights that a step binds, beside what products do.
         drawing_products: multiplications to draw what tasks have of their own, where that takes more than filling it.
         retrieving_products: multiplications to retrieve one task's network; 0 where it is bound as it runs.
         retrieving_numbers: numbers that are read to retrieve it.
         own_bytes: memory of one more member with a seed of its own, but for its batches.
+        trained: numbers that are trained: those that all tasks share, and a task's own.
+        kept: bytes that have to be kept when training is over.
     """
 
     num_params: int
@@ -40,11 +47,16 @@ class Cost:
     step_products: int
     retrieved_products: int
     measuring_products: int
+    answering_products: int
+    finding_products: int = 0
+    ending_products: int = 0
     bound_weights: int = 0
     drawing_products: int = 0
     retrieving_products: int = 0
     retrieving_numbers: int = 0
     own_bytes: int
+    trained: Growth
+    kept: Kept
 
     def member_bytes(self, trial: Course) -> int:
         """Memory of one more member: weights, gradients, the optimiser's state, tasks' own; and batches."""

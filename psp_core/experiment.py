@@ -22,6 +22,7 @@ class Work:
     Attributes:
         num_steps: of a pack, whatever its size.
         num_tasks: that begin, of a pack.
+        ending_products: multiplications when a task ends.
         batch_size: samples of a step.
         step_products: multiplications of one sample in a step.
         step_activations: numbers of one sample that a step makes.
@@ -39,6 +40,7 @@ class Work:
 
     num_steps: int
     num_tasks: int = 0
+    ending_products: int = 0
     batch_size: int = 0
     step_products: int = 0
     step_activations: int = 0

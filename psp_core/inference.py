@@ -1,7 +1,7 @@
 """Who says which task a test batch is of: the study, or the network itself, by an objective and a search."""
 
 from abc import abstractmethod
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -12,6 +12,20 @@ from psp_core.supermasks.objectives import entropy, superfluous
 
 QUESTION: Final = 128
 """Samples in a batch whose task is inferred (papers.md, B3)."""
+
+
+class Search(NamedTuple):
+    """What finding one task among many takes.
+
+    Attributes:
+        gradients: over how many tasks each gradient of the mix is.
+        mixes: how many tasks each mix is of in which these do not have equal shares, or are not all.
+        networks: how many tasks' own networks are asked.
+    """
+
+    gradients: tuple[int, ...] = ()
+    mixes: tuple[int, ...] = ()
+    networks: int = 0
 
 
 class Inference(Part, family="task_inference"):
@@ -27,6 +41,15 @@ class Inference(Part, family="task_inference"):
     def first_layer_only(self) -> bool:
         """Whether the first layer's contexts alone are asked."""
         return False
+
+    @property
+    def asked_images(self) -> int:
+        """How many images the task of a batch is inferred from; 0 where it is given."""
+        return 0
+
+    def search(self, num_tasks: int) -> Search:
+        """What finding one of so many tasks takes."""
+        return Search()
 
 
 class Given(Inference, name="given"):
@@ -58,6 +81,15 @@ class Inferred(Inference):
         column="shared_labels",
         label={True: ", shared labels"},
     )
+
+    @property
+    def asked_images(self) -> int:
+        """By `images`."""
+        return self.images
+
+    @abstractmethod
+    def search(self, num_tasks: int) -> Search:
+        """What finding one of so many tasks takes."""
 
     def objective(self, logits: Tensor, num_real: int) -> Tensor:
         """What falls when the right task gets more weight: the entropy of the outputs, unless a part says otherwise."""
@@ -106,6 +138,10 @@ class EntropyOneShot(Inferred, _ByLayer, name="entropy-one-shot"):
         """By one gradient."""
         return one_shot(superposition, x)
 
+    def search(self, num_tasks: int) -> Search:
+        """One gradient over all."""
+        return Search(gradients=(num_tasks,))
+
 
 class EntropyBinary(Inferred, _ByLayer, name="entropy-binary"):
     """Half of the possible tasks goes at a time, by the gradient of the entropy."""
@@ -113,6 +149,13 @@ class EntropyBinary(Inferred, _ByLayer, name="entropy-binary"):
     def find(self, superposition: Superposed, x: Tensor) -> Tensor:
         """By elimination."""
         return binary(superposition, x)
+
+    def search(self, num_tasks: int) -> Search:
+        """A gradient over all, over half of them, and so on until one is left."""
+        left = [num_tasks]
+        while left[-1] > 1:
+            left.append(-(-left[-1] // 2))
+        return Search(gradients=tuple(left[:-1]), mixes=tuple(left[1:-1]))
 
 
 class EntropyDescent(Inferred, _ByLayer, _ByDescent, name="entropy-gradient-descent"):
@@ -122,6 +165,11 @@ class EntropyDescent(Inferred, _ByLayer, _ByDescent, name="entropy-gradient-desc
         """By descent."""
         return gradient_descent(superposition, x, lr=self.lr, num_steps=self.steps)
 
+    def search(self, num_tasks: int) -> Search:
+        """A gradient over all at each step."""
+        steps = (num_tasks,) * self.steps
+        return Search(gradients=steps, mixes=steps)
+
 
 class EntropyExhaustive(Inferred, name="entropy-exhaustive"):
     """Every task's own network is asked; the surest is right. The limit of what the entropy can tell."""
@@ -129,6 +177,10 @@ class EntropyExhaustive(Inferred, name="entropy-exhaustive"):
     def find(self, superposition: Superposed, x: Tensor) -> Tensor:
         """By as many networks as there are tasks."""
         return exhaustive(superposition, x)
+
+    def search(self, num_tasks: int) -> Search:
+        """Every network."""
+        return Search(networks=num_tasks)
 
 
 class _BySuperfluous(Inferred):

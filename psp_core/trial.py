@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Final
 
+from psp_core.accounts import ACCOUNTS, accounts
 from psp_core.augmentation import Augmentation
 from psp_core.cost import Cost, shared_bytes
 from psp_core.course import Course
@@ -23,6 +24,7 @@ FACTS: Final = {
     "nested_tasks": Outcome(bool, "Whether each task is the same whatever their number; null of retrieval."),
     "nested_contexts": Outcome(bool, "And whether what belongs to it is."),
     "num_labels": Outcome(int, "Labels of a task, of which guessing finds the right one once; null of retrieval."),
+    **ACCOUNTS,
 }
 """Columns of the store's `trials` that say more of a trial than its settings do."""
 
@@ -137,6 +139,7 @@ class Trial(Course):
             "nested_tasks": self.stream.is_nested,
             "nested_contexts": self.method.has_nested_contexts,
             "num_labels": self.stream.num_outputs(self.dataset.sizes),
+            **accounts(self, self.cost),
         }
 
     @property
@@ -169,6 +172,7 @@ class Trial(Course):
         return Work(
             num_steps=self.num_steps - tasks_before * self.steps_per_task,
             num_tasks=self.num_visits - tasks_before,
+            ending_products=cost.ending_products,
             batch_size=self.batch_size,
             step_products=cost.step_products,
             step_activations=cost.num_activations,

@@ -49,9 +49,10 @@ def _together(members: Sequence[tuple[int, Work]]) -> Amounts:
 def _own(work: Work, number: int) -> Amounts:
     """What so many members with the same work add to their pack."""
     of_steps = number * work.num_steps * work.batch_size * work.step_products
+    of_ends = number * work.num_tasks * work.ending_products
     of_tests = number * (work.networks * work.network_products + work.tests * work.test_products)
     return Amounts(
-        products=of_tests + (0 if work.is_rounded else of_steps),
+        products=of_ends + of_tests + (0 if work.is_rounded else of_steps),
         rounded_products=of_steps if work.is_rounded else 0,
         activations=number
         * (work.num_steps * work.batch_size * work.step_activations + work.networks * work.network_numbers),

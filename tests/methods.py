@@ -9,7 +9,7 @@ from psp_core import Trial, TrialConfig
 from psp_core.methods import METHODS
 from psp_core.result import OUTCOMES, TrialResult
 from psp_core.training import train
-from psp_core.trial import replace
+from psp_core.trial import FACTS, replace
 from tests.conftest import in_float64, whole_and_resumed
 
 TINY: dict[str, Any] = {
@@ -87,13 +87,22 @@ class MethodContract:
         trial = self.trial()
         (result,) = train([trial], progress=False)
         assert result.num_params == trial.cost.num_params
-        assert result.context_bytes_per_task >= 0
+        groups = trial.method.start([trial], torch.device("cpu")).groups
+        padding = sum(group.values_EP.shape[1] for group in groups) - trial.cost.trained.after(1)
+        assert 0 <= padding < 32 * 2 * len(trial.method.layers(trial))
+
+    def test_it_keeps_as_many_bytes_as_it_counts(self) -> None:
+        (result,) = train([self.trial()], progress=False)
+        row = {**result.config.facts, **result.outcomes()}
+        assert row["answer_bytes"] == row["total_bytes"]
+        assert row["kept_bytes"] >= row["answer_bytes"]
+        assert row["answer_bytes_per_task"] == row["context_bytes_per_task"] >= 0
 
     def test_it_measures_and_finds_out_what_it_says(self) -> None:
         trial = self.trial()
         (result,) = train([trial], progress=False)
         assert set(result.answers) == set(trial.method.measured)
-        assert set(result.notes) <= {*OUTCOMES, *trial.method.outcomes}
+        assert set(result.notes) <= {*FACTS, *OUTCOMES, *trial.method.outcomes}
         assert set(trial.method.measured) <= set(trial.method.answers)
 
     def test_a_trial_comes_back_from_its_row(self) -> None:

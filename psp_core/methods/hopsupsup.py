@@ -11,6 +11,7 @@ from psp_core.cost import Cost, num_activations, products
 from psp_core.course import Course
 from psp_core.evaluation import Answerer, Answers, Measured, TaskGiven
 from psp_core.groups import Group, Stretch
+from psp_core.growth import Growth
 from psp_core.held_out import HeldOut
 from psp_core.images import StepBatch, inputs_of
 from psp_core.methods.base import Learner, Method, Storage
@@ -92,6 +93,8 @@ class HopSupSup(Method, name="hopsupsup"):
         step = sum((1 + (index > 0)) * product for index, product in enumerate(products(layers)))
         descents = len(layers) - 1 if self.order == "layer-by-layer" else 1
         weights = sum(layer.inputs * layer.outputs + layer.outputs for layer in layers)
+        widths = [layer.outputs for layer in layers[:-1]]
+        of_energy = 2 * sum(width**2 for width in widths)  # of a step, whatever the number of its images
         return Cost(
             num_params=0,  # frozen weights are a seed
             trunk_size=weights,
@@ -99,7 +102,11 @@ class HopSupSup(Method, name="hopsupsup"):
             step_products=step,
             retrieved_products=retrieved,
             measuring_products=retrieved + descents * step,
+            answering_products=retrieved,
+            finding_products=descents * (step + of_energy // RECOVERY_BATCH),
             own_bytes=self._own_bytes(trial, layers),
+            trained=Growth(per_task=sum(widths)),
+            kept={"masks": Growth(once=sum(4 * (width**2 + width) for width in widths))},
         )
 
     def _own_bytes(self, trial: Course, layers: Sequence[LayerSize]) -> int:

@@ -7,9 +7,12 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
+from psp_core import kept
+from psp_core.cost import Cost
 from psp_core.course import Course
 from psp_core.groups import Stretch
-from psp_core.inference import Inference, Inferred
+from psp_core.growth import Growth
+from psp_core.inference import Inference, Inferred, Search
 from psp_core.lr_schedules import LRSchedule
 from psp_core.methods.base import Learner
 from psp_core.methods.shared_settings import superfluous_setting
@@ -88,13 +91,24 @@ class NNs(SupermaskSettings, name="nns", formerly="supsup"):
         """No: there are masks for twice as many tasks as the stream has."""
         return False
 
+    def cost(self, trial: Course) -> Cost:
+        """And a question at each decision, about a whole batch and as many masks as tasks."""
+        cost, masks = super().cost(trial), max(LEAST_MASKS, trial.num_tasks)
+        of_decision = trial.batch_size * cost.step_products + 2 * masks * cost.kept["scores"].per_task // 4
+        return replace(cost, ending_products=self.num_stretches(trial) * of_decision)
+
     def num_masks(self, trial: Course) -> int:
         """Twice as many as tasks, and as many as the rule asks about at least."""
         return max(LEAST_MASKS, 2 * trial.num_tasks)
 
-    def num_scores_kept(self, trial: Course) -> int:
-        """One mask's for each task: any mask may be trained again."""
-        return trial.num_tasks
+    @property
+    def scores_kept(self) -> Growth:
+        """Every mask's, about one for each task: any mask may be trained again."""
+        return Growth(per_task=1)
+
+    def search(self, trial: Course) -> Search:
+        """About as many masks as tasks, of room for twice as many, so that their mean is made each time."""
+        return Search(gradients=(trial.num_tasks,), mixes=(trial.num_tasks,))
 
     def num_stretches(self, trial: Course) -> int:
         """One for each decision."""
@@ -201,10 +215,13 @@ class UnnamedLearner(SupermaskLearner):
         """Masks in use; their bytes; purity, the share of training in which a mask met the task it met most."""
         stretches_SK = self._stretches_ESK[member]
         used, table = self._num_used[member], self.tables[member]
+        cost = self.trials[member].of(NNs).cost(self.trials[member])
         return {
             "num_masks": used,
             "purity": (stretches_SK.amax(1).sum() / stretches_SK.sum()).item(),
             "total_bytes": used * table.bytes_per_task,
+            "num_trained": cost.trained.after(used),
+            **kept.columns(cost.kept, used),
         }
 
     def member_state(self, member: int) -> dict[str, Any]:

@@ -6,6 +6,9 @@ from math import prod
 
 from psp_core.cost import Cost, num_activations, num_state, num_weights, products
 from psp_core.course import Course
+from psp_core.growth import Growth
+from psp_core.inference import QUESTION
+from psp_core.kept import Kept
 from psp_core.methods.superposed_settings import SuperposedSettings
 from psp_core.models import LayerSize, Model
 
@@ -20,20 +23,28 @@ class SuperposedCost:
     @property
     def cost(self) -> Cost:
         """All of it."""
-        retrieved = sum(self._real_products)
+        retrieved, protect = sum(self._real_products), self.part.protect
         retrieving_products, retrieving_numbers = self._retrieving
         return Cost(
             num_params=self._trunk_size if self.part.counts_trunk else 0,
             trunk_size=self._trunk_size,
             num_activations=num_activations(self.trial, self._layers, self._parts),
-            step_products=self._step_products,
+            step_products=self._own_step_products
+            + protect.step_products(self.trial, sum(self._real_products), self._own_step_products),
             retrieved_products=retrieved,
-            measuring_products=retrieved,
+            measuring_products=self._measuring_products,
+            answering_products=self._answering_products,
+            finding_products=self._finding_products,
+            ending_products=protect.ending_products(
+                self.trial, self._answering_products, self._own_step_products, self._layers[-1].outputs
+            ),
             bound_weights=self._bound_weights,
             drawing_products=self._drawing_products,
             retrieving_products=retrieving_products,
             retrieving_numbers=retrieving_numbers,
             own_bytes=self._own_bytes,
+            trained=self._trained,
+            kept=self._kept,
         )
 
     @cached_property
@@ -75,7 +86,7 @@ class SuperposedCost:
         return [(2 if index in ends else 4) * product for index, product in enumerate(real)]
 
     @property
-    def _step_products(self) -> int:
+    def _own_step_products(self) -> int:
         """A convolution's context meets its weights, once for a batch: a sample has its share of that."""
         weights = sum(self._passes(index) * product for index, product in enumerate(self._real_products))
         bound = [
@@ -88,8 +99,30 @@ class SuperposedCost:
             for layer in self._bound
             if layer.positions > 1
         ]
-        own = weights + sum(bound) + sum(kernels)
-        return own + self.part.protect.step_products(self.trial, sum(self._real_products), own)
+        return weights + sum(bound) + sum(kernels)
+
+    @property
+    def _answering_products(self) -> int:
+        """The network's, and those that bind: one image's inputs, or the kernels that it meets."""
+        bound = [
+            self._binding_products(layer) * (1 if layer.positions == 1 else layer.outputs) for layer in self._bound
+        ]
+        return sum(self._real_products) + sum(bound)
+
+    @property
+    def _finding_products(self) -> int:
+        """Contexts are mixed, and a gradient goes to every layer's mix, forwards and backwards through all of them."""
+        search, images = self.part.inference.search(self.trial.num_tasks), self.part.inference.asked_images
+        asked = [self._context_numbers(layer) for layer in self._bound]
+        of_task = sum(asked) + sum(asked[:1] if self.part.inference.first_layer_only else asked)
+        of_gradients = sum(2 * images * self._answering_products + of_task * number for number in search.gradients)
+        return of_gradients + search.networks * images * self._answering_products
+
+    @property
+    def _measuring_products(self) -> int:
+        """Retrieved networks answer; where the task is inferred, once more, for what was found of a batch."""
+        retrieved = sum(self._real_products)
+        return retrieved if self.part.inference.is_given else 2 * retrieved + self._finding_products // QUESTION
 
     def _passes(self, index: int) -> int:
         """How often a step multiplies by a layer's weights or for them: forwards, to its inputs, to its weights."""
@@ -124,19 +157,62 @@ class SuperposedCost:
         of_products = sum(self.part.context.num_products(layer.inputs) * layer.outputs for layer in self._bound)
         return of_products, sum(prod(self.part.context.shape(layer.inputs)) for layer in self._bound)
 
+    def _context_numbers(self, layer: LayerSize) -> int:
+        """Numbers of one context of a layer, in memory and as they are trained."""
+        of_inputs = prod(self.part.context.shape(self.part.context_size(layer)))
+        return of_inputs + layer.outputs * self.part.output_contexts
+
+    @property
+    def _head_numbers(self) -> int:
+        return num_weights(self._layers[-1], self._parts) if self._has_heads else 0
+
+    @property
+    def _statistics(self) -> int:
+        """A mean and a variance of each channel, where norms have those of tasks."""
+        return 2 * self._normed_channels if self.trial.of(Model).by_task else 0
+
+    @property
+    def _contexts(self) -> Growth:
+        """How many contexts of a layer there are: each task's own, or those that a schedule makes all others of."""
+        shared = self.part.schedule.num_shared
+        return Growth(once=shared) if shared else Growth(per_task=self.part.contexts_per_task)
+
+    @property
+    def _trained(self) -> Growth:
+        trunk = self._trunk_size
+        own = Growth(once=trunk if self.part.counts_trunk else 0, per_task=self._head_numbers)
+        if self.part.trunk == "per-task":
+            own = own.plus(Growth(per_task=trunk))
+        numbers = sum(map(self._context_numbers, self._bound)) if self.part.learned_contexts else 0
+        return own.plus(self._contexts.times(numbers))
+
+    @property
+    def _kept(self) -> Kept:
+        """Fixed contexts as drawn, trained ones by their numbers; a frozen trunk is a seed."""
+        trunk, context, is_learned = 4 * self._trunk_size, self.part.context, self.part.learned_contexts
+        protect = self.part.protect
+        sizes = [self.part.context_size(layer) for layer in self._bound]
+        signs = sum(-(-layer.outputs // 8) for layer in self._bound) if self.part.output_contexts else 0
+        drawn = sum(map(context.bytes_per_task, sizes)) + signs
+        trained = 4 * sum(map(self._context_numbers, self._bound))
+        contexts = self._contexts.times(trained if is_learned else drawn)
+        weights = Growth(trunk if self.part.counts_trunk else 0, trunk if self.part.trunk == "per-task" else 0)
+        return {
+            "weights": weights,
+            "contexts": contexts.plus(Growth(once=sum(map(context.bytes_once, sizes)))),
+            "heads": Growth(per_task=4 * self._head_numbers),
+            "statistics": Growth(per_task=4 * self._statistics),
+            protect.kept_as: Growth(*protect.kept_bytes(self.trial, self._trunk_size)),
+        }
+
     @property
     def _own_bytes(self) -> int:
         """Weights, shared and retrieved; gradients; the optimiser's state; contexts."""
-        contexts = sum(
-            prod(self.part.context.shape(self.part.context_size(layer))) + layer.outputs * self.part.output_contexts
-            for layer in self._shared_layers
-            if layer.has_context
-        )
-        heads = num_weights(self._layers[-1], self._parts) if self._has_heads else 0
+        contexts = sum(self._context_numbers(layer) for layer in self._shared_layers if layer.has_context)
+        heads = self._head_numbers
         rows, trunk, state = self.part.num_rows(self.trial), self._trunk_size, num_state(self.trial)
         floats = trunk * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
-        if self.trial.of(Model).by_task:  # a mean and a variance of each channel
-            floats += 2 * self._normed_channels * (rows + 1)
+        floats += self._statistics * (rows + 1)
         learned = heads + (contexts if self.part.learned_contexts else 0)
         if self.part.trains_all_contexts:
             floats += contexts * rows * (3 + state) + trunk

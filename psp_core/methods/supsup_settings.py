@@ -6,10 +6,14 @@ from typing import Any, ClassVar
 
 from psp_core.cost import Cost, num_activations, num_state, num_weights, products
 from psp_core.course import Course
+from psp_core.growth import Growth
+from psp_core.inference import QUESTION, Search
+from psp_core.kept import Kept
 from psp_core.methods.shared_settings import InferringMethod
 from psp_core.models import Heads, LayerSize, Model
 from psp_core.outcome import Outcome
 from psp_core.parts import setting
+from psp_core.supermasks.bits import bit_bytes
 from psp_core.supermasks.choices import Masks
 from psp_core.supermasks.weights import FrozenWeights
 
@@ -42,9 +46,10 @@ class SupermaskSettings(InferringMethod):
         """Output layers: `shared` by all tasks, or `per-task`."""
         return "shared"
 
-    def num_scores_kept(self, trial: Course) -> int:
+    @property
+    def scores_kept(self) -> Growth:
         """How many masks' scores are kept beside the current one's."""
-        return int(self.transfer != "random")
+        return Growth(once=int(self.transfer != "random"))
 
     def num_masks(self, trial: Course) -> int:
         """Masks that a network has room for."""
@@ -62,23 +67,58 @@ class SupermaskSettings(InferringMethod):
     def cost(self, trial: Course) -> Cost:
         """Frozen weights and a mask; gradients go to inputs and to the masks' scores."""
         layers = self.layers(trial)
-        multiplied = products(layers)
-        shared = layers[:-1] if self.heads == "per-task" else layers
+        network = sum(products(layers))
+        finding = self._finding_products(trial)
         return Cost(
             num_params=0,  # frozen weights are a seed
-            trunk_size=sum(map(num_weights, shared)),
+            trunk_size=sum(map(num_weights, self._masked(layers))),
             num_activations=num_activations(trial, layers),
-            step_products=sum((2 + (index > 0)) * product for index, product in enumerate(multiplied)),
-            retrieved_products=sum(multiplied),
-            measuring_products=sum(multiplied),
+            step_products=_step_products(layers),
+            retrieved_products=network,
+            measuring_products=network if self.inference.is_given else 2 * network + finding // QUESTION,
+            answering_products=network,
+            finding_products=finding,
             own_bytes=self._own_bytes(trial, layers),
+            trained=Growth(per_task=self._num_scores(layers) + self._head_numbers(layers)),
+            kept=self._kept(trial, layers),
         )
+
+    def search(self, trial: Course) -> Search:
+        """What finding a mask takes: of those of all tasks."""
+        return self.inference.search(trial.num_tasks)
+
+    def _finding_products(self, trial: Course) -> int:
+        """Masks are mixed, but for the mean of all, which is kept; a gradient goes to the weights, and to each mask."""
+        layers, search, images = self.layers(trial), self.search(trial), self.inference.asked_images
+        of_mask = self._num_scores(layers)
+        of_gradients = sum(images * _step_products(layers) + number * of_mask for number in search.gradients)
+        return of_gradients + sum(search.mixes) * of_mask + search.networks * images * sum(products(layers))
+
+    def _masked(self, layers: list[LayerSize]) -> list[LayerSize]:
+        return layers[:-1] if self.heads == "per-task" else layers
+
+    def _num_scores(self, layers: list[LayerSize]) -> int:
+        """Of one task."""
+        return sum(layer.inputs * layer.outputs for layer in self._masked(layers))
+
+    def _head_numbers(self, layers: list[LayerSize]) -> int:
+        return num_weights(layers[-1]) if self.heads == "per-task" else 0
+
+    def _kept(self, trial: Course, layers: list[LayerSize]) -> Kept:
+        """Masks as bits; scores where later tasks begin with them, those of a head beside them."""
+        channels = sum(layer.outputs for layer in layers[:-1]) if trial.of(Model).by_task else 0
+        head = self._head_numbers(layers)
+        return {
+            "masks": Growth(per_task=sum(bit_bytes(layer.inputs * layer.outputs) for layer in self._masked(layers))),
+            "heads": Growth(per_task=4 * head),
+            "statistics": Growth(per_task=4 * 2 * channels),
+            "scores": self.scores_kept.times(4 * (self._num_scores(layers) + head)),
+        }
 
     def _own_bytes(self, trial: Course, layers: list[LayerSize]) -> int:
         """Weights: frozen, masked, retrieved; scores; gradients of both; state; masks as bits, scores kept; heads."""
-        shared = layers[:-1] if self.heads == "per-task" else layers
-        weights, state = sum(layer.inputs * layer.outputs for layer in shared), num_state(trial)
-        floats = weights * (6 + state + self.num_scores_kept(trial))
+        weights, state = self._num_scores(layers), num_state(trial)
+        floats = weights * (6 + state + self.scores_kept.after(trial.num_tasks))
         floats += 4 * trial.batch_size * num_activations(trial, layers)
         if self.heads == "per-task":  # of all tasks; and of the current one with its gradients, twice, and state
             floats += num_weights(layers[-1]) * (trial.num_tasks + 4 + state)
@@ -99,3 +139,8 @@ class SupermaskSettings(InferringMethod):
                 "out."
             )
         super().check(trial)
+
+
+def _step_products(layers: list[LayerSize]) -> int:
+    """Forwards, and backwards to inputs and to weights."""
+    return sum((2 + (index > 0)) * product for index, product in enumerate(products(layers)))

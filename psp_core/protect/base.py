@@ -10,6 +10,7 @@ from torch import Tensor
 from psp_core.course import Course
 from psp_core.groups import Group, Stretch
 from psp_core.images import StepBatch
+from psp_core.kept import Kind
 from psp_core.networks import Networks
 from psp_core.parts import Part
 
@@ -62,6 +63,7 @@ class Protection(Part, family="protect"):
             saved.
         asks_earlier_tasks: whether it asks networks of earlier tasks while another one trains.
         can_capture: whether `edit` and `stepped` can be part of a CUDA graph.
+        kept_as: what `kept_bytes` counts as; `masks` where answers need it too.
     """
 
     is_any: ClassVar[bool] = True
@@ -70,6 +72,7 @@ class Protection(Part, family="protect"):
     transient: ClassVar[frozenset[str]] = frozenset()
     asks_earlier_tasks: ClassVar[bool] = False
     can_capture: ClassVar[bool] = True
+    kept_as: ClassVar[Kind] = "protection"
 
     @property
     def has_views(self) -> bool:
@@ -140,5 +143,16 @@ class Protection(Part, family="protect"):
             trial: the member's.
             forward: of one sample's way through the network.
             step: of one sample's part of a step: forwards, and backwards to weights and inputs.
+        """
+        return 0
+
+    def ending_products(self, trial: Course, forward: int, step: int, outputs: int) -> int:
+        """Multiplications when a task's training ends, of all images that are looked at then.
+
+        Args:
+            trial: the member's.
+            forward: of one image's way through the network.
+            step: of one image's part of a step: forwards, and backwards to weights and inputs.
+            outputs: of the network.
         """
         return 0

@@ -70,6 +70,11 @@ class EWC(Protection, name="ewc"):
         batches = stretch.recent(-(-self.samples // stretch.batch_size))
         return networks.fisher(x_EBI for x_EBI, _ in batches)
 
+    def ending_products(self, trial: Course, forward: int, step: int, outputs: int) -> int:
+        """Each image's way forwards, and one backwards for each answer that there is."""
+        batches = min(-(-self.samples // trial.batch_size), trial.steps_per_task)
+        return batches * trial.batch_size * (forward + outputs * (step - forward))
+
 
 class OnlineEWC(EWC, name="online-ewc"):
     """g += strength F (w - w'): one Fisher information of all tasks, and one anchor, where the newest task ended.
