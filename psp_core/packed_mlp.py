@@ -95,8 +95,9 @@ class PackedMLP:
         for (weight, bias), context in zip(layers, contexts, strict=True):
             z = self.context.bind(outputs[-1], context)
             squares.append(z.square().mT)
-            outputs.append(torch.baddbmm(bias[:, None], z, weight).relu())
-        p_EBO = torch.baddbmm(layers[-1][1][:, None], z, layers[-1][0]).softmax(-1)
+            y = torch.baddbmm(bias[:, None], z, weight)
+            outputs.append(y.relu())
+        p_EBO = y.softmax(-1)
         for answer in range(p_EBO.shape[-1]):
             g = p_EBO.neg()
             g[..., answer] += 1
