@@ -142,7 +142,7 @@ class FigureFolder:
     def _digest_of_store(self, root: str, options: Mapping[str, Any]) -> str:
         files = [
             (folder, info.base_name, info.size)
-            for folder in ("trials", "evals", "curves", "crosstalk")
+            for folder in ("trials", "evals", "curves", "crosstalk", "predictions")
             for info in self._fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True))
         ]
         return _digest(json.dumps([sorted(files), sorted(options.items())]).encode())

@@ -21,6 +21,7 @@ class Measured:
         evals: as in `analysis.store.StoredTrials`, with a column for every setting that has a role.
         trials: as in `analysis.store.StoredTrials`; they have what evals lack, such as sizes in bytes.
         curves: as in `analysis.store.StoredTrials`, of these trials or of more.
+        predictions: likewise.
         roles: how figures show settings.
         diverged: the trials that diverged, with the columns of evals.
         where: the settings that tell this experiment from the store's others, with their values here.
@@ -30,6 +31,7 @@ class Measured:
     evals: pd.DataFrame
     trials: pd.DataFrame = field(default_factory=pd.DataFrame)
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
     roles: Roles = field(default_factory=Roles)
     diverged: pd.DataFrame = field(default_factory=pd.DataFrame)
     where: Mapping[str, Any] = field(default_factory=dict)

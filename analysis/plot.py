@@ -97,7 +97,7 @@ def with_roles(store: StoredTrials, chosen: Mapping[str, str | None] | None = No
     shown, labelled = settings_shown(store.evals), labelled_settings(store.trials)
     trials = _settings(store.evals, store.trials, shown)
     asked = check_names(trials, chosen or {}, store.trials)
-    measured = Measured(store.evals, store.trials, store.curves, diverged=store.diverged)
+    measured = Measured(store.evals, store.trials, store.curves, store.predictions, diverged=store.diverged)
     unsaid = [setting for role, setting in asked.items() if role != "x" and setting in labelled]
     if unsaid:
         measured = relabel(measured, unsaid)

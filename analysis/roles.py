@@ -16,6 +16,7 @@ MOST_DASHES: Final = 4
 MOST_CURVES: Final = 12
 NAMES: Final = {
     "context": "",
+    "source": "",
     "stream_tasks": "number of tasks",
     "steps_per_task": "steps a task",
     "num_cycles": "cycles",

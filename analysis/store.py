@@ -25,6 +25,7 @@ EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # the columns of 
 CURVES: Final = ["trial_id", "step", "task", "accuracy"]
 FILE: Final = "_file"  # the file of each row, while a store is read
 CROSSTALK: Final = ["trial_id", "num_models"]
+PREDICTIONS: Final = ["trial_id", "theory", "tasks_seen", "accuracy", "first_task"]
 OF_RETRIEVAL: Final = ["alignment", "support"]  # as FACTS, of crosstalk
 TRIALS: Final = ["trial_id", "status", "method", "context", "width", "lr", "seed", "num_tasks"]
 
@@ -48,6 +49,7 @@ class StoredTrials:
             and in none of the other tables.
         diverged: one row per trial that diverged and has no other result; settings as in `evals`.
         crosstalk: one row per (trial, num_models) of a retrieval study, and the trial's settings.
+        predictions: one row per (trial, theory, tasks_seen): columns PREDICTIONS, of trials of `evals` that predict.
         damaged: a sentence for each file that could not be read.
         left_out: a sentence for each kind of trial that `evals` leaves out.
         validated: what the store holds of trials that were measured on validation images, such as a study's tuning,
@@ -59,6 +61,7 @@ class StoredTrials:
     curves: pd.DataFrame
     diverged: pd.DataFrame
     crosstalk: pd.DataFrame
+    predictions: pd.DataFrame
     damaged: list[str]
     left_out: list[str]
     validated: "StoredTrials | None" = None
@@ -113,11 +116,9 @@ def on_validation(trials: pd.DataFrame) -> "pd.Series[bool]":
     return stored == "validation"
 
 
-def _stored(
-    trials: pd.DataFrame, measured: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], damaged: list[str]
-) -> StoredTrials:
+def _stored(trials: pd.DataFrame, measured: tuple[pd.DataFrame, ...], damaged: list[str]) -> StoredTrials:
     """What a store holds of these trials."""
-    evals, curves, crosstalk = measured
+    evals, curves, crosstalk, predictions = measured
     counted = relabelled(trials[trials["status"] != "failed"])
     apart = {*settings_apart(counted), "stream_tasks"}
     # Of two trials that differ in their number of tasks alone, the shorter is the beginning of the longer. Of two that
@@ -135,10 +136,13 @@ def _stored(
         evals = _beside(evals, ok, settings)
     if not curves.empty:
         curves = curves.loc[curves["trial_id"].isin(ok["trial_id"]), CURVES].reset_index(drop=True)
+    if not predictions.empty:
+        predictions = predictions.loc[predictions["trial_id"].isin(ok["trial_id"]), PREDICTIONS].reset_index(drop=True)
     if not crosstalk.empty:
         settings = ["trial_id", "context", "width", *sorted({*OF_RETRIEVAL, *settings_apart(ok)}), "seed"]
         crosstalk = crosstalk.merge(ok[settings], on="trial_id")
-    return StoredTrials(trials, evals, curves, diverged.reset_index(drop=True), crosstalk, damaged, left_out)
+    diverged = diverged.reset_index(drop=True)
+    return StoredTrials(trials, evals, curves, diverged, crosstalk, predictions, damaged, left_out)
 
 
 def read_measurements(out: str) -> pd.DataFrame:
@@ -157,15 +161,13 @@ def read_measurements(out: str) -> pd.DataFrame:
     return evals.merge(completed(trials), on="trial_id") if not evals.empty else evals
 
 
-def _read(
-    out: str, columns: list[str] | None = None
-) -> tuple[pd.DataFrame, tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame], list[str]]:
-    """The trials, their evals, curves and crosstalk, each row once, and a sentence for each damaged file."""
+def _read(out: str, columns: list[str] | None = None) -> tuple[pd.DataFrame, tuple[pd.DataFrame, ...], list[str]]:
+    """The trials, their evals, curves, crosstalk and predictions, each row once; a sentence for each damaged file."""
     fs, root = open_folder(out)
     packs = _parquet_files(fs, f"{root}/trials")
     trials, damaged = _read_files(fs, f"{root}/trials", packs, out)
     measured = []
-    for folder, wanted in (("evals", columns), ("curves", None), ("crosstalk", None)):
+    for folder, wanted in (("evals", columns), ("curves", None), ("crosstalk", None), ("predictions", None)):
         # A pack counts once its trials are there. Evals of another name are from a run that was stopped.
         names = set(_parquet_files(fs, f"{root}/{folder}"))
         there = [name if name in names else None for name in packs]
@@ -174,11 +176,12 @@ def _read(
         damaged += more
     if trials.empty:
         raise StoreError(f"out={out!r} holds no readable trial yet; let psp run finish some first. {' '.join(damaged)}")
-    evals, curves, crosstalk = measured
+    evals, curves, crosstalk, predictions = measured
     _require(trials, [*TRIALS, *OLDEST], f"{out}/trials")
     _require(evals, EVALS, f"{out}/evals")
     _require(curves, CURVES, f"{out}/curves")
     _require(crosstalk, CROSSTALK, f"{out}/crosstalk")
+    _require(predictions, PREDICTIONS, f"{out}/predictions")
     trials, is_repeated = _once(trials, evals)
     evals = _of_their_trials(evals, trials)
     if is_repeated and not evals.empty:  # compacting may have put both results into one file
@@ -187,7 +190,9 @@ def _read(
         curves = _of_their_trials(curves, trials).drop_duplicates(CURVES[:-1])
     if not crosstalk.empty:
         crosstalk = _of_their_trials(crosstalk, trials).drop_duplicates(CROSSTALK)
-    return trials.drop(columns=FILE), (evals, curves, crosstalk), damaged
+    if not predictions.empty:
+        predictions = _of_their_trials(predictions, trials).drop_duplicates(PREDICTIONS[:3])
+    return trials.drop(columns=FILE), (evals, curves, crosstalk, predictions), damaged
 
 
 def _once(trials: pd.DataFrame, evals: pd.DataFrame) -> tuple[pd.DataFrame, bool]:

@@ -7,6 +7,7 @@ import torch
 
 from psp_core.datasets import Dataset
 from psp_core.experiment import Experiment
+from psp_core.prediction import Prediction, PredictionTraining
 from psp_core.retrieval import Retrieval, RetrievalConfig
 from psp_core.training import PackTraining
 from psp_core.trial import Trial
@@ -70,12 +71,13 @@ class Running(Protocol):
         """Go on from what `member_state` gave of each member."""
 
 
-EXPERIMENTS: Final[Mapping[str, type[Experiment]]] = {root.kind: root for root in (Trial, RetrievalConfig)}
+EXPERIMENTS: Final[Mapping[str, type[Experiment]]] = {root.kind: root for root in (Trial, RetrievalConfig, Prediction)}
 """What trials can be, by the kind that a study says."""
 
 _STARTS: Final[Mapping[str, Callable[[Any, Any, torch.device], Running]]] = {
     Trial.kind: PackTraining,
     RetrievalConfig.kind: lambda trials, _, device: Retrieval(trials[0], device),
+    Prediction.kind: PredictionTraining,
 }
 
 

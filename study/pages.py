@@ -10,7 +10,7 @@ from psp_core.contexts import CONTEXTS, Context
 from psp_core.experiment import FIRST_KIND
 from psp_core.experiments import EXPERIMENTS
 from psp_core.parts import Part, settings_of
-from study.reference import Entry, Section, sections, summary, type_words, value_words
+from study.reference import Entry, Section, own_entries, sections, summary, type_words, value_words
 
 ROOT: Final = Path(__file__).parents[1]
 SIZES: Final = (256, 784)
@@ -56,6 +56,7 @@ def _settings_page() -> Iterator[str]:
 
 
 def _section(kind: str, section: Section) -> Iterator[str]:
+    entries = section.entries
     yield ""
     if section.head:
         head = section.head
@@ -67,11 +68,15 @@ def _section(kind: str, section: Section) -> Iterator[str]:
         yield ""
         yield from _parts_table(section.title, section)
     else:
+        entries = own_entries(section)
         yield f"## Every trial of `kind: {kind}`"
-    if section.entries:
+        if len(entries) < len(section.entries):
+            yield ""
+            yield f"It has all that `kind: {FIRST_KIND}` has, and:"
+    if entries:
         yield ""
         yield from _table(
-            ("setting", "values", "default", "", "path"), ([*_row(each), f"`{each.path}`"] for each in section.entries)
+            ("setting", "values", "default", "", "path"), ([*_row(each), f"`{each.path}`"] for each in entries)
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Final, Literal, get_args, get_origin
 
-from psp_core.experiment import Experiment
+from psp_core.experiment import FIRST_KIND, Experiment
 from psp_core.experiments import EXPERIMENTS
 from psp_core.messages import did_you_mean
 from psp_core.parts import LISTED_IN, Part, Setting, settings_of
@@ -84,6 +84,15 @@ def _gather(kind: type[Part], section: Section, path: str, found: dict[str, Sect
         elif one.column not in found:
             found[one.column] = Section(one.column, entry, dict(one.part.known))
             _gather(one.part, found[one.column], f"{entry.path}.", found)
+
+
+def own_entries(section: Section) -> list[Entry]:
+    """The settings of a root, without those that it has of the first kind."""
+    if section.title == FIRST_KIND:
+        return section.entries
+    (first, *_) = sections(EXPERIMENTS[FIRST_KIND])
+    usual = [entry.setting for entry in first.entries]
+    return [entry for entry in section.entries if entry.setting not in usual]
 
 
 def summary(part: type[Part]) -> str:

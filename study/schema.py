@@ -14,6 +14,7 @@ from psp_core.experiments import EXPERIMENTS
 from psp_core.methods import METHODS
 from psp_core.outcome import Outcome
 from psp_core.parts import Setting
+from psp_core.prediction import PREDICTIONS
 from psp_core.result import CURVES, EVALS, OUTCOMES
 from psp_core.retrieval import CROSSTALK
 from psp_core.trial import FACTS
@@ -87,5 +88,6 @@ MEASURED: Final = {
     "evals": _table(EVALS | _of_methods("answers")),
     "curves": _table(CURVES | _of_methods("answers", within=True)),
     "crosstalk": _table(CROSSTALK),
+    "predictions": _table(PREDICTIONS),
 }
 """The other tables."""

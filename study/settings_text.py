@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from psp_core.experiment import FIRST_KIND
 from psp_core.experiments import EXPERIMENTS
 from psp_core.parts import Part, settings_of
-from study.reference import Entry, Section, in_short, look_up, sections, summary, type_words, value_words
+from study.reference import Entry, Section, in_short, look_up, own_entries, sections, summary, type_words, value_words
 
 
 def overview() -> Iterator[str]:
@@ -22,7 +22,8 @@ def overview() -> Iterator[str]:
                 continue  # its parts have stood above
             yield ""
             yield _title(kind, section, column)
-            yield from (_line(f"  {entry.setting.column}", entry, column) for entry in section.entries)
+            entries = section.entries if section.head else own_entries(section)
+            yield from (_line(f"  {entry.setting.column}", entry, column) for entry in entries)
 
 
 def _title(kind: str, section: Section, column: int) -> str:

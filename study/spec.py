@@ -30,7 +30,8 @@ class StudySpec:
     Attributes:
         name: lower-case letters, digits and hyphens.
         about: one line for `psp list`.
-        kind: what a trial is: `training` of a network, or `retrieval` of given models (`psp_core.retrieval`).
+        kind: what a trial is: `training` of a network, `retrieval` of given models (`psp_core.retrieval`), or
+            `prediction`, training beside what theory predicts of it (`psp_core.prediction`).
         variants: settings that vary together, such as a context and how it is chosen; each is a mapping.
         axes: the settings that vary alone, each with its values.
         seeds: one trial for each variant, combination of the axes' values, and seed.

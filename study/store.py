@@ -5,6 +5,7 @@ OUT/trials/PACK.parquet   one row per trial; written last, so that it marks the 
 OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
 OUT/curves/PACK.parquet   one row per (trial, step, task), of trials with eval_every
 OUT/crosstalk/PACK.parquet   one row per (trial, num_models), of retrieval
+OUT/predictions/PACK.parquet one row per (trial, theory, tasks_seen), of prediction
 OUT/states/TRIAL.pt       with --keep-state: where a trial ended, for one of more tasks to go on from
 OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
 OUT/driver.json           while a run writes here

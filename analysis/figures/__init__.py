@@ -15,6 +15,7 @@ from analysis.figures import (
     heatmap,
     interference,
     masks_used,
+    predicted,
 )
 from analysis.figures.base import OtherStudyError, UnsupportedError
 from analysis.measured import Measured
@@ -29,6 +30,9 @@ FIGURES: Final[dict[str, Callable[[Measured], Figure]]] = {
     "bytes": context_bytes.draw,
     "equal-bytes": equal_bytes.draw,
     "masks-used": masks_used.draw,
+    "predicted": predicted.draw,
+    "predicted-first-task": predicted.draw_first_task,
+    "predicted-capacity": predicted.draw_capacity,
 }
 BY_SETTING: Final[dict[str, Callable[[Measured, str], Figure]]] = {
     "capacity-by": by_setting.draw_capacity,

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from psp_core import Trial, TrialConfig
 from psp_core.identity import DEFAULTS
 from psp_core.parts import Part, Setting, every_setting, setting, settings_of
+from psp_core.prediction import Prediction
 from psp_core.retrieval import RetrievalConfig
 from psp_core.root import Root
 from psp_core.rules import at_least, positive
 from tests.psp_core.settings_matrix import STARTS, TINY
 
-ROOTS: list[type[Root]] = [Trial, RetrievalConfig]
+ROOTS: list[type[Root]] = [Trial, RetrievalConfig, Prediction]
 NEEDED = {int: (2, 6), float: (0.5, 8.0)}  # values for the settings that have no default
 WRONG = {int: (-1, 0, -7), float: (-1.0, math.inf, 5.0, 0.0)}
 OTHER_DEFAULTS = {  # which schema 1 had otherwise, because other parts share the name or there was no part
