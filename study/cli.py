@@ -18,8 +18,8 @@ from study.redact import without_secrets
 
 if TYPE_CHECKING:
     from study.plan import Pack
-    from study.run import Standing
     from study.spec import StudySpec
+    from study.standing import Standing
     from study.store import TrialStore
     from study.workers import Workers
 
@@ -87,24 +87,34 @@ def plan(
 ) -> None:
     """Show what would run here: trials, packs, steps, memory, estimated time. Runs nothing."""
     from study.choice import chosen
-    from study.explain import explained
-    from study.plan import without
-    from study.run import find_data, standing
+    from study.explain import chosen_lines, explained
+    from study.plan import START_SECONDS, duration, without
+    from study.run import find_data
+    from study.screen import words
     from study.spec import StudyError
+    from study.standing import Stored, by_stage
     from study.workers import choices_here
 
     spec, store = _open(study, out, assignments, small)
-    now = standing(spec, store)
-    packs_of = cache(lambda workers: now.packs(workers, max_members))
-    workers, why = chosen(choices_here(packs_per_gpu), packs_of)
-    packs = without(packs_of(workers), now.done())
+    stages, found = by_stage(spec, Stored.of(store))
     typer.echo(f"{spec.name}: {spec.about}")
-    typer.echo("\n".join(explained(now)))
-    if packs:
-        typer.echo(_plan_text(packs, workers, why, spec.varying))
-    if now.damaged:
-        raise StudyError(" ".join(now.damaged))
-    for line in find_data(spec, data) if packs else ():
+    seconds = []
+    for stage in stages:
+        foreseen = stage.foreseen()
+        packs_of = cache(lambda workers, foreseen=foreseen: foreseen.packs(workers, max_members))
+        workers, why = chosen(choices_here(packs_per_gpu), packs_of)
+        packs = without(packs_of(workers), stage.done())
+        typer.echo("\n".join([*([stage.name] if stage.name else []), *explained(stage)]))
+        if packs:
+            typer.echo(_plan_text(packs, workers, why, spec.varying))
+            seconds.append(duration(packs, workers))
+    for line in chosen_lines(spec, found):
+        typer.echo(line)
+    if len(seconds) > 1:
+        typer.echo(f"in all     about {words(START_SECONDS + sum(seconds))} here")
+    if stages[0].damaged:
+        raise StudyError(" ".join(stages[0].damaged))
+    for line in find_data(spec, data) if seconds else ():
         typer.echo(f"  data     {line}")
 
 
@@ -209,8 +219,8 @@ def run(
 @app.command()
 def status(out: Out) -> None:
     """Show what is done, running, failed and to do, with errors."""
-    from study.run import whole_standing
     from study.spec import StudyError
+    from study.standing import whole_standing
 
     spec, store = _stored(out)
     now = whole_standing(spec, store)
@@ -406,11 +416,12 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
     left = [planned for planned in now.planned if not planned.is_done]
     idle = [planned.status for planned in left if trial_id(planned.trained) not in running]
     lines = [
-        f"{spec.name}: {plural(len(now.planned), 'trial')} planned",
+        f"{spec.name}: {plural(len(now.planned) + len(now.to_come), 'trial')} planned",
         f"  done     {now.count('ok', 'diverged')}" + (f" ({n} diverged)" if (n := now.count("diverged")) else ""),
         f"  running  {len(left) - len(idle)}",
         f"  failed   {idle.count('failed')}",
-        f"  to do    {idle.count(None)}",
+        f"  to do    {idle.count(None) + len(now.to_come)}"
+        + (f" ({len(now.to_come)} when their settings are chosen)" if now.to_come else ""),
     ]
     if kept := kept_half_way(unfinished, now, running):
         lines.append(f"  kept     {kept}, to go on from there")

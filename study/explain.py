@@ -1,22 +1,27 @@
-"""What `psp plan` says of trials that need no training, less training or more than expected."""
+"""What is said of trials that need no training, less or more than expected, and of what a study chose."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from psp_core.messages import plural
+from study.choices import choices_of, settled
 from study.nested import Planned
+from study.progress import describe
+from study.spec import StudySpec
+from study.tuning import Found
 
 if TYPE_CHECKING:
-    from study.run import Standing
+    from study.standing import Standing
 
 
 def explained(now: "Standing") -> Iterator[str]:
     """A line with the number of trials, and a line for each reason why there are fewer or shorter trials than named."""
     number = len(now.planned)
     left = [planned for planned in now.planned if not planned.is_done]
-    yield f"  trials   {number:,} planned, {len(left):,} to do"
-    if number < now.combinations:
+    later = f"; {len(now.to_come):,} more when their settings are chosen" if now.to_come else ""
+    yield f"  trials   {number:,} planned, {len(left):,} to do{later}"
+    if number + len(now.to_come) < now.combinations:
         named = plural(now.combinations, "combination")
         yield f"  merged   {named} in {plural(number, 'trial')}: more tasks pass through fewer"
     for (fewer, more), trials in _counted(
@@ -26,6 +31,23 @@ def explained(now: "Standing") -> Iterator[str]:
     ):
         yield f"  stored   {plural(fewer, 'task')}: {trials} done, by trials of {more} that passed through them"
     yield from _starts(left)
+
+
+def chosen_lines(spec: StudySpec, found: Sequence[Found]) -> Iterator[str]:
+    """A line for each best setting that a study has found, and a note where that lies at an end of what it may be."""
+    rows = [spec.measured(settled(cell))[0].row for cell in spec.cells()]
+    tuned = {key for cell in spec.cells() for key in choices_of(cell)}
+    differing = [key for key in spec.varying if key not in tuned and len({str(row.get(key)) for row in rows}) > 1]
+    for each in found:
+        where = describe(each.measured, differing) if differing else spec.name
+        values = " ".join(f"{key}={value}" for key, value in each.best.values.items())
+        of = f"best of {len(each.tried)}, accuracy {each.best.accuracy:.3f} on validation images"
+        yield f"chose {values} for {where} ({of})"
+        for key, end in each.edges.items():
+            yield (
+                f"  note: {key}={each.best.values[key]} is at the {end} end of what was tried for {where}; a better "
+                "one may lie beyond: widen it and run again."
+            )
 
 
 def _starts(left: Iterable[Planned]) -> Iterator[str]:

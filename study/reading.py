@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from psp_core.root import Root
+from study.choices import Choice
 
 Row = dict[str, Any]
 """Settings by their short names."""
@@ -23,11 +24,12 @@ class Reader:
 
     Args:
         root: what a trial is.
+        chooses: whether the study may choose settings by itself (`study.choices`).
     """
 
-    def __init__(self, root: type[Root]) -> None:
+    def __init__(self, root: type[Root], *, chooses: bool = False) -> None:
         """Read settings of such trials."""
-        self.root = root
+        self.root, self.chooses = root, chooses
 
     def settings(self, content: Mapping[str, Any]) -> tuple[Row, dict[str, list[Any]]]:
         """The settings that trials share, and those that were given a list."""
@@ -90,7 +92,9 @@ class Reader:
             raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
         if key == "seed" and where in ("axes", "settings", "variants"):
             raise StudyError(f"seed is not set in {where}: list the seeds under the key 'seeds'.")
-        if isinstance(value, Mapping) and self.root.setting_at(key).part:
+        if isinstance(value, Choice | Mapping) and not self.root.setting_at(key).part:
+            return self._choice(where, key, value)
+        if isinstance(value, Mapping):
             raise StudyError(
                 f"{where} {key} lists {dict(value)!r}, which has settings of its own: list it in variants, "
                 "where settings vary together."
@@ -99,6 +103,23 @@ class Reader:
             return self.root.check_setting(key, value)
         except ValueError as error:
             raise StudyError(f"{where}: {error}".removeprefix(": ")) from None
+
+    def _choice(self, where: str, key: str, value: Choice | Mapping[str, Any]) -> Choice:
+        """A setting that the study chooses by itself."""
+        if where not in ("settings", "variants"):
+            raise StudyError(f"{where} {key} has one value, and the study chooses no other there: give it.")
+        if not self.chooses:
+            raise StudyError(
+                f"{where}: {key}={value!r} would be chosen by the study, which has no block 'tune' that says how; add "
+                "it, or give a value."
+            )
+        if isinstance(value, Choice):
+            return value
+        one = self.root.setting_at(key)
+        try:
+            return Choice.read(value, one.checked)
+        except ValueError as error:
+            raise StudyError(f"{where}: {key}: {error}") from None
 
 
 def mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

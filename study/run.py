@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from psp_core.datasets import Dataset, load_dataset, where_is
-from psp_core.experiment import Experiment
 from psp_core.messages import plural
 from study.choice import chosen
+from study.explain import chosen_lines
 from study.lease import Lease
-from study.nested import MEASURED, Finished, Planned, compared, not_among
-from study.plan import Pack, make_packs, merge, trial_id, without
+from study.nested import MEASURED
+from study.plan import Pack, trial_id, without
 from study.progress import Display, Tally
 from study.provenance import provenance
 from study.screen import Screen, clock
 from study.spec import StudyError, StudySpec
+from study.standing import RECORD, Standing, Stored, by_stage, record, standing
 from study.stop import Stop
 from study.store import TrialStore
+from study.tuning import Found
 from study.unfinished import Unfinished, half_way
 from study.worker import Job
 from study.workers import Limits, Workers, this_machine
@@ -30,67 +32,6 @@ if TYPE_CHECKING:
 
 
 MANY_FILES: Final = 1000  # a store with more files is compacted when a run ends
-
-
-@dataclass(frozen=True)
-class Standing:
-    """A study beside a store: every planned trial with its stored result.
-
-    Attributes:
-        combinations: trials that the study names, before those that differ in num_tasks alone are merged.
-        planned: the merged trials, each with its stored result.
-        stored: what the store has of each trial, by trial id.
-        damaged: a sentence for each file of the store that cannot be read.
-    """
-
-    combinations: int
-    planned: list[Planned]
-    stored: dict[str, Finished]
-    damaged: list[str]
-
-    def count(self, *statuses: str | None) -> int:
-        """The number of planned trials with one of these statuses; None stands for trials without a stored result."""
-        return sum(planned.status in statuses for planned in self.planned)
-
-    @property
-    def trained(self) -> list[Experiment]:
-        """The planned trials as they are trained."""
-        return [planned.trained for planned in self.planned]
-
-    def done(self) -> set[str]:
-        """Ids of the planned trials that need no training."""
-        return {trial_id(planned.trained) for planned in self.planned if planned.is_done}
-
-    def packs(self, workers: Workers, max_members: int | None) -> list[Pack]:
-        """The packs of all planned trials, done or not."""
-        starts = {
-            trial_id(planned.trained): planned.start
-            for planned in self.planned
-            if planned.start and planned.start.is_kept
-        }
-        return make_packs(self.trained, workers, max_members, starts)
-
-
-def standing(spec: StudySpec, store: TrialStore) -> Standing:
-    """Compare a study with a store."""
-    return _compare([spec], store)
-
-
-def whole_standing(spec: StudySpec, store: TrialStore) -> Standing:
-    """Compare a store with its whole study and with everything that was run by `--set`."""
-    return _compare([spec, *store.read_parts(spec)], store)
-
-
-def _compare(specs: Sequence[StudySpec], store: TrialStore) -> Standing:
-    """The planned trials of all specs, each once; a trial that is the beginning of a longer one is part of it."""
-    stored, damaged = store.finished()
-    kept = store.kept()
-    combinations, planned = dict[Experiment, None](), list[Experiment]()
-    for spec in specs:
-        trials = spec.trials()
-        planned += not_among(merge(trials), planned) if planned else merge(trials)
-        combinations |= dict.fromkeys(trials)
-    return Standing(len(combinations), compared(planned, stored, kept), stored, damaged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +89,12 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     before = standing(spec, store)
     if before.damaged:
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
-    num_done = before.count(*MEASURED)
-    screen.say(f"{spec.name}: {plural(len(before.planned), 'trial')} planned, {num_done} done already.")
-    if num_done == len(before.planned):
+    num_done, num_planned = before.count(*MEASURED), len(before.planned) + len(before.to_come)
+    screen.say(f"{spec.name}: {plural(num_planned, 'trial')} planned, {num_done} done already.")
+    if num_done == num_planned:
+        _, found = by_stage(spec, Stored.of(store))
+        for line in chosen_lines(spec, found):
+            screen.say(line)
         return 0
     datasets = _datasets(spec, options.data)
     start = time.monotonic()
@@ -169,14 +113,15 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
             store.compact()
     if after.damaged:
         raise StudyError(" ".join(after.damaged))
-    missing = after.count(None)
+    missing = after.count(None) + len(after.to_come)
     screen.say(
-        f"Ended after {clock(time.monotonic() - start)}. Of {len(after.planned)} planned: {after.count('ok')} ok, "
+        f"Ended after {clock(time.monotonic() - start)}. Of {len(after.planned) + len(after.to_come)} planned: "
+        f"{after.count('ok')} ok, "
         f"{after.count('diverged')} diverged, {after.count('failed')} failed"
         + (f", {missing} still to train." if missing else "."),
     )
     _say_kept(screen, store, after)
-    return after.count("failed", None)
+    return after.count("failed") + missing
 
 
 def _say_kept(screen: Screen, store: TrialStore, now: Standing) -> None:
@@ -207,7 +152,7 @@ def _train(
     start: float,
     stop: Stop,
 ) -> list[Pack]:
-    """Train the packs that are left to do, and return them."""
+    """Train the packs that are left to do, stage after stage, and return them."""
     from study.tune import Engine  # imports Ray, which takes seconds: only where there is work
 
     with contextlib.ExitStack() as running:
@@ -215,33 +160,91 @@ def _train(
             engine = running.enter_context(Engine(options.address, options.packs_per_gpu, options.gpus, stop))
             lease.confirm()
             _check_shared(store, engine, lease)
-        now = standing(spec, store)  # under the lease, so that all results of an earlier run are seen
-        at_once = options.max_concurrent or max(workers.count for workers in engine.choices)
-        choices = [workers for workers in engine.choices if workers.packs_per_gpu == 1 or workers.count <= at_once]
-        packs_of = cache(lambda those: now.packs(those, options.max_members))
-        engine.workers, why = chosen(choices or engine.choices, packs_of)
-        if why:
-            screen.say(f"By the plan {why}.")
-        planned = packs_of(engine.workers)
-        packs = without(planned, now.done())
+        # Under the lease, so that all results of an earlier run are seen.
+        stages, found = by_stage(spec, stored := Stored.of(store))
+        packs = [pack for stage in stages for pack in _planned(stage, engine, options).left]
         store.tidy({pack.id for pack in packs})
         store.begin_again()
-        jobs = [
-            Job(
-                study=spec.name,
-                pack=pack,
-                store=store.uri,
-                checkpoint_seconds=options.checkpoint_seconds,
-                time_limit=options.time_limit,
-                keep_state=options.keep_state,
-            )
-            for pack in packs
-        ]
-        tally = Tally(packs, spec.varying, engine.workers, start)
-        display = running.enter_context(Display(screen, tally))
-        limits = Limits(threads=engine.workers.threads(len(planned)), max_concurrent=options.max_concurrent)
-        engine.run(jobs, datasets, display, limits)
+        told = set[str]()
+        for number in range(len(stages)):
+            _tell(screen, told, spec, store, found, stored)
+            plan = _planned(stages[number], engine, options)
+            packs += [pack for pack in plan.left if pack not in packs]
+            if plan.left:
+                _train_stage(spec, store, screen, options, datasets, engine, start, plan)
+            if stop.due():
+                break
+            stages, found = by_stage(spec, stored := Stored.of(store))
+        _tell(screen, told, spec, store, found, stored)
     return packs
+
+
+@dataclass(frozen=True, kw_only=True)
+class _StagePlan:
+    """How a stage's trials are trained.
+
+    Attributes:
+        stage: which.
+        workers: by whom.
+        why: they, in words; empty where there is no choice.
+        left: the packs that are left to do.
+    """
+
+    stage: Standing
+    workers: Workers
+    why: str
+    left: list[Pack]
+
+
+def _planned(stage: Standing, engine: "Engine", options: RunOptions) -> _StagePlan:
+    at_once = options.max_concurrent or max(workers.count for workers in engine.choices)
+    choices = [workers for workers in engine.choices if workers.packs_per_gpu == 1 or workers.count <= at_once]
+    packs_of = cache(lambda those: stage.packs(those, options.max_members))
+    workers, why = chosen(choices or engine.choices, packs_of)
+    return _StagePlan(stage=stage, workers=workers, why=why, left=without(packs_of(workers), stage.done()))
+
+
+def _train_stage(
+    spec: StudySpec,
+    store: TrialStore,
+    screen: Screen,
+    options: RunOptions,
+    datasets: dict[str, Dataset],
+    engine: "Engine",
+    start: float,
+    plan: _StagePlan,
+) -> None:
+    if plan.stage.name:
+        screen.say(f"{plan.stage.name}: {plural(sum(len(pack.trials) for pack in plan.left), 'trial')}")
+    if plan.why:
+        screen.say(f"By the plan {plan.why}.")
+    engine.workers = plan.workers
+    jobs = [
+        Job(
+            study=spec.name,
+            pack=pack,
+            store=store.uri,
+            checkpoint_seconds=options.checkpoint_seconds,
+            time_limit=options.time_limit,
+            keep_state=options.keep_state,
+        )
+        for pack in plan.left
+    ]
+    limits = Limits(threads=plan.workers.threads(len(plan.stage.trained)), max_concurrent=options.max_concurrent)
+    with Display(screen, Tally(plan.left, spec.varying, plan.workers, start)) as display:
+        engine.run(jobs, datasets, display, limits)
+
+
+def _tell(
+    screen: Screen, told: set[str], spec: StudySpec, store: TrialStore, found: Sequence[Found], stored: Stored
+) -> None:
+    """Say what was chosen, once, and record it in the store."""
+    for line in chosen_lines(spec, found):
+        if line not in told:
+            screen.say(line)
+        told.add(line)
+    if found:
+        store.files.write(RECORD, record(spec, found, stored))
 
 
 def forget_beginnings(packs: Iterable[Pack], after: Standing, store: TrialStore) -> None:

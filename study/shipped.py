@@ -6,6 +6,7 @@ from importlib.resources.abc import Traversable
 from math import prod
 from typing import Any, cast
 
+from study.choices import KINDS
 from study.yaml_text import load_yaml
 
 
@@ -19,14 +20,16 @@ def shipped_studies() -> dict[str, Traversable]:
 def overview(file: Traversable) -> str:
     """What a shipped study is about, and how many trials it and its reduced form declare.
 
-    The counts are of all combinations. `psp plan` merges those that differ in num_tasks alone.
+    The counts are of all combinations, without what tunes a study. `psp plan` merges those that differ in num_tasks
+    alone.
     """
     content = cast(Mapping[str, Any], load_yaml(file.read_text(encoding="utf-8")))
     small: Mapping[str, Any] = content.get("small", {})
     axes = {**content.get("axes", {}), **small.get("axes", {})}
     reduced = {**content, **small, "axes": {key: axes[key] for key in axes.keys() - small.get("settings", {}).keys()}}
+    reduced |= {key: {**content.get(key, {}), **small.get(key, {})} for key in ("measure",)}
     sizes = f"{_combinations(content)} trials" + (f", {_combinations(reduced)} with --small" if small else "")
-    return f"{content['about']} ({sizes})"
+    return f"{content['about']} ({sizes}{', tuned' if 'tune' in content else ''})"
 
 
 def _combinations(content: Mapping[str, Any]) -> int:
@@ -35,12 +38,14 @@ def _combinations(content: Mapping[str, Any]) -> int:
         variants
         * _choices(content.get("axes", {}))
         * _choices(content.get("settings", {}))
-        * len(content.get("seeds", [0]))
+        * len(content.get("measure", {}).get("seeds") or content.get("seeds", [0]))
     )
 
 
 def _choices(value: object) -> int:
     """How many trials a setting stands for: as many as a list is long, and of a part the product of its settings."""
     if isinstance(value, Mapping):
+        if value.keys() & set(KINDS):  # the study chooses one
+            return 1
         return prod(map(_choices, value.values()))
     return len(value) if isinstance(value, list) else 1

@@ -11,14 +11,17 @@ from typing import Any, Final, Self
 from psp_core.experiment import FIRST_KIND, Experiment
 from psp_core.experiments import EXPERIMENTS
 from psp_core.messages import did_you_mean
-from study.reading import Reader, StudyError, mapping
+from study.choices import Choice, choices_of, settled, written
+from study.reading import Reader, Row, StudyError, mapping
 from study.shipped import shipped_studies
+from study.tuning import KEYS as TUNE_KEYS
+from study.tuning import MEASURE_KEYS, TENTH, Tune, refuse_keys, stages
 from study.yaml_text import load_yaml
 
 __all__ = ["KEYS", "PROVENANCE", "StudyError", "StudySpec", "load_study", "parse_yaml"]
 
-KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "small")
-SMALL_KEYS: Final = ("variants", "axes", "seeds", "settings")
+KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "tune", "measure", "small")
+SMALL_KEYS: Final = ("variants", "axes", "seeds", "settings", "tune", "measure")
 PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
@@ -36,6 +39,9 @@ class StudySpec:
         axes: the settings that vary alone, each with its values.
         seeds: one trial for each variant, combination of the axes' values, and seed.
         settings: what all trials share; every other setting has its default.
+        tune: how settings are chosen by the study itself, where the study has `study.choices.Choice` in place of a
+            value; None where everything is given.
+        measure: in what the trials differ whose settings were chosen so.
         small: what the reduced form of the study says instead, under the same keys; see `reduced`.
         whole: of a study changed by `--set`, the one that was changed; else None.
         assignments: what changed it.
@@ -48,6 +54,8 @@ class StudySpec:
     axes: dict[str, list[Any]]
     seeds: list[int]
     settings: dict[str, Any]
+    tune: Tune | None
+    measure: dict[str, Any]
     small: dict[str, Any]
     whole: "StudySpec | None" = field(default=None, compare=False)
     assignments: tuple[str, ...] = field(default=(), compare=False)
@@ -73,7 +81,7 @@ class StudySpec:
         kind = content.get("kind", FIRST_KIND)
         if not isinstance(kind, str) or kind not in EXPERIMENTS:
             raise StudyError(f"kind={kind!r} is not known; {did_you_mean(kind, EXPERIMENTS)}")
-        reader = Reader(EXPERIMENTS[kind])
+        reader = Reader(EXPERIMENTS[kind], chooses=bool(content.get("tune")))
         axes = reader.axes(content)
         settings, listed = reader.settings(content)
         variants = reader.variants(content)
@@ -84,16 +92,33 @@ class StudySpec:
         axes |= listed
         for key in {key for variant in variants for key in variant} & axes.keys():
             raise StudyError(f"{key!r} stands in variants and in axes; it varies alone or with others: keep one.")
+        tune, measure = mapping(content, "tune"), mapping(content, "measure")
+        refuse_keys("measure", measure, MEASURE_KEYS, reader.root)
+        if "seeds" in measure and "seeds" in content:
+            raise StudyError("seeds stand in the study and in measure; they are the same ones: keep one.")
+        measured, several = reader.settings(measure)
+        for key in several:
+            raise StudyError(f"measure: settings {key} has several values; list them under axes.")
+        if tune and kind != FIRST_KIND:
+            raise StudyError(f"tune does not apply to kind={kind!r}, which measures no accuracy; leave it out.")
         spec = cls(
             name=name,
             about=str(content.get("about") or ""),
             kind=kind,
             variants=variants,
             axes=axes,
-            seeds=reader.values("", "seeds", content.get("seeds", [0])),
+            seeds=reader.values("", "seeds", measure.get("seeds", content.get("seeds", [0]))),
             settings=settings,
+            tune=Tune.read(tune, reader) if tune else None,
+            measure=measured,
             small=dict(mapping(content, "small")),
         )
+        if spec.tune:
+            spec.tune.check(spec.cells(), spec.seeds)
+        elif spec.measure:
+            raise StudyError(
+                "measure: settings are of trials whose own were chosen, and nothing is: there is no 'tune'."
+            )
         spec.trials()  # combinations too are checked before anything runs
         if spec.small:
             spec.reduced()
@@ -113,9 +138,11 @@ class StudySpec:
         for key in self.small:
             if key not in SMALL_KEYS:
                 raise StudyError(f"small: {key!r} is not a key of it; {did_you_mean(key, SMALL_KEYS)}")
-        reader = Reader(self.root)
+        reader = Reader(self.root, chooses=self.tune is not None or "tune" in self.small)
         settings, listed = reader.settings(self.small)
         axes = reader.axes(self.small) | listed
+        measure = dict(mapping(self.small, "measure"))
+        refuse_keys("small: measure", measure, MEASURE_KEYS, self.root)
         content = {
             **self.to_mapping(),
             "name": f"{self.name}-small",
@@ -123,7 +150,9 @@ class StudySpec:
             "axes": {key: values for key, values in {**self.axes, **axes}.items() if key not in settings},
             "settings": {key: value for key, value in {**self.settings, **settings}.items() if key not in axes},
             "variants": self.small.get("variants", self.variants),
-            "seeds": self.small.get("seeds", self.seeds),
+            "seeds": measure.pop("seeds", self.small.get("seeds", self.seeds)),
+            "tune": _over(self.tune.to_mapping() if self.tune else {}, mapping(self.small, "tune")),
+            "measure": {"settings": {**self.measure, **mapping(measure, "settings")}},
             "small": {},
         }
         return type(self).from_mapping(content)
@@ -138,11 +167,16 @@ class StudySpec:
             return self
         axes, settings, seeds = dict(self.axes), dict(self.settings), self.seeds
         variants, reader = self.variants, Reader(self.root)
+        tune = self.tune.to_mapping() if self.tune else {}
         given: dict[str, str] = {}
         for assignment in assignments:
             key, equals, text = assignment.partition("=")
             if not equals or not text.strip():
                 raise StudyError(f"--set {assignment!r} must read key=value or key=value1,value2.")
+            block, dot, inner = key.partition(".")
+            if block == "tune" and dot:
+                tune = _over(tune, self._tuning_with(inner, text, assignment))
+                continue
             key = "seeds" if key in ("seed", "seeds") else reader.short_name("--set", key)
             if key in given:
                 raise StudyError(f"--set {key} is given twice; give all its values at once: {key}={given[key]},{text}")
@@ -151,9 +185,15 @@ class StudySpec:
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
                 chosen = reader.values("--set", key, values)
                 has = [self._value(variant, key) for variant in variants]
-                variants = [variant for variant, value in zip(variants, has, strict=True) if value in chosen]
+                settled = any(isinstance(value, Choice) for value in has)  # by any value
+                variants = [
+                    {**variant, key: each} if isinstance(value, Choice) else variant
+                    for variant, value in zip(variants, has, strict=True)
+                    for each in (chosen if isinstance(value, Choice) else [value])
+                    if each in chosen
+                ]
                 for value in chosen:
-                    if value not in has:
+                    if value not in has and not settled:
                         raise StudyError(f"--set {assignment}: no variant of the study has {value!r}; see its file.")
                 continue
             if key == "seeds":
@@ -164,6 +204,9 @@ class StudySpec:
             else:
                 axes.pop(key, None)
                 settings[key] = reader.value("--set", key, values[0])
+        measure = self.measure
+        if not any(choices_of(row) for row in (settings, *variants)):
+            tune, settings, measure = {}, {**settings, **measure}, {}
         changed = type(self).from_mapping(
             {
                 **self.to_mapping(),
@@ -171,6 +214,8 @@ class StudySpec:
                 "axes": axes,
                 "seeds": seeds,
                 "settings": settings,
+                "tune": tune,
+                "measure": {"settings": measure},
                 "small": {},  # of the study as it was written
             }
         )
@@ -181,7 +226,16 @@ class StudySpec:
         if key in variant:
             return variant[key]
         first = {axis: values[0] for axis, values in self.axes.items()}
-        return self.root.from_flat({**self.settings, **first, **variant}).row.get(key)
+        row = {**self.settings, **first, **variant}
+        return row[key] if isinstance(row.get(key), Choice) else self.root.from_flat(settled(row)).row.get(key)
+
+    def _tuning_with(self, key: str, text: str, assignment: str) -> dict[str, Any]:
+        """What `--set tune.KEY=...` puts into the block."""
+        if self.tune is None:
+            raise StudyError(f"--set {assignment}: the study has no block 'tune'.")
+        values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
+        value = values if key == "seeds" else values[0] if len(values) == 1 else values
+        return {key: value} if key in TUNE_KEYS else {"settings": {key: value}}
 
     @property
     def root(self) -> type[Experiment]:
@@ -191,26 +245,67 @@ class StudySpec:
     @property
     def varying(self) -> list[str]:
         """The settings that tell its trials apart, but for the seed."""
-        return list(dict.fromkeys([*(key for variant in self.variants for key in variant), *self.axes]))
+        chosen = [key for cell in self.cells() for key in choices_of(cell)]
+        return list(dict.fromkeys([*(key for variant in self.variants for key in variant), *self.axes, *chosen]))
 
     def to_mapping(self) -> dict[str, Any]:
         """The study as a study file holds it."""
-        return {key: getattr(self, key) for key in KEYS}
+        content: dict[str, Any] = {key: getattr(self, key) for key in KEYS}
+        content["settings"], content["variants"] = written(self.settings), [written(row) for row in self.variants]
+        content["tune"] = self.tune.to_mapping() if self.tune else {}
+        content["measure"] = {"settings": self.measure} if self.measure else {}
+        return {key: value for key, value in content.items() if value or key not in ("tune", "measure")}
 
     def trials(self) -> list[Experiment]:
         """Every trial of the study: the product of the variants, the axes and the seeds.
 
+        Of a study that chooses settings, all trials that this takes too, and stand-ins for those that are not known
+        before anything ran (`study.tuning.stages`).
+
         Raises:
             StudyError: a combination is impossible.
         """
-        trials: list[Experiment] = []
-        for variant, *values in product(self.variants or [{}], *self.axes.values(), self.seeds):
-            chosen = variant | dict(zip((*self.axes, "seed"), values, strict=True))
-            try:
-                trials.append(self.root.from_flat({**self.settings, **chosen}))
-            except ValueError as error:
-                raise StudyError(f"study {self.name!r}, trial {chosen}: {error}") from None
-        return trials
+        return [trial for stage in stages(self)[0] for trial in (*stage.trials, *stage.to_come)]
+
+    def cells(self) -> list[dict[str, Any]]:
+        """Every combination of a variant and the axes' values, choices included."""
+        return [
+            {**self.settings, **variant, **dict(zip(self.axes, values, strict=True))}
+            for variant, *values in product(self.variants or [{}], *self.axes.values())
+        ]
+
+    def measured(self, row: Row) -> list[Experiment]:
+        """The measured trials with these settings, one for each seed.
+
+        Raises:
+            StudyError: a combination is impossible.
+        """
+        return [self._trial({**row, **self.measure, "seed": seed}) for seed in self.seeds]
+
+    def tuning(self, row: Row) -> list[Experiment]:
+        """The tuning trials with these settings, one for each tuning seed.
+
+        Raises:
+            StudyError: a combination is impossible.
+        """
+        assert self.tune
+        row = {**row, **self.tune.settings}
+        number = self.tune.validation or self._trial({**row, "seed": 0}).dataset.sizes.num_train // TENTH
+        row |= {"validation": number, "eval_on": "validation"}
+        return [self._trial({**row, "seed": seed}) for seed in self.tune.seeds]
+
+    def _trial(self, row: Row) -> Experiment:
+        try:
+            return self.root.from_flat(row)
+        except ValueError as error:
+            said = {key: row[key] for key in (*self.varying, "seed") if key in row}
+            raise StudyError(f"study {self.name!r}, trial {said}: {error}") from None
+
+
+def _over(content: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """A block with another one over it: the settings of both, and every other key of the second."""
+    settings = {**mapping(content, "settings"), **mapping(more, "settings")}
+    return {**content, **more} | ({"settings": settings} if settings else {})
 
 
 def load_study(study: str) -> StudySpec:

@@ -8,6 +8,7 @@ OUT/crosstalk/PACK.parquet   one row per (trial, num_models), of retrieval
 OUT/predictions/PACK.parquet one row per (trial, theory, tasks_seen), of prediction
 OUT/states/TRIAL.pt       with --keep-state: where a trial ended, for one of more tasks to go on from
 OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
+OUT/tuning.json           what a study that chooses settings tried, and chose (`study.standing.record`)
 OUT/driver.json           while a run writes here
 """
 
@@ -184,6 +185,17 @@ class TrialStore:
                 if before is None or before.status == "failed":
                     found[row["trial_id"]] = Finished(row["status"], row["error"], _length(row))
         return found, damaged
+
+    def accuracies(self) -> dict[tuple[str, int], float]:
+        """Mean accuracy over the tasks that were measured, by trial id and number of tasks seen."""
+        columns = ["trial_id", "tasks_seen", "accuracy"]
+        found: dict[tuple[str, int], float] = {}
+        for name in set(self.files.names("evals", ".parquet")).intersection(self.files.names("trials", ".parquet")):
+            table = self.files.parse(f"evals/{name}", lambda file: pq.read_table(file, columns=columns))
+            means = table.group_by(columns[:2]).aggregate([("accuracy", "mean")])
+            rows = zip(*(means[column].to_pylist() for column in (*columns[:2], "accuracy_mean")), strict=True)
+            found |= {(trial, seen): accuracy for trial, seen, accuracy in rows}
+        return found
 
     def compact(self) -> tuple[int, int]:
         """Put the files of all packs together in few large ones: the same rows, found in seconds.

@@ -11,11 +11,12 @@ import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from psp_core.datasets import Dataset
 from psp_core.messages import one_line
 from study.addresses import Watch
+from study.choices import Choice
 from study.connection import end_processes, needed, own_folder, ray_at, ray_here
 from study.credentials import accept, credentials
 from study.files import Files, StorageError
@@ -35,6 +36,9 @@ from ray import tune
 from ray.autoscaler.sdk import request_resources
 from ray.tune.experiment import Trial as RayTrial
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
 
 SECONDS_TO_TRAIN: Final = 1.0  # between two reports, unless one task takes longer
 SECONDS_FOR_A_GPU: Final = 900  # an autoscaler may have to start a machine first
@@ -280,6 +284,56 @@ class Engine:
             return
         end_processes(orderly=False)
         os._exit(1)
+
+
+class OptunaSearcher:
+    """Optuna's tree-structured Parzen estimator, which proposes settings of one cell (`study.tuning.Searcher`).
+
+    The sampler has a seed, so that the same accuracies lead to the same proposals. Proposals of one round take each
+    other into account by Optuna's constant liar. Numbers of a range are rounded
+    (`Choice.rounded`) before they are tried.
+
+    Args:
+        choices: what may be chosen.
+        startup: how many of the first are drawn at random.
+    """
+
+    def __init__(self, choices: Mapping[str, Choice], startup: int) -> None:
+        """Propose nothing yet."""
+        import optuna  # a second to import, and needed only here
+        from ray.tune.search.optuna import OptunaSearch
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+            sampler = optuna.samplers.TPESampler(seed=0, n_startup_trials=startup, constant_liar=True)
+        self._choices = choices
+        space = {column: _distribution(choice) for column, choice in choices.items()}
+        self._search = OptunaSearch(space, metric="accuracy", mode="max", sampler=sampler)
+        self._asked: list[str] = []
+
+    def ask(self, number: int) -> list[dict[str, Any]]:
+        """So many combinations to try; the same one may come again."""
+        before = len(self._asked)
+        self._last = [str(before + place) for place in range(number)]
+        self._asked += self._last
+        proposed = [self._search.suggest(name) or {} for name in self._last]
+        return [{column: self._choices[column].rounded(row[column]) for column in self._choices} for row in proposed]
+
+    def tell(self, accuracies: Sequence[float]) -> None:
+        """How good those were that were asked for last."""
+        for name, accuracy in zip(self._last, accuracies, strict=True):
+            self._search.on_trial_complete(name, {"accuracy": accuracy, "training_iteration": 1})
+
+
+def _distribution(choice: Choice) -> "BaseDistribution":
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if not choice.is_range:
+        return CategoricalDistribution(choice.values)
+    low, high = choice.values
+    if isinstance(low, int):
+        return IntDistribution(low, high, log=choice.kind == "log_uniform")
+    return FloatDistribution(low, high, log=choice.kind == "log_uniform")
 
 
 def _looks(store: str, lease: str, environment: Mapping[str, str]) -> str:

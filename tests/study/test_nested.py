@@ -18,8 +18,9 @@ from psp_core.trial import Trial, TrialConfig, replace
 from study.explain import explained
 from study.nested import compared, not_among
 from study.plan import Pack, merge, trial_id, without
-from study.run import Standing, forget_beginnings, standing, whole_standing
+from study.run import forget_beginnings
 from study.spec import StudySpec
+from study.standing import Standing, standing, whole_standing
 from study.store import TrialStore
 from study.worker import Job, PackRun
 from study.workers import Workers

@@ -1,0 +1,120 @@
+"""Settings that a study chooses by itself: `lr: {choice: [0.001, 0.01]}`, `strength: {log_uniform: [0.1, 1000]}`."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Final
+
+from psp_core.messages import did_you_mean
+
+KINDS: Final = ("choice", "uniform", "log_uniform")
+DIGITS: Final = 3  # of a number that is drawn: a label can say it, and no processor rounds it otherwise
+EDGE: Final = 0.05  # of a range, at each end
+
+Row = dict[str, Any]
+"""Settings by their short names."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a study may choose for one setting.
+
+    Attributes:
+        kind: `choice` of listed values; or of numbers between two, `uniform` or `log_uniform`.
+        values: those listed, or the lowest and the highest.
+    """
+
+    kind: str
+    values: tuple[Any, ...]
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], check: Callable[[object], Any]) -> "Choice":
+        """The choice that a study file writes as `{kind: values}`.
+
+        Args:
+            given: the mapping.
+            check: a value as the setting's type; raises ValueError where the setting cannot have it.
+
+        Raises:
+            ValueError: another kind, too few values, or values that the setting cannot have.
+        """
+        if len(given) != 1 or (kind := next(iter(given))) not in KINDS:
+            named = ", ".join(map(repr, given)) or "nothing"
+            hint = did_you_mean(next(iter(given)), KINDS) if len(given) == 1 else f"give one of {', '.join(KINDS)}."
+            raise ValueError(f"a value that the study chooses is written {{choice: [1, 2]}}, not with {named}; {hint}")
+        values = given[kind]
+        if not isinstance(values, list) or len(values) < 2 or (kind != "choice" and len(values) != 2):
+            rule = "a list of at least two values" if kind == "choice" else "a list of the lowest and the highest"
+            raise ValueError(f"{kind}: {values!r} must be {rule}.")
+        checked = tuple(check(value) for value in values)
+        if kind == "choice":
+            if len(set(checked)) < len(checked):
+                raise ValueError(f"choice: {values!r} lists a value twice; list each once.")
+        elif not all(isinstance(value, int | float) and not isinstance(value, bool) for value in checked):
+            raise ValueError(f"{kind}: {values!r} must be two numbers; use choice for anything else.")
+        elif not checked[0] < checked[1] or (kind == "log_uniform" and checked[0] <= 0):
+            above = " above 0" if kind == "log_uniform" else ""
+            raise ValueError(f"{kind}: {values!r} must be the lowest{above} and then the highest value.")
+        return cls(kind, checked)
+
+    def to_mapping(self) -> dict[str, list[Any]]:
+        """As a study file has it."""
+        return {self.kind: list(self.values)}
+
+    @property
+    def is_range(self) -> bool:
+        """Whether it has any number between two."""
+        return self.kind != "choice"
+
+    def first(self) -> Any:  # noqa: ANN401 - of any setting
+        """The first value, which stands for the chosen one until that is known."""
+        return self.values[0]
+
+    def drawn(self, column: str, index: int) -> Any:  # noqa: ANN401 - of any setting
+        """The value that a random search tries as its `index`-th, the same in every variant of every study.
+
+        Of listed values each comes once before any comes again.
+        """
+        if not self.is_range:
+            again, place = divmod(index, len(self.values))
+            return Random(f"tuning {column} {again}").sample(self.values, len(self.values))[place]
+        share = Random(f"tuning {column} {index}").random()
+        low, high = self.values
+        if self.kind == "log_uniform":
+            return self.rounded(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
+        return self.rounded(low + share * (high - low))
+
+    def rounded(self, value: Any) -> Any:  # noqa: ANN401 - of any setting
+        """A value as a trial gets it: of a range, with three digits or of whole numbers whole, and within the range."""
+        if not self.is_range:
+            return value
+        low, high = self.values
+        near = round(value) if isinstance(low, int) else float(f"{value:.{DIGITS}g}")
+        return min(max(near, low), high)
+
+    def edge(self, value: Any) -> str | None:  # noqa: ANN401 - of any setting
+        """At which end of the numbers a value lies, `lowest` or `highest`; None where it lies within."""
+        if any(isinstance(each, bool) or not isinstance(each, int | float) for each in (*self.values, value)):
+            return None
+        if not self.is_range:
+            ends = {min(self.values): "lowest", max(self.values): "highest"}
+            return ends.get(value) if len(self.values) > 2 else None
+        low, high = (math.log(end) if self.kind == "log_uniform" else end for end in self.values)
+        share = ((math.log(value) if self.kind == "log_uniform" else value) - low) / (high - low)
+        return "lowest" if share < EDGE else "highest" if share > 1 - EDGE else None
+
+
+def choices_of(row: Mapping[str, Any]) -> dict[str, Choice]:
+    """The settings of a row that are chosen by the study."""
+    return {column: value for column, value in row.items() if isinstance(value, Choice)}
+
+
+def settled(row: Mapping[str, Any]) -> Row:
+    """The row with a first value in place of each choice."""
+    return {column: value.first() if isinstance(value, Choice) else value for column, value in row.items()}
+
+
+def written(row: Mapping[str, Any]) -> Row:
+    """The row as a study file has it."""
+    return {column: value.to_mapping() if isinstance(value, Choice) else value for column, value in row.items()}
