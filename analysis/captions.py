@@ -1,5 +1,6 @@
 """Figures' captions: how many seeds, which learning rates, which trials diverged, and the settings behind them."""
 
+import json
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -37,7 +38,7 @@ def caption(
     drawn = frame.drop_duplicates("trial_id")
     by = list(dict.fromkeys([*measured.roles.settings, *(s for s in measured.roles.x if x == "place" or s == x)]))
     by = [setting for setting in by if setting in drawn and setting != "lr"]
-    parts = [note, _seeds(drawn, by, shown_as, of_means), _rates(measured, drawn, by)]
+    parts = [note, _seeds(drawn, by, shown_as, of_means), _rates(measured, drawn, by), _tuned(measured, drawn)]
     parts += [_missing(measured, drawn, by), _by_curve(measured, drawn), fixed(measured, drawn)]
     return "\n".join(filter(None, [" ".join(filter(None, parts[:-1])), parts[-1]]))
 
@@ -95,6 +96,26 @@ def _places(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
         (setting,) = settings
         return [f"{name_of(setting)} {', '.join(map(text_of, values_of(rows, setting)))}".strip()]
     return [" ".join(said(setting, row[setting]) for setting in settings) for _, row in rows.iterrows()]
+
+
+def _tuned(measured: Measured, drawn: pd.DataFrame) -> str:
+    """What a study chose for each curve by itself: `none lr 0.003; none, ewc lr 0.001, strength 1 to 10`."""
+    if "tuned" not in measured.trials:
+        return ""
+    labels = drawn.drop_duplicates("trial_id").set_index("trial_id")["context"]
+    trials = measured.trials[measured.trials["trial_id"].isin(labels.index) & measured.trials["tuned"].notna()]
+    texts = []
+    of = trials["trial_id"].map(labels).astype(str)
+    for label in in_order(of.unique().tolist()):
+        of_curve = trials[of == label]
+        names = dict.fromkeys(name for text in of_curve["tuned"].unique() for name in json.loads(text))
+        texts.append(f"{label} {', '.join(_said_of(name, of_curve) for name in names)}")
+    return f"Tuned on validation images, with other seeds: {'; '.join(texts)}." if texts else ""
+
+
+def _said_of(name: str, trials: pd.DataFrame) -> str:
+    values = values_of(trials, name)
+    return f"{name_of(name)} {' to '.join(dict.fromkeys(text_of(value) for value in (values[0], values[-1])))}"
 
 
 def _missing(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.experiments import settings_apart, settings_shown
-from analysis.figures import BY_SETTING, FIGURES, OtherStudyError, UnsupportedError, crosstalk
+from analysis.figures import BY_SETTING, FIGURES, OtherStudyError, UnsupportedError, crosstalk, tuning
 from analysis.folder import FigureFolder, check_format
 from analysis.labels import labelled_settings
 from analysis.measured import Measured, relabel
@@ -42,7 +42,7 @@ def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[
     asked = {role: chosen.get(role) for role in ROLES if chosen.get(role)}
     if store.evals.empty and asked:
         raise StoreError(f"out={out!r} holds retrieval alone, whose one figure has no other {' or '.join(asked)}.")
-    figures = [*_of_crosstalk(store), *([] if store.evals.empty else _of_accuracy(store, asked))]
+    figures = [*_of_crosstalk(store), *([] if store.evals.empty else _of_accuracy(store, asked)), *_of_tuning(store)]
     with FigureFolder(out, format, "plot", asked) as folder:
         told = set()
         for name, draw in figures:
@@ -86,6 +86,12 @@ def _of_accuracy(store: StoredTrials, chosen: Mapping[str, str | None]) -> Itera
                     f"{name}-{x}{suffix}",
                     lambda draw=draw_by, measured=measured, x=x: draw(measured, x),  # type: ignore[misc]
                 )
+
+
+def _of_tuning(store: StoredTrials) -> Iterator[Job]:
+    if store.cells:
+        tried = store.validated.trials if store.validated else store.trials
+        yield "tuning", lambda: tuning.draw(store.cells, tried)
 
 
 def with_roles(store: StoredTrials, chosen: Mapping[str, str | None] | None = None) -> Measured:

@@ -1,7 +1,7 @@
 """Reads a trial store's files into tidy frames."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from analysis.experiments import settings_apart, values_apart
 from analysis.labels import labels_without, tell_numbers_of_tasks_apart, whole_stream_tasks
 from analysis.old_stores import OLDEST, completed
+from analysis.tuned import Cell, read_cells, settled
 
 # Figures read these settings by name, so they stand beside the measurements though they do not vary.
 FACTS: Final = (
@@ -54,6 +55,7 @@ class StoredTrials:
         left_out: a sentence for each kind of trial that `evals` leaves out.
         validated: what the store holds of trials that were measured on validation images, such as a study's tuning,
             where there are trials of both kinds. Choices are made by them; they are no results.
+        cells: what the study chose by itself.
     """
 
     trials: pd.DataFrame
@@ -65,6 +67,7 @@ class StoredTrials:
     damaged: list[str]
     left_out: list[str]
     validated: "StoredTrials | None" = None
+    cells: list[Cell] = field(default_factory=list)
 
 
 def open_folder(out: str) -> tuple[pafs.FileSystem, str]:
@@ -102,12 +105,14 @@ def read_store(out: str) -> StoredTrials:
         StoreError: there is no store at that place, or nothing in it can be read.
     """
     trials, measured, damaged = _read(out, EVALS)
-    trials = completed(trials)
+    cells = read_cells(*open_folder(out))
+    trials = settled(completed(trials), cells)
     validated = on_validation(trials)
     if validated.all() or not validated.any():
-        return _stored(trials, measured, damaged)
+        return replace(_stored(trials, measured, damaged), cells=cells)
     validating = _stored(trials[validated].reset_index(drop=True), measured, [])
-    return replace(_stored(trials[~validated].reset_index(drop=True), measured, damaged), validated=validating)
+    results = _stored(trials[~validated].reset_index(drop=True), measured, damaged)
+    return replace(results, validated=validating, cells=cells)
 
 
 def on_validation(trials: pd.DataFrame) -> "pd.Series[bool]":
