@@ -38,7 +38,7 @@ def caption(
     drawn = frame.drop_duplicates("trial_id")
     by = list(dict.fromkeys([*measured.roles.settings, *(s for s in measured.roles.x if x == "place" or s == x)]))
     by = [setting for setting in by if setting in drawn and setting != "lr"]
-    parts = [note, _seeds(drawn, by, shown_as, of_means), _rates(measured, drawn, by), _tuned(measured, drawn)]
+    parts = [note, _seeds(drawn, by, shown_as, of_means), _rates(measured, drawn, by), tuned(measured, drawn)]
     parts += [_missing(measured, drawn, by), _by_curve(measured, drawn), fixed(measured, drawn)]
     return "\n".join(filter(None, [" ".join(filter(None, parts[:-1])), parts[-1]]))
 
@@ -98,7 +98,7 @@ def _places(rows: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     return [" ".join(said(setting, row[setting]) for setting in settings) for _, row in rows.iterrows()]
 
 
-def _tuned(measured: Measured, drawn: pd.DataFrame) -> str:
+def tuned(measured: Measured, drawn: pd.DataFrame) -> str:
     """What a study chose for each curve by itself: `none lr 0.003; none, ewc lr 0.001, strength 1 to 10`."""
     if "tuned" not in measured.trials:
         return ""

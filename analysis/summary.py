@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.captions import fixed
+from analysis.captions import fixed, tuned
 from analysis.experiments import settings_shown
 from analysis.measured import Measured, chance
 from analysis.roles import Roles, in_order
@@ -171,7 +171,12 @@ def _notes(measured: Measured, threshold: float, num_tasks: int | None) -> Itera
     if tried.groupby(measured.settings, dropna=False)["lr"].nunique().max() > 1:
         counted = "" if measured.diverged.empty else "; a trial that diverged counted as chance"
         rates = ", ".join(f"{lr:g}" for lr in sorted(tried["lr"].unique()))
-        yield f"Each row at its best lr of {rates}, chosen by this accuracy, so on test images{counted}."
+        images = "validation" if measured.is_validated else "test"
+        yield f"Each row at its best lr of {rates}, chosen by this accuracy, so on {images} images{counted}."
+    if text := tuned(measured, settings_of(evals, ["context"])):
+        yield text
+    if measured.is_validated:
+        yield "All of this was measured on validation images."
     chances = chance(settings_of(evals, ["num_labels"])).dropna().unique()
     if len(chances) == 1:
         yield f"Chance: {chances[0]:.1%}."

@@ -12,6 +12,7 @@ from analysis.figures.layout import caption_of
 from analysis.figures.tuning import draw
 from analysis.plot import experiments, plot_store, with_roles
 from analysis.store import read_store
+from analysis.summary import summarise
 from analysis.tuned import Cell, settled
 from psp_core.trial import TrialConfig
 from study.spec import StudySpec
@@ -57,6 +58,10 @@ def test_captions_say_what_was_chosen_and_nothing_was_chosen_on_test_images(out:
     assert "none, ewc lr " in caption
     assert "protect strength" in caption
     assert "chosen on the test images" not in caption
+    summary = summarise(read_store(out))
+    assert any(note.startswith("Tuned on validation images") for note in summary.notes)
+    assert len(summary.rows) == 4  # two curves at two widths
+    assert set(summary.rows["trials"]) == {2}
 
 
 def test_a_setting_that_was_tuned_tells_no_experiments_apart_whatever_was_chosen() -> None:
