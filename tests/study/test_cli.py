@@ -50,8 +50,11 @@ def test_list_names_every_shipped_study(psp) -> None:
     assert lines.keys() == shipped_studies().keys()
     for name, line in lines.items():
         spec = load_study(name)
-        small = f", {len(spec.reduced().trials())} with --small" if spec.small else ""
-        assert line == f"{spec.about} ({len(spec.trials())} trials{small})"
+        number, of_small = (
+            len(form.cells()) * len(form.seeds) for form in (spec, spec.reduced() if spec.small else spec)
+        )
+        small = f", {of_small} with --small" if spec.small else ""
+        assert line == f"{spec.about} ({number} trials{small}{', tuned' if spec.tune else ''})"
 
 
 def test_list_breaks_no_word_on_a_narrow_terminal(psp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ META = torch.device("meta")
 LATER = {
     "num_cycles", "task_inference", "inference_layers", "inference_images", "inference_lr", "inference_steps",
     "shared_labels", "weight_decay", "later_lr", "eval_tasks", "eval_samples", "eval_every", "eval_from",
+    "eval_on", "validation", "protect_strength",
     "steps_per_task", "new_mask_eps", "steps_per_decision", "recovery_order", "recovery_lr", "recovery_gamma",
 }  # fmt: skip
 """What a network and its first step do not depend on."""
