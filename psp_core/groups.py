@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from psp_core.images import Images
+
 # E members, P numbers of a group, B batch, I inputs
 
 Batch = tuple[Tensor, Tensor]
@@ -48,6 +50,7 @@ class Stretch:
         batch_size: B, images of each member's batch.
         first: gives the stretch's first batch, when the stretch begins.
         recent: gives the last so many batches that the task has trained on, oldest first, or as many as there are.
+        batch: gives the batch of a step of the task, by its number, the inputs still to be made.
         step_1: the number within the task of the step that is taken, int64 (1,), on the device: one tensor for all
             stretches.
     """
@@ -61,6 +64,7 @@ class Stretch:
     phase: int = 0
     num_phases: int = 1
     step_1: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
+    batch: Callable[[int], tuple[Images, Tensor]] | None = None
 
     @property
     def row(self) -> int:

@@ -42,11 +42,15 @@ class Images:
         return self._by_operations() if made_EBI is None else made_EBI
 
     def _by_operations(self) -> Tensor:
+        return self.dataset.normalise(self.pixels())
+
+    def pixels(self) -> Tensor:
+        """The task's images (E, B, I) before they are normalised: bytes, or what a stream makes of them."""
         images_NI = self.images_NI.index_select(0, self.samples_EB.flatten())
         if self.drawn_EB3 is not None:
             images_NI = augmented(images_NI, self.drawn_EB3.view(-1, 3), self.dataset.shape)
         images_EBI = images_NI.view(*self.samples_EB.shape, -1)
-        return self.dataset.normalise(self.tasks.apply(images_EBI, self.description_E))
+        return self.tasks.apply(images_EBI, self.description_E)
 
     def bound_inputs(self, factors_EI: Tensor | None, dtype: torch.dtype) -> Tensor | None:
         """Each input times its member's number, as `dtype`, in one pass; None where that cannot be.

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 import torch
@@ -10,20 +10,24 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, jacrev, vmap
 
 from psp_core.context_superposition import ContextSuperposition
+from psp_core.contexts import Context
 from psp_core.images import Images, inputs_of
+from psp_core.importance import Fisher, Importance
 from psp_core.inference import Inferred
 from psp_core.kernels.choice import has_kernels
+from psp_core.kernels.softmax_loss import softmax_loss
 from psp_core.models import SuperposedMLP
 from psp_core.norms import measured_buffers, total_moments, watched
 from psp_core.packed_mlp import Layer, PackedMLP
+from psp_core.soft_loss import soft_loss
 from psp_core.trained_schedules import TrainedSchedule
 
 # E members, P parameters of one member, C numbers of one member's contexts of one task, B batch, I inputs
 
 Tensors = dict[str, Tensor]
 
-FISHER_IMAGES: Final = 8
-"""Images whose gradients, one for each answer and weight, are held at once where autograd finds them."""
+IMPORTANCE_IMAGES: Final = 8
+"""Images whose gradients, one for each function and weight, are held at once where autograd finds them."""
 
 
 class Networks:
@@ -200,6 +204,76 @@ class Networks:
             places[name].copy_(gradient)
         return loss_E
 
+    @torch.no_grad()
+    def gradients_at(
+        self, row_E: Tensor, x_EBI: Tensor, targets: Tensor, into_EP: Tensor, *, temperature: float = 1.0
+    ) -> Tensor:
+        """Find the shared weights' gradients of a loss on other rows than the current one, on the device alone.
+
+        Args:
+            row_E: of the buffers, each member's; as they were kept last. Rows must be drawn, not made by a schedule
+                that is trained.
+            x_EBI: inputs.
+            targets: labels (E, B), int64, of which the loss is the mean cross-entropy; or probabilities (E, B, O), of
+                which it is `soft_loss`.
+            into_EP: in the order of `flat`; the gradients are written there.
+            temperature: what logits are divided by before the loss's softmax; 1 where targets are labels.
+
+        Returns:
+            The loss in nats, shape (E,).
+        """
+        rows, is_soft = self._rows_at(row_E), targets.is_floating_point()
+        if not self.parameters:  # heads alone, each its task's own
+            return x_EBI.new_zeros(len(self))
+        if self._mlp and self._by_hand:
+            loss = partial(soft_loss, temperature=temperature) if is_soft else softmax_loss
+            layers, into = _layers(self.parameters), _layers(self.views(into_EP))
+            return self._mlp.loss_and_gradients(layers, list(rows.values()), into, x_EBI, targets, loss)
+
+        def of_member(trained: Tensors, fixed: Tensors, x_BI: Tensor, targets_B: Tensor) -> Tensor:
+            return nn.functional.cross_entropy(self._call(trained | fixed, x_BI) / temperature, targets_B)
+
+        gradients, loss_E = self._differentiated(of_member, self.parameters, rows, x_EBI, targets)
+        for name, place in self.views(into_EP).items():
+            place.copy_(gradients[name])
+        return loss_E
+
+    @torch.no_grad()
+    def logits_at(self, row_E: Tensor, x_EBI: Tensor, values_EP: Tensor) -> Tensor:
+        """Logits (E, B, O) of other weights, in the order of `flat`, under each member's row, as training has them."""
+        tensors = self.views(values_EP) | self._rows_at(row_E)
+        if len(self) == 1:
+            return self._call({name: tensor[0] for name, tensor in tensors.items()}, x_EBI[0])[None]
+        return vmap(self._call)(tensors, x_EBI)
+
+    @torch.no_grad()
+    def layer_inputs(self, x_EBI: Tensor) -> list[Tensor]:
+        """What the weights of each shared layer are multiplied by on the current row, bound: (E, B, I) each.
+
+        Of fully connected networks with real contexts of inputs alone.
+        """
+        context, of_row = self._skeleton.context, self.contexts | self.learned
+        assert isinstance(context, Context)
+        inputs = list[Tensor]()
+        if self._schedule:
+            for name, tables in self.learned.items():
+                of_row[name] = torch.cat([self._schedule.used(table, self._position_1) for table in tables])
+        names = iter(self.parameters)
+        for of_weight, of_bias in zip(names, names, strict=True):
+            layer = of_weight.removesuffix("weight")
+            inputs.append(context.bind(x_EBI, of_row[f"{layer}contexts"]))
+            weight, bias = self.parameters[of_weight], self.parameters[of_bias]
+            x_EBI = torch.baddbmm(bias[:, None], inputs[-1], weight).relu()
+        return inputs
+
+    def _rows_at(self, row_E: Tensor) -> Tensors:
+        """What each member's buffers have in a row of its own, by name, (E, ...)."""
+        pairs = list(zip(self.all_contexts, torch.split(row_E, 1), strict=True))
+        return {
+            name: torch.cat([of_member[name].index_select(0, row_1) for of_member, row_1 in pairs])
+            for name in (*self.contexts, *self.learned)
+        }
+
     def _functional_gradients(self, x_EBI: Tensor, labels_EB: Tensor, is_frozen: bool) -> tuple[Tensors, Tensor]:
         def loss(trained: Tensors, fixed: Tensors, x_BI: Tensor, labels_B: Tensor) -> Tensor:
             return nn.functional.cross_entropy(self._call(self._in_use(trained | fixed), x_BI), labels_B)
@@ -209,13 +283,17 @@ class Networks:
             fixed = self.parameters | fixed
         else:
             trained = self.parameters | trained
-        inputs = (trained, fixed, x_EBI, labels_EB)
+        return self._differentiated(loss, trained, fixed, x_EBI, labels_EB)
+
+    def _differentiated(
+        self, loss: Callable[..., Tensor], trained: Tensors, fixed: Tensors, x_EBI: Tensor, targets: Tensor
+    ) -> tuple[Tensors, Tensor]:
+        """Each member's gradients of what is trained, and its loss (E,)."""
         if len(self) == 1:  # autograd alone costs less
-            return _autograd(loss, *inputs)
-        gradients, loss_E = vmap(grad_and_value(loss))(*inputs)
+            return _autograd(loss, trained, fixed, x_EBI, targets)
+        gradients, loss_E = vmap(grad_and_value(loss))(trained, fixed, x_EBI, targets)
         return gradients, loss_E
 
-    @torch.no_grad()
     def fisher(self, batches: Iterable[Tensor]) -> Tensor:
         """The diagonal of the shared weights' Fisher information on the current row, (E, P), mean over images.
 
@@ -229,6 +307,18 @@ class Networks:
         Source: Kirkpatrick et al. 2017; the exact expectation as in Kunstner et al. 2019, who show what labels in the
             place of answers (the "empirical" Fisher) change.
         """
+        return self.importance(batches, Fisher())
+
+    @torch.no_grad()
+    def importance(self, batches: Iterable[Tensor], kind: Importance) -> Tensor:
+        """What single images tell of the shared weights on the current row, (E, P), mean over images.
+
+        Norms have the row's statistics; static ones those of the image alone. Products are float32.
+
+        Args:
+            batches: inputs (E, B, I), at least one batch.
+            kind: of which functions of the outputs.
+        """
         total, views = flat_views({name: p.shape[1:] for name, p in self.parameters.items()}, len(self), self._device)
         if not self.parameters:  # heads alone, each its task's own
             return total
@@ -237,26 +327,26 @@ class Networks:
             number += x_EBI.shape[1]
             if self._mlp and self._by_hand and not self._mlp.context.is_complex:
                 contexts = list(self.contexts.values())
-                self._mlp.add_fisher(_layers(self.parameters), contexts, _layers(views), x_EBI)
+                self._mlp.add_importance(_layers(self.parameters), contexts, _layers(views), x_EBI, kind)
             else:
                 for e, x_BI in enumerate(x_EBI):
-                    self._add_fisher(e, x_BI, {name: view[e] for name, view in views.items()})
+                    self._add_importance(e, x_BI, {name: view[e] for name, view in views.items()}, kind)
         return total.div_(number)
 
-    def _add_fisher(self, member: int, x_BI: Tensor, into: Tensors) -> None:
-        """Add one member's squared gradients of each image, by autograd."""
+    def _add_importance(self, member: int, x_BI: Tensor, into: Tensors, kind: Importance) -> None:
+        """Add what each image tells of one member's weights, by autograd."""
         of_row = {name: tensor[member] for name, tensor in (self.contexts | self.learned).items()}
 
-        def log_probabilities(shared: Tensors, x_I: Tensor) -> tuple[Tensor, Tensor]:
+        def functions(shared: Tensors, x_I: Tensor) -> tuple[Tensor, Tensor]:
             logits_BO = self._call(self._in_use(shared | of_row), x_I[None], training=False, dtype=torch.float32)
-            log_p_O = logits_BO[0].log_softmax(-1)
-            return log_p_O, log_p_O
+            values_V, factors_V = kind.functions(logits_BO[0])
+            return values_V, factors_V
 
         shared = {name: parameter[member] for name, parameter in self.parameters.items()}
-        for some in torch.split(x_BI, FISHER_IMAGES):
-            jacobians, log_p_BO = vmap(jacrev(log_probabilities, has_aux=True), in_dims=(None, 0))(shared, some)
+        for some in torch.split(x_BI, IMPORTANCE_IMAGES):
+            jacobians, factors_BV = vmap(jacrev(functions, has_aux=True), in_dims=(None, 0))(shared, some)
             for name, jacobian in jacobians.items():
-                into[name].add_(torch.einsum("bo,bo...->...", log_p_BO.exp(), jacobian.square()))
+                into[name].add_(torch.einsum("bv,bv...->...", factors_BV, kind.size(jacobian)))
 
     def _of_row(self) -> Tensors:
         """Where the current row leaves something behind."""

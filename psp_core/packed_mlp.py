@@ -4,7 +4,7 @@ The mathematics of `SuperposedMLP` under autograd, at a fraction of the overhead
 their place, and only needed activations are kept. Tests hold this and autograd equal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,11 +12,13 @@ from torch import Tensor
 from psp_core.complex_layers import ComplexLayers
 from psp_core.contexts import Context
 from psp_core.images import Images
+from psp_core.importance import Importance
 from psp_core.kernels.softmax_loss import softmax_loss
 from psp_core.packed_layers import PackedLayers
 
 # E members (or retrieved models), B batch, I inputs, O outputs; 2 = real and imaginary part
 
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
 Layer = tuple[Tensor, Tensor]  # weight (E, I, O), or (E, I, 2, O) where complex, and bias (E, O)
 
 
@@ -40,6 +42,7 @@ class PackedMLP:
         gradients: Sequence[Layer],
         x: Tensor | Images,
         labels: Tensor,
+        loss_of: Loss = softmax_loss,
     ) -> Tensor:
         """Each member's mean cross-entropy on its own batch; writes the gradients into `gradients`.
 
@@ -48,7 +51,8 @@ class PackedMLP:
             contexts: each layer's contexts of the current task, (E, ...).
             gradients: tensors of the layers' shapes, to be overwritten.
             x: inputs (E, B, I), real; or of what they are made.
-            labels: (E, B), int64.
+            labels: (E, B), int64; or what else the loss takes.
+            loss_of: in place of the cross-entropy, with its arguments and results.
 
         Returns:
             The loss in nats, shape (E,).
@@ -63,7 +67,7 @@ class PackedMLP:
             kept.append(of_relu)
         (weight, bias), (weight_gradient, bias_gradient) = layers[-1], gradients[-1]
         weight = of.last_weight(weight) if last else of.first_weight(weight, contexts[0])
-        loss, g_EOB = softmax_loss(of.logits(z, weight), bias, labels, bias_gradient)
+        loss, g_EOB = loss_of(of.logits(z, weight), bias, labels, bias_gradient)
         if not last:
             of.only_gradient(weight_gradient, z, g_EOB, contexts[0])
             return loss
@@ -77,35 +81,39 @@ class PackedMLP:
                 of.first_gradient(weight_gradient, inputs[0], g, contexts[0])
         return loss
 
-    def add_fisher(self, layers: Sequence[Layer], contexts: Sequence[Tensor], into: Sequence[Layer], x: Tensor) -> None:
-        """Add to `into` what each image tells of the weights: E_y (d log p(y|x) / dw)^2, y as the network would answer.
+    def add_importance(
+        self,
+        layers: Sequence[Layer],
+        contexts: Sequence[Tensor],
+        into: Sequence[Layer],
+        x: Tensor,
+        kind: Importance,
+    ) -> None:
+        """Add to `into` what each image tells of the weights.
 
         An image's gradient of a linear layer is z g^T, with z the layer's input and g the gradient of its output, so a
-        sum of its squares over images is one product, (z^2)^T (g^2). There is a backward pass for each answer y, whose
-        g are scaled by sqrt(p(y|x)).
+        sum of its sizes over images is one product, size(z)^T size(g): of its squares, (z^2)^T (g^2). There is a
+        backward pass for each function of the outputs.
 
         Args:
             layers: weights and biases (E, I, O) and (E, O); contexts must be real.
             contexts: each layer's contexts of the current task, (E, ...).
             into: tensors of the layers' shapes.
             x: inputs (E, B, I).
+            kind: of which functions of the outputs, and which size.
         """
-        assert not self.context.is_complex, "a complex gradient's square is no product of squares"
-        outputs, squares = [x], []  # of each layer before, after relu; and of each layer's bound inputs
+        assert not self.context.is_complex, "the size of a complex layer's gradient is no product of sizes"
+        outputs, sizes = [x], []  # of each layer before, after relu; and of each layer's bound inputs
         for (weight, bias), context in zip(layers, contexts, strict=True):
             z = self.context.bind(outputs[-1], context)
-            squares.append(z.square().mT)
+            sizes.append(kind.size(z).mT)
             y = torch.baddbmm(bias[:, None], z, weight)
             outputs.append(y.relu())
-        p_EBO = y.softmax(-1)
-        for answer in range(p_EBO.shape[-1]):
-            g = p_EBO.neg()
-            g[..., answer] += 1
-            g *= p_EBO[..., answer, None].sqrt()
+        for g in kind.output_gradients(y):
             for index in reversed(range(len(layers))):
                 of_weight, of_bias = into[index]
-                of_weight.baddbmm_(squares[index], g.square())
-                of_bias.add_(g.square().sum(1))
+                of_weight.baddbmm_(sizes[index], kind.size(g))
+                of_bias.add_(kind.size(g).sum(1))
                 if index:
                     g = self.context.unbind(torch.bmm(g, layers[index][0].mT), contexts[index])
                     g = torch.ops.aten.threshold_backward(g, outputs[index], 0)

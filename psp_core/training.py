@@ -143,6 +143,7 @@ class PackTraining:
                 phase=phase,
                 num_phases=len(phases),
                 step_1=self._step_1,
+                batch=lambda step: self._images(self._zero_1 + step),
             )
             self._begin_stretch(stretch, before + taken)
             end = taken + phases[phase]

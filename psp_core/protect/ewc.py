@@ -37,7 +37,7 @@ class EWC(Protection, name="ewc"):
         label=" {:g}",
     )
     samples: int = setting(
-        1024, "Training images behind each Fisher information: the last of the task.", rule=at_least(1)
+        1024, "Training images behind each measurement of importance: the last of the task.", rule=at_least(1)
     )
 
     def check(self, trial: Course) -> None:
