@@ -117,6 +117,17 @@ class GPM(Protection, name="gpm"):
         """The projection of a step; a sample of its batch has its share of that."""
         return sum((layer.inputs + 1) ** 2 * layer.outputs for layer in _layers(trial)) // trial.batch_size
 
+    def ending_products(self, trial: Course, forward: int, step: int, outputs: int) -> int:
+        """Images' way forwards, and of each layer their part in what is spanned, the singular vectors and their square.
+
+        The singular vectors of an (a, b) matrix, a >= b, take 7 a b^2 + 4 b^3 multiplications (Golub and Van Loan).
+        """
+        images, products = min(self.samples, trial.steps_per_task * trial.batch_size), 0
+        for size in _sizes(trial):
+            more, less = max(images, size), min(images, size)
+            products += images * size**2 + 7 * more * less**2 + 4 * less**3 + size**2 * less
+        return images * forward + products
+
 
 def more_space(space_II: Tensor, inputs_NI: Tensor, threshold: float) -> Tensor:
     """What M M^T grows by, (I, I), so that it holds a share `threshold` of the energy of the inputs."""

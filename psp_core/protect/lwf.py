@@ -31,7 +31,7 @@ class LwF(Protection, name="lwf"):
     """
 
     numbers: ClassVar[int] = 2
-    transient: ClassVar[frozenset[str]] = frozenset({"rows", "old", "other"})
+    transient: ClassVar[frozenset[str]] = frozenset({"lengths", "rows", "old", "other"})
     asks_earlier_tasks: ClassVar[bool] = True
 
     strength: float = setting(
@@ -67,9 +67,9 @@ class LwF(Protection, name="lwf"):
         state["old"].copy_(shared.values_EP)
         known = [state[name].tolist() for name in ("seeds", "visits", "lengths")]
         for e, (seed, visits, length) in enumerate(zip(*known, strict=True)):
-            if visits:
+            if known_tasks := min(visits, length):
                 rng = generator(seed, "tasks asked", visits)
-                task_S = torch.randint(min(visits, length), state["rows"].shape[1:], generator=rng)
+                task_S = torch.randint(known_tasks, state["rows"].shape[1:], generator=rng)
                 state["rows"][e] = task_S * stretch.count
 
     def edit(self, state: State, shared: Group, step: Step) -> None:

@@ -47,3 +47,8 @@ class MAS(EWC, name="mas"):
         """The task's importance, (E, P), on its last training images."""
         batches = stretch.recent(-(-self.samples // stretch.batch_size))
         return networks.importance((x_EBI for x_EBI, _ in batches), OutputNorm())
+
+    def ending_products(self, trial: Course, forward: int, step: int, outputs: int) -> int:
+        """Each image's way forwards, and one backwards."""
+        batches = min(-(-self.samples // trial.batch_size), trial.steps_per_task)
+        return batches * trial.batch_size * step

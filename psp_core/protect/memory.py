@@ -10,6 +10,7 @@ from psp_core.course import Course
 from psp_core.datasets import Data
 from psp_core.groups import Group, Stretch
 from psp_core.images import Images
+from psp_core.kept import Kind
 from psp_core.networks import Networks
 from psp_core.parts import setting
 from psp_core.protect.base import Kept, Protection, State, Step
@@ -45,6 +46,7 @@ class WithMemory(Protection):
     numbers: ClassVar[int] = 1
     transient: ClassVar[frozenset[str]] = frozenset({"slots", "rows", "other"})
     asks_earlier_tasks: ClassVar[bool] = True
+    kept_as: ClassVar[Kind] = "images"
 
     budget: int = setting(
         200_000,

@@ -82,6 +82,11 @@ def test_images_that_stay_in_their_files_are_fetched_there(imagenet_root: Path) 
         {"precision": "bfloat16"},
         {"precision": "bfloat16", "context": "complex"},
         {"precision": "bfloat16", "protect": "ewc", "protect_strength": 1.0},
+        {"protect": "replay", "context": "binary"},
+        {"protect": "a-gem"},
+        {"protect": "lwf", "context": "complex"},
+        {"precision": "bfloat16", "protect": "lwf"},
+        {"precision": "bfloat16", "protect": "gpm"},
     ],
     ids=str,
 )
