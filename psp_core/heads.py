@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from psp_core.contexts import Context
 from psp_core.initial_weights import initial_bias, initial_weights
 from psp_core.randomness import generator
 
@@ -26,6 +27,7 @@ class TaskHeads(nn.Module):
         seed: of the weights.
         index: the layer's place in its network.
         device: where the heads are kept.
+        context: of the units before the heads, where these have contexts of their own (`Context.is_of_units`).
         initial: the distribution of the first weights and biases, of `INITIAL_WEIGHTS`.
 
     Source: "multihead" of paper A's iCIFAR experiment (papers.md, A5); initialisation as in its code (A7).
@@ -33,6 +35,7 @@ class TaskHeads(nn.Module):
 
     weight: Tensor
     bias: Tensor
+    contexts: Tensor | None
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class TaskHeads(nn.Module):
         seed: int,
         index: int = 0,
         device: torch.device | None = None,
+        context: Context | None = None,
         initial: str = "usual",
     ) -> None:
         """Draw the weights."""
@@ -54,6 +58,9 @@ class TaskHeads(nn.Module):
         biases = torch.stack([initial_bias(initial, *size, rng, is_plain=False) for rng in rngs])
         self.register_buffer("weight", weights.to(device))
         self.register_buffer("bias", biases.to(device))
+        rng = generator(seed, "contexts", index)
+        self.context, gates = context, context.sample(num_tasks, in_features, rng, device) if context else None
+        self.register_buffer("contexts", gates)
 
     def forward(self, x: Tensor, task: int) -> Tensor:
         """Logits of a batch of `task`.
@@ -63,7 +70,19 @@ class TaskHeads(nn.Module):
         """
         if not 0 <= task < self.num_tasks:
             raise IndexError(f"task={task} must lie in 0..{self.num_tasks - 1}, the heads of this layer.")
+        if self.context and self.contexts is not None:
+            x = self.context.bind(x, self.contexts[task])
         return x @ self.weight[task] + self.bias[task]
+
+    def bind_as(self, context: Context) -> None:
+        """Give heads without contexts of units neutral ones: what they compute stays as it is."""
+        if self.contexts is None:
+            self.context = context
+            self.contexts = context.neutral(self.num_tasks, self.weight.shape[1], self.weight.device)
+
+    def bytes_per_task(self) -> int:
+        """Bytes of contexts that one more task costs."""
+        return self.context.bytes_per_task(self.weight.shape[1]) if self.context else 0
 
     def extra_repr(self) -> str:
         """Sizes, for printing."""

@@ -25,6 +25,8 @@ class CurvePoint(NamedTuple):
 
 def tasks_to_measure(trial: Course, tasks_seen: int) -> list[int]:
     """The tasks whose accuracy is measured after `tasks_seen` tasks."""
+    if trial.of(Method).mixes_tasks and tasks_seen < trial.num_visits:
+        return []
     if trial.measures_all(tasks_seen):
         return list(range(min(tasks_seen, trial.num_tasks)))
     return usual_tasks(trial, tasks_seen)
@@ -55,6 +57,12 @@ def is_moment(trial: Course, step: int) -> bool:
     return next_moment(trial, step - 1) == step
 
 
+def is_within(trial: Course, step: int) -> bool:
+    """Whether `eval_every` has something measured after so many steps that is not measured after a task anyway."""
+    tasks, more = divmod(step, trial.steps_per_task)
+    return is_moment(trial, step) and (more > 0 or not tasks_to_measure(trial, tasks))
+
+
 def curve_tasks(trial: Course, visit: int) -> list[int]:
     """The tasks that are measured within a visit: task 0, and the one being trained unless `eval_tasks` is `first`."""
     newest = visit % trial.num_tasks
@@ -70,6 +78,7 @@ def num_curve_points(trial: Course) -> int:
     steps, pairs = trial.steps_per_task, 0
     for visit in range(trial.num_visits):
         first, end = next_moment(trial, visit * steps), (visit + 1) * steps
+        end += not tasks_to_measure(trial, visit + 1)
         pairs += len(range(first, end, trial.eval_every)) * len(curve_tasks(trial, visit))
     return pairs
 
@@ -99,6 +108,8 @@ def _num_measured(trial: Course) -> tuple[int, int]:
     last, most = trial.num_visits, trial.num_tasks
     if trial.of(Method).measures_once:
         return 0, most + num_curve_points(trial)
+    if trial.of(Method).mixes_tasks:
+        return num_curve_points(trial), most
     usual = {
         "all": most * (most + 1) // 2 + (last - most) * most,
         "ends": 2 * last - -(-last // most),

@@ -15,11 +15,11 @@ from psp_core.devices import Repeater, arithmetic, cpu_threads
 from psp_core.evaluation import Measured
 from psp_core.groups import Batch, Group, Stretch
 from psp_core.held_out import HeldOut
-from psp_core.images import Images
+from psp_core.images import Images, StepBatch, inputs_of
 from psp_core.kept_states import KeptStates
 from psp_core.kernels.batch_numbers import batch_numbers
 from psp_core.kernels.noted_losses import note_losses
-from psp_core.measuring import CurvePoint, curve_tasks, is_moment, next_moment, tasks_to_measure
+from psp_core.measuring import CurvePoint, curve_tasks, is_moment, is_within, next_moment, tasks_to_measure
 from psp_core.optimisers import Stepper
 from psp_core.progress import ProgressLine
 from psp_core.result import TrialResult
@@ -83,6 +83,7 @@ class PackTraining:
         self._samples_SEB = torch.zeros(size, dtype=torch.int64, device=device)
         self._augmentation = self.config.augmentation if self.config.augmentation.is_any else None
         self._drawn_SEB3 = torch.zeros((*size, 3) if self._augmentation else 0, dtype=torch.int8, device=device)
+        self._tasks_SEB = torch.zeros(size if self.config.method.mixes_tasks else 0, dtype=torch.int64, device=device)
         images = self.dataset.train_images
         self._images_NI = images if isinstance(images, Tensor) else torch.empty(0)  # what batches are taken from
         self._labels_N = self.dataset.train_labels
@@ -121,7 +122,7 @@ class PackTraining:
     def begin_task(self, visit: int) -> None:
         """Put what task number `visit` of the stream is, and its batches, where the step reads them."""
         task = visit % self.config.num_tasks
-        self._visits.put(visit, self._samples_SEB, self._descriptions_SE, self._drawn_SEB3)
+        self._visits.put(visit, self._samples_SEB, self._descriptions_SE, self._drawn_SEB3, self._tasks_SEB)
         self._fetch_images()
         self._begin_optimisers(task)
         self._task = task
@@ -152,7 +153,7 @@ class PackTraining:
                 self._repeater.run(self._step, until - taken)
                 taken = self._taken = until
                 self.after_steps(before + taken)
-                if taken < steps and is_moment(self.config, before + taken):
+                if is_within(self.config, before + taken):
                     self.learner.settle(stretch)
                     self.learner.keep(stretch)
                     self._measure_within(before + taken)
@@ -292,7 +293,7 @@ class PackTraining:
         return Repeater(self.device, can_capture=self.learner.can_capture)
 
     def _step(self) -> None:
-        loss_E = self.learner.gradients(self._images(self._step_1))
+        loss_E = self.learner.gradients(self._step_batch(self._step_1))
         factor_1 = None if self._lr_factors_S is None else self._lr_factors_S.index_select(0, self._step_1)
         for group, optimiser in zip(self._trained, self.optimisers, strict=True):
             if group.is_active:
@@ -302,14 +303,28 @@ class PackTraining:
 
     def _batch(self, step_1: Tensor) -> Batch:
         """The inputs (E, B, I) and labels (E, B) of a step of the task that was begun."""
-        images, labels_EB = self._images(step_1)
-        return images.inputs(), labels_EB
+        x, labels_EB = self._step_batch(step_1)
+        return inputs_of(x), labels_EB
+
+    def _step_batch(self, step_1: Tensor) -> StepBatch:
+        """The same, its inputs still to be made, unless each image is of a task of its own."""
+        images, labels = self._images(step_1)
+        if not self._tasks_SEB.numel():
+            return images, labels
+        size = self._tasks_SEB.shape[1:]
+        return images.inputs().view(*size, -1), labels.view(size)
 
     def _images(self, step_1: Tensor) -> tuple[Images, Tensor]:
-        """The same, its inputs still to be made."""
+        """The images and labels of a step; an image that is of a task of its own is a batch of one."""
         samples_EB, labels_EB = batch_numbers(self._samples_SEB, step_1, self._labels_N)
-        changes = len(self._descriptions_SE) > 1
-        description_E = self._descriptions_SE.index_select(0, step_1)[0] if changes else self._descriptions_SE[0]
+        if self._tasks_SEB.numel():
+            tasks_EB = self._tasks_SEB.index_select(0, step_1)[0]
+            members_E1 = torch.arange(len(self.configs), device=self.device)[:, None]
+            description_E = self._descriptions_SE[tasks_EB, members_E1].flatten(0, 1)
+            samples_EB, labels_EB = samples_EB.view(-1, 1), labels_EB.view(-1, 1)
+        else:
+            changes = len(self._descriptions_SE) > 1
+            description_E = self._descriptions_SE.index_select(0, step_1)[0] if changes else self._descriptions_SE[0]
         images = Images(
             images_NI=self._images_NI,
             samples_EB=samples_EB,
@@ -337,6 +352,8 @@ class PackTraining:
     def _measure(self) -> None:
         """Measure what is due after a task, of each member."""
         for (due, whole), members in self._due().items():
+            if not due:
+                continue
             tasks, row, kept = list(due), self.tasks_seen - 1, list[int]()
             if self.config.method.measures_once:
                 tasks, kept, whole = [row], tasks[:-1], True

@@ -41,17 +41,21 @@ class Visits:
         draw = _Draw([configs[e] for e in first], streams, labels_N)
         self._drawn = drawn_for(device, draw, min(config.num_visits for config in configs))
 
-    def put(self, visit: int, samples_SEB: Tensor, descriptions_SE: Tensor, augmentation_SEB3: Tensor) -> None:
+    def put(
+        self, visit: int, samples_SEB: Tensor, descriptions_SE: Tensor, augmentation_SEB3: Tensor, tasks_SEB: Tensor
+    ) -> None:
         """Write what a visit is into tensors that steps read.
 
         Args:
             visit: which.
             samples_SEB: numbers of the training samples of each step's batches.
-            descriptions_SE: what the task is, at each step where it changes, else once: (S or 1, E, ...).
+            descriptions_SE: what the task is, at each step where it changes, else once: (S or 1, E, ...); or what each
+                of all tasks is, where a batch has several.
             augmentation_SEB3: what was drawn to augment each sample; empty where nothing is augmented.
+            tasks_SEB: each sample's task; empty where a batch has one.
         """
-        places = samples_SEB, descriptions_SE, augmentation_SEB3
-        for place, of_streams in zip(places, self._drawn(visit), strict=False):
+        some = [place for place in (augmentation_SEB3, tasks_SEB) if place.numel()]
+        for place, of_streams in zip((samples_SEB, descriptions_SE, *some), self._drawn(visit), strict=True):
             there = of_streams.to(self._device, non_blocking=True)
             torch.index_select(there, 1, self._stream_of_E, out=place)
 
@@ -76,22 +80,48 @@ class _Draw:
         return parted(self.labels_N, self.configs[0].dataset.validation)[0]
 
     def __call__(self, visit: int) -> list[Tensor]:
-        """Samples (S, U, B), descriptions (S or 1, U, ...); and (S, U, B, 3) where images are augmented."""
-        task = visit % self.configs[0].num_tasks
-        samples, descriptions, augmentations = [], [], []
+        """Samples (S, U, B), descriptions (S or 1, U, ...); what augments (S, U, B, 3), tasks (S, U, B), if any."""
+        drawn: tuple[list[Tensor], ...] = ([], [], [], [])
+        samples, descriptions, augmentations, tasks = drawn
         for config, stream in zip(self.configs, self.tasks, strict=True):
-            of_task_N = task_samples(stream, task, self.labels_N, self.trained_N)
-            samples.append(of_task_N[batch_order(config, len(of_task_N), visit)])
-            steps = num_descriptions(config)
-            descriptions.append(torch.stack([stream.describe(task, step / steps) for step in range(steps)]))
+            if config.method.mixes_tasks:
+                tasks.append(mixed_tasks(config, visit))
+                samples.append(self._mixed(config, stream, visit, tasks[-1]))
+                descriptions.append(torch.stack([stream.describe(task) for task in range(config.num_tasks)]))
+            else:
+                task, steps = visit % config.num_tasks, num_descriptions(config)
+                of_task_N = self._samples(stream, task)
+                samples.append(of_task_N[batch_order(config, len(of_task_N), visit)])
+                descriptions.append(torch.stack([stream.describe(task, step / steps) for step in range(steps)]))
             if config.augmentation.is_any:
                 augmentations.append(config.augmentation.draw(config, visit))
-        return [torch.stack(of_streams, dim=1) for of_streams in (samples, descriptions, augmentations) if of_streams]
+        return [torch.stack(of_streams, dim=1) for of_streams in drawn if of_streams]
+
+    def _samples(self, stream: Tasks, task: int) -> Tensor:
+        """The numbers of a task's samples."""
+        return task_samples(stream, task, self.labels_N, self.trained_N)
+
+    def _mixed(self, config: Trial, stream: Tasks, visit: int, tasks_SB: Tensor) -> Tensor:
+        """A sample for each place of each step's batch, of the place's task, (S, B)."""
+        samples_SB = torch.empty_like(tasks_SB)
+        for task in range(config.num_tasks):
+            places_SB, of_task_N = tasks_SB == task, self._samples(stream, task)
+            rng = generator(config.seed, "batches", visit, task)
+            samples_SB[places_SB] = of_task_N[_epochs(len(of_task_N), int(places_SB.sum()), rng)]
+        return samples_SB
 
 
 def num_descriptions(config: Trial) -> int:
-    """How often a task is described: at each step of a continuous stream, else once."""
+    """How often a task is described: at each step of a continuous stream, else once; or how many tasks are."""
+    if config.method.mixes_tasks:
+        return config.num_tasks
     return config.steps_per_task if config.stream.is_continuous else 1
+
+
+def mixed_tasks(config: Trial, visit: int) -> Tensor:
+    """The task of each image of each step's batch, all equally likely, (S, B), where batches have several tasks."""
+    size = config.steps_per_task, config.batch_size
+    return torch.randint(config.num_tasks, size, generator=generator(config.seed, "mixed tasks", visit))
 
 
 def batch_order(config: Trial, num_samples: int, visit: int) -> Tensor:
@@ -100,7 +130,11 @@ def batch_order(config: Trial, num_samples: int, visit: int) -> Tensor:
     Epochs follow one another without a gap, so a batch may hold the end of one and the start of
     the next. Depends on the seed and on how many tasks came before, not on the method.
     """
-    rng = generator(config.seed, "batches", visit)
-    wanted = config.steps_per_task * config.batch_size
+    size = config.steps_per_task, config.batch_size
+    return _epochs(num_samples, size[0] * size[1], generator(config.seed, "batches", visit)).view(size)
+
+
+def _epochs(num_samples: int, wanted: int, rng: torch.Generator) -> Tensor:
+    """So many places among a task's samples, one shuffled epoch after another."""
     epochs = [torch.randperm(num_samples, generator=rng) for _ in range(-(-wanted // num_samples))]
-    return torch.cat(epochs)[:wanted].view(config.steps_per_task, config.batch_size)
+    return torch.cat(epochs)[:wanted] if epochs else torch.empty(0, dtype=torch.int64)

@@ -19,6 +19,7 @@ from psp_core.contexts.rotation_powers import RotationPowers
 from psp_core.contexts.signed_permutation import SignedPermutation
 from psp_core.contexts.structured_rotation import OneTransform, StructuredRotation
 from psp_core.contexts.ternary import Ternary
+from psp_core.contexts.xdg import XdG
 
 CONTEXTS: Final[dict[str, type[Context]]] = Context.known
 
@@ -52,5 +53,6 @@ __all__ = [
     "SignedPermutation",
     "StructuredRotation",
     "Ternary",
+    "XdG",
     "get_context",
 ]

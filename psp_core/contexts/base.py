@@ -27,6 +27,8 @@ class Context(Part, family="context"):
     numbers `bind` has no gradient for, such as indices, or that are not each task's own.
 
     Attributes:
+        is_of_units: whether the contexts belong to a network's hidden units: its inputs then have none, and the units
+            before heads of each task's own have some.
         binding: the operation that binds, where contexts of other names bind by the same one: they train in one pack,
             each member with its own. Empty where no other context binds so. On a GPU, kernels bind by `product` and
             `complex product`, with one number for each input.
@@ -37,6 +39,7 @@ class Context(Part, family="context"):
     is_learnable: ClassVar[bool] = True  # each task has numbers of its own, which could be trained
     is_orthogonal: ClassVar[bool] = True  # unbind inverts bind, and lengths are kept
     is_mixable: ClassVar[bool] = False  # bind is linear in the context, so that sums of contexts can be bound
+    is_of_units: ClassVar[bool] = False
     crosstalk: ClassVar[Crosstalk | None] = None
     """The second moment of one other model's crosstalk eps on an input x, if it has one of two simple forms.
 
@@ -50,6 +53,11 @@ class Context(Part, family="context"):
     def is_trivial(self) -> bool:
         """Whether a task's context has no numbers, so that all tasks share the same weights."""
         return prod(self.shape(1)) == 0
+
+    @property
+    def of_inputs(self) -> "Context":
+        """The contexts of a network's first layer, which binds the network's inputs."""
+        return self
 
     def shared(self) -> dict[str, Any]:
         """The operation; and the context's own settings, unless members may differ in them."""

@@ -159,6 +159,14 @@ class Method(Part, family="method"):
         """Whether a task is measured when its training ends and never again, since no other task changes it."""
         return False
 
+    @property
+    def mixes_tasks(self) -> bool:
+        """Whether each image of a batch is of a task of its own, so that all tasks are trained from the first step on.
+
+        There is then no task that is in training, and the trial is measured at its end alone.
+        """
+        return False
+
     def num_stretches(self, trial: Course) -> int:
         """How many stretches each task has."""
         return 1

@@ -15,6 +15,7 @@ from psp_core.evaluation import Answerer, Finders
 from psp_core.groups import Group, Stretch
 from psp_core.images import StepBatch
 from psp_core.inference import Inferred
+from psp_core.kept import FOR_LEARNING
 from psp_core.methods.base import Learner, Storage, network_size, num_outputs
 from psp_core.methods.superposed_cost import SuperposedCost
 from psp_core.methods.superposed_settings import SuperposedSettings
@@ -64,7 +65,7 @@ class SuperposedLearner(Learner):
         self.part = self.parts[0]
         models = _models(trials, self.part, device)
         learned = _learned(self.part, models[0])
-        self.storage = [_storage(part, model, learned) for part, model in zip(self.parts, models, strict=True)]
+        self.storage = [_storage(trial, model, learned) for trial, model in zip(trials, models, strict=True)]
         _bind_alike(models)
         self.networks = Networks(
             models,
@@ -81,6 +82,7 @@ class SuperposedLearner(Learner):
         if self.networks.flat_learned.numel():
             own, gradients = self.networks.flat_learned, self.networks.flat_learned_gradients
             self.groups.append(Group(values_EP=own, gradients_EP=gradients, lives=self._own_life()))
+        self._first_EP = self.networks.flat.clone() if self.part.trunk == "independent" else None
         self.protected = self.part.protect.start([part.protect for part in self.parts], shared, trials)
         self.can_capture = self.part.protect.can_capture
         self._step_1 = torch.empty(0)
@@ -98,7 +100,9 @@ class SuperposedLearner(Learner):
         return "row" if self.trial.num_cycles > 1 else "stretch"
 
     def begin_task(self, task: int) -> None:
-        """Freeze the trunk where the task does not train it."""
+        """Freeze the trunk where the task does not train it; begin anew where it has a trunk of its own."""
+        if self._first_EP is not None:  # members that diverged have zeros
+            self.networks.flat.copy_(self._first_EP * self.networks.flat.any(dim=1, keepdim=True))
         self.groups[0].is_active = not self.part.freezes_trunk(task)
         for group in self.groups[1:]:
             pairs = zip(self.parts, self.trials, strict=True)
@@ -236,10 +240,17 @@ def _bind_alike(models: Sequence[SuperposedModel]) -> None:
     for model in models:
         if bound and model.context.is_trivial:
             model.bind_as(bound[0])
+    of_units = [model for model in models if model.context.is_of_units]
+    for model in models if of_units else ():
+        model.bind_heads_as(of_units[0])
 
 
-def _storage(part: SuperposedSettings, model: SuperposedModel, learned: Collection[str]) -> Storage:
-    """Contexts, heads and statistics count in bytes: fixed contexts as drawn, trained ones by their numbers."""
+def _storage(trial: Course, model: SuperposedModel, learned: Collection[str]) -> Storage:
+    """Contexts, heads and statistics count in bytes: fixed contexts as drawn, trained ones by their numbers.
+
+    So does what a protection keeps if answers need it.
+    """
+    part = trial.of(SuperposedSettings)
     buffers, shared = dict(model.named_buffers()), part.schedule.num_shared
     of_row, measured = (
         4 * sum(buffers[name][0].numel() for name in names) for names in (learned, measured_buffers(model))
@@ -252,8 +263,11 @@ def _storage(part: SuperposedSettings, model: SuperposedModel, learned: Collecti
         once += shared * (of_row if part.learned_contexts else model.bytes_per_task())
     elif not part.learned_contexts:
         per_task += part.contexts_per_task * model.bytes_per_task()
-    if part.trunk == "per-task":
+    if part.measures_once:
         per_task += 4 * numbers
+    if part.protect.kept_as not in FOR_LEARNING:
+        kept = part.protect.kept_bytes(trial, numbers)
+        once, per_task = once + kept.once, per_task + kept.per_task
     return Storage(numbers if part.counts_trunk else 0, once, per_task)  # frozen weights are a seed
 
 

@@ -181,7 +181,7 @@ class SuperposedCost:
     def _trained(self) -> Growth:
         trunk = self._trunk_size
         own = Growth(once=trunk if self.part.counts_trunk else 0, per_task=self._head_numbers)
-        if self.part.trunk == "per-task":
+        if self.part.measures_once:
             own = own.plus(Growth(per_task=trunk))
         numbers = sum(map(self._context_numbers, self._bound)) if self.part.learned_contexts else 0
         return own.plus(self._contexts.times(numbers))
@@ -196,7 +196,7 @@ class SuperposedCost:
         drawn = sum(map(context.bytes_per_task, sizes)) + signs
         trained = 4 * sum(map(self._context_numbers, self._bound))
         contexts = self._contexts.times(trained if is_learned else drawn)
-        weights = Growth(trunk if self.part.counts_trunk else 0, trunk if self.part.trunk == "per-task" else 0)
+        weights = Growth(trunk if self.part.counts_trunk else 0, trunk if self.part.measures_once else 0)
         return {
             "weights": weights,
             "contexts": contexts.plus(Growth(once=sum(map(context.bytes_once, sizes)))),
@@ -208,10 +208,11 @@ class SuperposedCost:
     @property
     def _own_bytes(self) -> int:
         """Weights, shared and retrieved; gradients; the optimiser's state; contexts."""
-        contexts = sum(self._context_numbers(layer) for layer in self._shared_layers if layer.has_context)
+        contexts = sum(self._context_numbers(layer) for layer in self._layers if layer.has_context)
         heads = self._head_numbers
         rows, trunk, state = self.part.num_rows(self.trial), self._trunk_size, num_state(self.trial)
-        floats = trunk * (3 + state) + contexts * (rows + 1) + heads * (rows + 1)
+        first = self.part.trunk == "independent"  # the first weights are kept
+        floats = trunk * (3 + first + state) + contexts * (rows + 1) + heads * (rows + 1)
         floats += self._statistics * (rows + 1)
         learned = heads + (contexts if self.part.learned_contexts else 0)
         if self.part.trains_all_contexts:
@@ -222,6 +223,8 @@ class SuperposedCost:
         # Peak memory, when the backward pass begins: four copies of each activation (input or output, its bound form,
         # two gradients in flight).
         floats += 4 * self.trial.batch_size * num_activations(self.trial, self._layers, self._parts)
+        if self.part.joint:  # each image's task, of all steps; and what the task is: an index for each number, at most
+            floats += 2 * self.trial.batch_size * (self.trial.steps_per_task + self._layers[0].inputs)
         if self.part.context.is_complex:  # the first layer is bound, and its gradient unbound
             floats += 3 * 2 * self._layers[0].inputs * self._layers[0].outputs
         return 4 * floats + self.part.protect.training_bytes(self.trial, trunk)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Final, Literal
 
 from psp_core.contexts import Context
 from psp_core.course import Course
-from psp_core.inference import Inference
+from psp_core.inference import Inference, Inferred
 from psp_core.initial_weights import InitialWeights
 from psp_core.layers import check_output_contexts
 from psp_core.methods.shared_settings import InferringMethod, heads_setting, inference_setting, superfluous_setting
@@ -16,8 +16,11 @@ from psp_core.parts import setting
 from psp_core.protect import Protection
 from psp_core.rules import at_least, positive
 from psp_core.schedules import Schedule
+from psp_core.streams import Stream
 
-Trunk = Literal["shared", "first-task", "random", "per-task"]
+Trunk = Literal["shared", "first-task", "random", "per-task", "independent"]
+OF_ONE_TASK: Final = ("per-task", "independent")
+"""Trunks that belong to a task each."""
 
 
 class SuperposedSettings(InferringMethod):
@@ -55,10 +58,16 @@ class SuperposedSettings(InferringMethod):
     trunk: Trunk = setting(
         "shared",
         "What trains the weights and biases that all tasks share: `shared`, every task; `first-task`, task 0, and then "
-        "they are frozen; `random`, nothing; or `per-task`, the upper bound: each task has a net of its own, which "
-        "begins as the previous task's ended. Heads and trained contexts are never frozen.",
+        "they are frozen; `random`, nothing; `per-task`, the upper bound: each task has a net of its own, which "
+        "begins as the previous task's ended; or `independent`, likewise, but each net begins with the first weights, "
+        "so that no task knows of another. Heads and trained contexts are never frozen.",
         column="trunk",
-        label={"first-task": ", trunk first-task", "random": ", trunk random", "per-task": ", net per task"},
+        label={
+            "first-task": ", trunk first-task",
+            "random": ", trunk random",
+            "per-task": ", net per task",
+            "independent": ", independent nets",
+        },
     )
     later_lr: float | None = setting(
         None,
@@ -80,6 +89,13 @@ class SuperposedSettings(InferringMethod):
         "layers without contexts (`pytorch-plain`) or in all (`pytorch`); or `kaiming-normal`.",
         column="initial_weights",
     )
+    joint: bool = setting(
+        False,
+        "Whether all tasks are trained at once, the upper bound of what shares weights: each image of a batch is of a "
+        "task drawn at random, from the first of num_tasks * steps_per_task steps on. Measured at the end alone.",
+        column="joint",
+        label={True: ", joint"},
+    )
     protect: Protection = setting("none", "What keeps the shared weights from forgetting.", label=", {}")
     inference: Inference = inference_setting()
     superfluous: int = superfluous_setting()
@@ -91,18 +107,23 @@ class SuperposedSettings(InferringMethod):
 
     @property
     def has_nested_contexts(self) -> bool:
-        """By the schedule."""
-        return self.schedule.is_nested
+        """By the schedule; all tasks that are trained at once are trained beside one another."""
+        return self.schedule.is_nested and not self.joint
 
     @property
     def needs_one_length(self) -> bool:
-        """Where what is trained has a row for each context of all tasks."""
-        return self.trains_all_contexts
+        """Where what is trained has a row for each context of all tasks, or all are trained at once."""
+        return self.trains_all_contexts or self.joint
+
+    @property
+    def mixes_tasks(self) -> bool:
+        """Where all are trained at once."""
+        return self.joint
 
     @property
     def measures_once(self) -> bool:
         """Where each task has a net of its own."""
-        return self.trunk == "per-task"
+        return self.trunk in OF_ONE_TASK
 
     @property
     def trains_all_contexts(self) -> bool:
@@ -112,7 +133,7 @@ class SuperposedSettings(InferringMethod):
     @property
     def counts_trunk(self) -> bool:
         """Whether shared weights are numbers of the trial: trained, and not each task's own."""
-        return self.trunk not in ("random", "per-task")
+        return self.trunk not in ("random", *OF_ONE_TASK)
 
     def num_contexts(self, trial: Course) -> int:
         """Contexts that are drawn for each layer."""
@@ -153,11 +174,13 @@ class SuperposedSettings(InferringMethod):
         return pieces | said | {"learned_contexts": ""}
 
     def layers(self, trial: Course) -> list[LayerSize]:
-        """Stems have contexts where outputs have; heads for each task have none."""
-        *others, last = super().layers(trial)
+        """Stems have contexts where outputs have; heads for each task, and a network's inputs, have them or not."""
+        layers, of_units = super().layers(trial), self.context.is_of_units
         if self.output_contexts:  # a stem's too
-            others = [replace(layer, has_context=True) for layer in others]
-        return [*others, replace(last, has_context=last.has_context and self.heads == "shared")]
+            layers = [replace(layer, has_context=True) for layer in layers]
+        if self.heads == "per-task":
+            layers[-1] = replace(layers[-1], has_context=of_units)
+        return [replace(layers[0], has_context=False), *layers[1:]] if of_units else layers
 
     def check(self, trial: Course) -> None:
         """Refuse contexts, heads and trunks that do not go with one another or with the network."""
@@ -165,6 +188,7 @@ class SuperposedSettings(InferringMethod):
         self._check_contexts(trial)
         self._check_number(trial)
         self._check_trunk(trial)
+        self._check_joint(trial)
         self._check_protection(trial)
         if self.superfluous or not self.inference.is_given:
             self._check_inference()
@@ -177,13 +201,13 @@ class SuperposedSettings(InferringMethod):
                 f"context={name!r} is complex; model={model.name!r} with heads={self.heads!r} needs a real "
                 "one: use 'binary', or model 'mlp' with shared heads."
             )
-        if self.heads == "shared":
-            return
         if not any(layer.has_context for layer in self.layers(trial)) and name != "none":
             raise ValueError(
-                f"context={name!r} does not apply: at depth=0 with heads='per-task' no layer has contexts; "
+                f"context={name!r} does not apply: at depth=0 with heads={self.heads!r} no layer has contexts; "
                 "use 'none', or give a depth."
             )
+        if self.heads == "shared":
+            return
         if self.num_stretches(trial) > 1 or self.trains_all_contexts:
             raise ValueError(
                 "heads='per-task' needs one context for each task: leave out contexts_per_task and schedule."
@@ -199,8 +223,10 @@ class SuperposedSettings(InferringMethod):
         if self.learned_contexts and not context.is_learnable:
             raise ValueError(
                 f"learned_contexts=true does not apply to context={name!r}, which has no numbers of its "
-                "own for each task; leave it out, or use another context."
+                "own for each task that could be trained; leave it out, or use another context."
             )
+        if context.is_of_units:
+            self._check_units(trial)
         if self.output_contexts:
             check_output_contexts(context)
         if self.channel_contexts and (context.is_trivial or not trial.of(Model).convolves):
@@ -223,6 +249,19 @@ class SuperposedSettings(InferringMethod):
             raise ValueError(
                 f"learned_contexts=true does not apply to schedule={self.schedule.name!r}, which takes contexts by "
                 "chance; leave out one."
+            )
+
+    def _check_units(self, trial: Course) -> None:
+        name, model = self.context.name, trial.of(Model)
+        if model.convolves and not self.channel_contexts:
+            raise ValueError(
+                f"context={name!r} is of hidden units, which are channels where model={model.name!r} convolves: give "
+                "channel_contexts=true, or use model 'mlp'."
+            )
+        if self.output_contexts or self.schedule.name != "task":
+            raise ValueError(
+                f"schedule={self.schedule.name!r}, output_contexts={self.output_contexts} do not apply to context="
+                f"{name!r}, whose units are a task's or not; leave them out, or use another context."
             )
 
     def _check_number(self, trial: Course) -> None:
@@ -265,10 +304,10 @@ class SuperposedSettings(InferringMethod):
                 "norm='affine' does not apply to trunk='random', where nothing trains what all tasks share, scales and "
                 "shifts neither; use norm 'per-task'."
             )
-        if self.trunk == "per-task":
+        if self.trunk in OF_ONE_TASK:
             if self.heads != "shared" or not self.context.is_trivial:
                 raise ValueError(
-                    f"context={self.context.name!r}, heads={self.heads!r} do not apply to trunk='per-task', where "
+                    f"context={self.context.name!r}, heads={self.heads!r} do not apply to trunk={self.trunk!r}, where "
                     "nothing is shared that they could keep apart; use context 'none' and shared heads."
                 )
         elif self.heads != "per-task" and not self.learned_contexts:
@@ -296,6 +335,27 @@ class SuperposedSettings(InferringMethod):
             )
         protect.check(trial)
 
+    def _check_joint(self, trial: Course) -> None:
+        if not self.joint:
+            return
+        stream, model = trial.of(Stream), trial.of(Model)
+        if not self.context.is_trivial or self.heads != "shared" or model.by_task:
+            raise ValueError(
+                f"joint=true with context={self.context.name!r}, heads={self.heads!r}, norm={model.normalises!r}: a "
+                "batch has images of all tasks, and one network answers them; use context 'none', shared heads (of a "
+                "split stream with keep_labels=true) and norm 'static'."
+            )
+        if self.protect.is_any or self.trunk != "shared":
+            raise ValueError(
+                f"joint=true with protect={self.protect.name!r}, trunk={self.trunk!r}: no task comes later than "
+                "another; use protect 'none' and trunk 'shared'."
+            )
+        if stream.is_continuous:
+            raise ValueError(
+                f"joint=true does not apply to stream={stream.name!r}, whose tasks change as they are trained; leave "
+                "it out, or use another stream."
+            )
+
     def _check_inference(self) -> None:
         asked = f"superfluous={self.superfluous}, task_inference={self.inference.name!r}"
         if not self.context.is_mixable:
@@ -304,6 +364,11 @@ class SuperposedSettings(InferringMethod):
                 f"{asked}: method='psp' infers a task from a mix of all tasks' contexts, and context="
                 f"{self.context.name!r} has none that can be mixed; leave both out, or use {mixable}, or method "
                 "'supsup'."
+            )
+        if self.context.is_of_units and isinstance(self.inference, Inferred) and self.inference.first_layer_only:
+            raise ValueError(
+                f"{asked}, inference_layers='first': context={self.context.name!r} leaves the first layer's inputs as "
+                "they are, which tell no task from another there; use inference_layers 'all'."
             )
         if self.heads != "shared" or self.contexts_per_task > 1 or self.schedule.name != "task":
             raise ValueError(

@@ -49,7 +49,7 @@ class SuperposedModel(nn.Module):
         layers = self.superposed_layers()
         signs = [layer.output_contexts.shape[1] for layer in layers if layer.output_contexts is not None]
         inputs = sum(layer.context.bytes_per_task(layer.context_size) for layer in layers)
-        return inputs + sum(-(-size // 8) for size in signs)
+        return inputs + sum(-(-size // 8) for size in signs) + sum(head.bytes_per_task() for head in self._heads())
 
     def bytes_once(self) -> int:
         """Bytes of contexts that all tasks share."""
@@ -63,14 +63,23 @@ class SuperposedModel(nn.Module):
                 layer.context = like.context
                 layer.contexts = like.context.neutral(layer.num_tasks, layer.context_size, layer.contexts.device)
 
+    def bind_heads_as(self, other: "SuperposedModel") -> None:
+        """Give heads neutral contexts if another's have some of its units."""
+        for head, like in zip(self._heads(), other._heads(), strict=True):
+            if like.context:
+                head.bind_as(like.context)
+
     def has_output_contexts(self) -> bool:
         """Whether its layers have contexts for their outputs too."""
         return any(layer.output_contexts is not None for layer in self.superposed_layers())
 
     def trained_buffers(self) -> set[str]:
         """Names, as in `named_buffers()`, of the buffers that are trained whether contexts are or not: heads."""
-        heads = [(prefix, module) for prefix, module in self.named_modules() if isinstance(module, TaskHeads)]
-        return {name for prefix, module in heads for name, _ in module.named_buffers(prefix=prefix)}
+        heads = [prefix for prefix, module in self.named_modules() if isinstance(module, TaskHeads)]
+        return {f"{prefix}.{name}" for prefix in heads for name in ("weight", "bias")}
+
+    def _heads(self) -> list[TaskHeads]:
+        return [module for module in self.modules() if isinstance(module, TaskHeads)]
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ class TaskParts:
         return SuperposedLinear(
             in_features,
             out_features,
-            self.context,
+            self._context(index),
             self.num_tasks,
             seed=self.seed,
             index=index,
@@ -160,7 +169,7 @@ class TaskParts:
             in_channels,
             out_channels,
             kernel_size,
-            self.context,
+            self._context(index),
             self.num_tasks,
             stride=stride,
             seed=self.seed,
@@ -174,6 +183,10 @@ class TaskParts:
             return NormedConv2d(conv, None)
         affine = self.norm == "affine"
         return NormedConv2d(conv, TaskBatchNorm(out_channels, self.num_tasks, device=self.device, affine=affine))
+
+    def _context(self, index: int) -> Context:
+        """The context of the network's `index`-th layer."""
+        return self.context if index else self.context.of_inputs
 
     def of_stem(self) -> "TaskParts":
         """For a ResNet's first convolution, whose kernel all tasks share as it is unless outputs have contexts too.
@@ -205,6 +218,7 @@ class TaskParts:
             seed=self.seed,
             index=index,
             device=self.device,
+            context=self.context if self.context.is_of_units else None,
             initial=self.initial_weights,
         )
 

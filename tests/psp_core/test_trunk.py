@@ -28,6 +28,7 @@ BATCHE = replace(
 )
 HEADS = replace(DIGITS, heads="per-task", trunk="first-task", later_lr=0.02)
 PER_TASK = replace(DIGITS, trunk="per-task", optimiser="rmsprop", lr=0.001)
+INDEPENDENT = replace(PER_TASK, trunk="independent")
 KINDS = {
     "batche": BATCHE,
     "batche random": replace(BATCHE, trunk="random", later_lr=None, lr=0.02),
@@ -40,6 +41,7 @@ KINDS = {
     "heads lower bound": replace(HEADS, trunk="shared", later_lr=None),
     "per task": PER_TASK,
     "per task adam": replace(PER_TASK, optimiser="adam"),
+    "independent": INDEPENDENT,
     "contexts first": replace(BATCHE, context="rotation", output_contexts=False, later_lr=0.003),
 }
 SMALL_CONV = replace(
@@ -92,13 +94,13 @@ def by_hand(config: Trial) -> Tensor:
     data, stream, plain = load_dataset("digits"), tasks_of(config), Plain(config)
     kind = {"adam": torch.optim.Adam, "rmsprop": torch.optim.RMSprop}[config.optimiser.name]
     trunk, trunks, nets = plain.trunk, [], []
-    of_trunk = kind(trunk.parameters(), lr=config.lr)
+    first, of_trunk = deepcopy(trunk), kind(trunk.parameters(), lr=config.lr)
     R = torch.full((config.num_tasks, config.num_tasks), float("nan"), dtype=torch.float64)
     for task in range(config.num_tasks):
-        if config.trunk == "per-task":
-            trunk = deepcopy(trunk)
+        if config.trunk in ("per-task", "independent"):
+            trunk = deepcopy(first if config.trunk == "independent" else trunk)
             of_trunk = kind(trunk.parameters(), lr=config.lr)
-        is_trained = config.trunk in ("shared", "per-task") or (config.trunk == "first-task" and task == 0)
+        is_trained = config.trunk != "random" and (config.trunk != "first-task" or task == 0)
         lr = config.lr if is_trained or config.later_lr is None else config.later_lr
         own = [p for p in plain.own[task].values() if p.requires_grad]
         optimisers = [*([of_trunk] if is_trained else []), *([kind(own, lr=lr)] if own else [])]
@@ -147,7 +149,7 @@ def test_packed_equals_alone(kind: str) -> None:
 
 
 @pytest.mark.parametrize("stop_after", [1, 2])
-@pytest.mark.parametrize("kind", ["batche", "heads", "heads random", "per task", "small-conv"])
+@pytest.mark.parametrize("kind", ["batche", "heads", "heads random", "per task", "independent", "small-conv"])
 def test_training_goes_on_from_its_state_to_the_bit(kind: str, stop_after: int) -> None:
     """A member of the pack has diverged by then."""
     base = KINDS.get(kind, SMALL_CONV)
@@ -232,7 +234,7 @@ def test_of_nets_of_their_own_that_are_not_due_the_newest_alone_is_measured() ->
 
 
 def test_fewer_tasks_are_the_beginning_of_more() -> None:
-    for config in (BATCHE, HEADS, PER_TASK):
+    for config in (BATCHE, HEADS, PER_TASK, INDEPENDENT):
         few, many = train([replace(config, num_tasks=2)])[0].loss, train([config])[0].loss
         assert torch.equal(few[1], many[1, :2])
 
@@ -250,6 +252,7 @@ WEIGHTS = sum(i * o + o for i, o in LAYERS)
         ("heads", WEIGHTS - 330, 4 * 330),
         ("heads random", 0, 4 * 330),
         ("per task", 0, 4 * WEIGHTS),
+        ("independent", 0, 4 * WEIGHTS),
     ],
 )
 def test_bytes_are_counted_once_or_for_each_task(kind: str, shared: int, per_task: int) -> None:
@@ -274,6 +277,7 @@ def test_gradients_are_compared_where_every_task_trains_the_trunk() -> None:
         ({"trunk": "random", "heads": "per-task", "later_lr": 0.1}, "later_lr=0.1 does not apply to trunk='random'"),
         ({"later_lr": 0.1}, "later_lr=0.1 does not apply to trunk='shared'"),
         ({"trunk": "first-task", "heads": "per-task", "later_lr": 0}, "later_lr=0.0 must be a positive"),
+        ({"trunk": "independent", "context": "binary"}, "do not apply to trunk='independent'"),
         ({"trunk": "per-task", "num_cycles": 2}, "num_cycles=2 does not apply to trunk='per-task'"),
         (
             {"method": "supsup", "trunk": "per-task"},

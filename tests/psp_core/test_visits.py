@@ -93,7 +93,7 @@ def test_members_of_one_seed_have_one_order_which_is_drawn_once(monkeypatch: pyt
     visits = Visits(configs, [streams[config.seed] for config in configs], labels, torch.device("cpu"))
     samples = torch.empty(6, 3, 16, dtype=torch.int64)
     descriptions = torch.empty(1, 3, 64, dtype=torch.int64)
-    visits.put(2, samples, descriptions, torch.empty(0))
+    visits.put(2, samples, descriptions, torch.empty(0), torch.empty(0))
     assert drawn == [3, 1]
     for e, config in enumerate(configs):
         assert torch.equal(samples[:, e], batch_order(config, len(labels), 2))
