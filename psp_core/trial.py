@@ -53,8 +53,8 @@ class Trial(Course):
     method: Method = setting(
         "psp",
         "How a network keeps its tasks apart: `psp`, by contexts or not at all; `supsup`, by masks of weights; "
-        "`nns`, likewise where training is told no task; or `hopsupsup`, by masks of hidden units that a Hopfield "
-        "network holds.",
+        "`nns`, likewise where training is told no task; `hopsupsup`, by masks of hidden units that a Hopfield "
+        "network holds; or `hat`, by gates of hidden units that each task learns.",
     )
     model: Model = setting("mlp", "The network.")
     optimiser: Optimiser = setting(
