@@ -9,6 +9,7 @@ from psp_core.protect.gpm import GPM as GPM
 from psp_core.protect.lwf import LwF as LwF
 from psp_core.protect.mas import MAS as MAS
 from psp_core.protect.none import NoProtection
+from psp_core.protect.packnet import PackNet as PackNet
 from psp_core.protect.replay import Replay as Replay
 from psp_core.protect.si import SI as SI
 
