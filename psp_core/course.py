@@ -18,6 +18,13 @@ class Course(Experiment):
 
     num_tasks: int = setting(50, "K, how many tasks are trained, one after another.", rule=at_least(1), per_member=True)
     num_cycles: int = setting(1, "How often the stream goes through its tasks.", rule=at_least(1))
+    max_bytes: int | None = setting(
+        None,
+        "The most bytes that may have to be kept after all tasks, to answer them and to go on learning (`kept_bytes`). "
+        "Where no width is given, it is the largest for which there is room. None for no limit.",
+        rule=at_least(1),
+        per_member=True,
+    )
     batch_size: int = setting(128, "B, training images of a step.", rule=at_least(1))
     steps_per_task: int = setting(1000, "Steps before the next task begins.", rule=at_least(1))
     eval_tasks: Literal["all", "ends", "first"] = setting(

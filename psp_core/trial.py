@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from psp_core.accounts import ACCOUNTS, accounts
 from psp_core.augmentation import Augmentation
@@ -11,6 +11,7 @@ from psp_core.course import Course
 from psp_core.datasets import Data
 from psp_core.experiment import FIRST_KIND, Work
 from psp_core.identity import DEFAULTS
+from psp_core.kept import total
 from psp_core.lr_schedules import LRSchedule
 from psp_core.measuring import num_images, num_retrieved, num_tests
 from psp_core.methods import Method
@@ -19,6 +20,7 @@ from psp_core.optimisers import Optimiser
 from psp_core.outcome import Outcome
 from psp_core.parts import setting
 from psp_core.streams import Stream
+from psp_core.widest import NoRoomError, widest
 
 FACTS: Final = {
     "nested_tasks": Outcome(bool, "Whether each task is the same whatever their number; null of retrieval."),
@@ -73,6 +75,26 @@ class Trial(Course):
         self.lr_schedule.check(self)
         self.method.check(self)
         self._check_measuring()
+        self._check_room()
+
+    @classmethod
+    def from_flat(cls, given: Mapping[str, Any]) -> Self:
+        """The tree, with the largest width that `max_bytes` has room for where no width is given.
+
+        Raises:
+            ValueError: as `Root.from_flat`, or there is no room for any width.
+        """
+        made, row = super().from_flat, cls.flat(given)
+        if row.get("max_bytes") is None or "width" in row:
+            return made(given)
+        return widest(lambda width: made({**row, "width": width}))
+
+    def _check_room(self) -> None:
+        if self.max_bytes is not None and self.kept_bytes > self.max_bytes:
+            raise NoRoomError(
+                f"max_bytes={self.max_bytes} has no room for the {self.kept_bytes} bytes that have to be kept at width="
+                f"{self.width} after num_tasks={self.num_tasks}: give more, or fewer tasks."
+            )
 
     def _check_measuring(self) -> None:
         if self.eval_on == "validation" and not self.dataset.validation:
@@ -117,6 +139,11 @@ class Trial(Course):
     def cost(self) -> Cost:
         """What it costs: arithmetic and memory."""
         return self.method.cost(self)
+
+    @property
+    def kept_bytes(self) -> int:
+        """Bytes to keep after all tasks, to answer them and to go on learning."""
+        return total(self.cost.kept).after(self.num_tasks)
 
     @property
     def member_bytes(self) -> int:

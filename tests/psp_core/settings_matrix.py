@@ -33,6 +33,7 @@ SOME: Final[dict[str, list[Any]]] = {  # where others matter, or would take long
     "num_tasks": [2, 3],
     "steps_per_task": [2, 4],
     "batch_size": [1, 3],
+    "max_bytes": [None, 10**9],
     "steps_per_decision": [1, 2, DEFAULTS["steps_per_decision"]],
     "milestones": [(), (1,)],
     "lr": [1e-3, 0.1],
