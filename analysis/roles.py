@@ -20,6 +20,7 @@ NAMES: Final = {
     "stream_tasks": "number of tasks",
     "steps_per_task": "steps a task",
     "num_cycles": "cycles",
+    "max_bytes": "bytes at most",
 }
 ALIASES: Final = {"num_tasks": "stream_tasks", "curve": "context"}
 
@@ -99,10 +100,18 @@ def values_of(trials: pd.DataFrame, setting: str) -> list[Any]:
 
 def varying(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     """The settings that vary and do not belong to the curves: first those with names for values, then numbers."""
-    known = of_curves(trials, settings)
+    known = [*of_curves(trials, settings), *_told_by_bytes(trials, settings)]
     found = [setting for setting in settings if setting not in known and len(values_of(trials, setting)) > 1]
     numbers = [setting for setting in found if all(map(is_number, values_of(trials, setting)))]
     return [setting for setting in found if setting not in numbers] + numbers
+
+
+def _told_by_bytes(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    """The width, where it follows from the bytes that each curve may take (`max_bytes`)."""
+    if not {"width", "max_bytes"} <= {*settings}:
+        return []
+    curves = trials.groupby(["context", "max_bytes"], dropna=False, observed=True)["width"]
+    return ["width"] if trials["max_bytes"].notna().all() and (curves.nunique() == 1).all() else []
 
 
 def runs_over(trials: pd.DataFrame, setting: str, others: Sequence[str]) -> bool:
@@ -138,7 +147,8 @@ def choose(
     roles = Roles(hue=hue, style=style, panel=panel)
     if x:
         return replace(roles, x=(x,), is_chosen=True)
-    candidates = [s for s in roles.settings if runs_over(trials, s, [other for other in settings if other != s])]
+    others = [setting for setting in settings if setting not in _told_by_bytes(trials, settings)]
+    candidates = [s for s in roles.settings if runs_over(trials, s, [other for other in others if other != s])]
     return replace(roles, x=tuple(dict.fromkeys([*candidates, *labelled])))
 
 

@@ -93,6 +93,7 @@ def plan(
     from study.screen import words
     from study.spec import StudyError
     from study.standing import Stored, by_stage
+    from study.widths import widths
     from study.workers import choices_here
 
     spec, store = _open(study, out, assignments, small)
@@ -104,7 +105,8 @@ def plan(
         packs_of = cache(lambda workers, foreseen=foreseen: foreseen.packs(workers, max_members))
         workers, why = chosen(choices_here(packs_per_gpu), packs_of)
         packs = without(packs_of(workers), stage.done())
-        typer.echo("\n".join([*([stage.name] if stage.name else []), *explained(stage)]))
+        lines = [*explained(stage), *widths(planned.trial for planned in foreseen.planned)]
+        typer.echo("\n".join([*([stage.name] if stage.name else []), *lines]))
         if packs:
             typer.echo(_plan_text(packs, workers, why, spec.varying))
             seconds.append(duration(packs, workers))
