@@ -93,7 +93,7 @@ class Trial(Course):
         if self.max_bytes is not None and self.kept_bytes > self.max_bytes:
             raise NoRoomError(
                 f"max_bytes={self.max_bytes} has no room for the {self.kept_bytes} bytes that have to be kept at width="
-                f"{self.width} after num_tasks={self.num_tasks}: give more, or fewer tasks."
+                f"{self.width} after num_tasks={self.num_tasks}: give more, fewer tasks, or another width, or leave the width out."
             )
 
     def _check_measuring(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import torch
 
 import psp_core
+from psp_core.accounts import ACCOUNTS
 from psp_core.datasets import DATASETS, Dataset, load_dataset
 from psp_core.randomness import generator
 from psp_core.result import TrialResult
@@ -55,7 +56,7 @@ def numbers(result: TrialResult | RetrievalResult) -> dict[str, Any]:
         "num_params": result.num_params,
         "context_bytes_once": result.context_bytes_once,
         "context_bytes_per_task": result.context_bytes_per_task,
-        "notes": result.notes,
+        "notes": {name: value for name, value in result.notes.items() if name not in ACCOUNTS},  # they are counted
     }
 
 
