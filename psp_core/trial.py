@@ -92,8 +92,9 @@ class Trial(Course):
     def _check_room(self) -> None:
         if self.max_bytes is not None and self.kept_bytes > self.max_bytes:
             raise NoRoomError(
-                f"max_bytes={self.max_bytes} has no room for the {self.kept_bytes} bytes that have to be kept at width="
-                f"{self.width} after num_tasks={self.num_tasks}: give more, fewer tasks, or another width, or leave the width out."
+                f"max_bytes={self.max_bytes} has no room for the {self.kept_bytes} bytes that have to be kept at "
+                f"width={self.width} after num_tasks={self.num_tasks}: give more bytes or fewer tasks, or leave out "
+                "the width."
             )
 
     def _check_measuring(self) -> None:

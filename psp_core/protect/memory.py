@@ -12,7 +12,7 @@ from psp_core.groups import Group, Stretch
 from psp_core.images import Images
 from psp_core.kept import Kind
 from psp_core.networks import Networks
-from psp_core.parts import setting
+from psp_core.parts import Rule, setting
 from psp_core.protect.base import Kept, Protection, State, Step
 from psp_core.protect.reservoir import kept_samples
 from psp_core.randomness import generator
@@ -53,17 +53,27 @@ class WithMemory(Protection):
         "Bytes of the images that are kept, their labels and tasks' numbers counted.",
         rule=at_least(1),
         label=" {:g}",
-        says_default=True,
+    )
+    share: float | None = setting(
+        None,
+        "The share of `max_bytes` that images take, in place of `budget`; the network's width takes the rest.",
+        rule=Rule(lambda value: 0 < value < 1, "must lie between 0 and 1, such as 0.5."),
+        label=" {:g} of all bytes",
     )
     batch: int | None = setting(
         None, "m, images of the memory that each step asks about; none for `batch_size`.", rule=at_least(1)
     )
 
     def check(self, trial: Course) -> None:
-        """Refuse a memory without room for an image."""
+        """Refuse a memory without room for an image, and a share of nothing."""
+        if self.share is not None and (trial.max_bytes is None or self.budget != type(self).budget):
+            raise ValueError(
+                f"protect_share={self.share} is of max_bytes={trial.max_bytes}, and stands in place of protect_budget="
+                f"{self.budget}: give max_bytes, and leave protect_budget out; or give protect_budget alone."
+            )
         if not self.num_slots(trial):
             raise ValueError(
-                f"protect={self.name!r}: protect_budget={self.budget} bytes have no room for an image of "
+                f"protect={self.name!r}: protect_budget={self.num_bytes(trial)} bytes have no room for an image of "
                 f"{self.image_bytes(trial)} bytes: give more."
             )
 
@@ -71,9 +81,13 @@ class WithMemory(Protection):
         """What an image costs: its numbers, its label and its task."""
         return trial.of(Data).sizes.num_inputs + _label_type(trial).itemsize + TASK_BYTES
 
+    def num_bytes(self, trial: Course) -> int:
+        """What images may take: `budget`, or a share of all bytes."""
+        return self.budget if self.share is None or trial.max_bytes is None else int(self.share * trial.max_bytes)
+
     def num_slots(self, trial: Course) -> int:
-        """M, how many images fit into the budget."""
-        return self.budget // self.image_bytes(trial)
+        """M, how many images there is room for."""
+        return self.num_bytes(trial) // self.image_bytes(trial)
 
     def num_asked(self, trial: Course) -> int:
         """The images of the memory's batch, m."""

@@ -87,3 +87,17 @@ def test_where_one_unit_is_too_large_it_is_said() -> None:
 
 def test_a_width_that_is_given_stays() -> None:
     assert trial_of(width=7).width == 7
+
+
+def test_a_memory_of_images_takes_its_share_and_the_width_the_rest() -> None:
+    shares = {share: trial_of(context="none", protect={"name": "replay", "share": share}) for share in (0.2, 0.6)}
+    for share, trial in shares.items():
+        assert 60_000 * share - 67 < trial.facts["images_bytes"] <= 60_000 * share  # type: ignore[operator]
+        assert trial.facts["kept_bytes"] - trial.facts["answer_bytes"] == trial.facts["images_bytes"]  # type: ignore[operator]
+    assert shares[0.2].width > shares[0.6].width
+    assert {"".join(trial.curve_of.values()) for trial in shares.values()} == {
+        "none, replay 0.2 of all bytes", "none, replay 0.6 of all bytes",
+    }  # fmt: skip
+    for wrong in ({"share": 0.5}, {"share": 0.5, "budget": 1000}):
+        with pytest.raises(ValueError, match="give max_bytes, and leave protect_budget out"):
+            trial_of(protect={"name": "replay", **wrong}, max_bytes=None if len(wrong) == 1 else 60_000)
