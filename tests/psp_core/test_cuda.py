@@ -87,6 +87,9 @@ def test_images_that_stay_in_their_files_are_fetched_there(imagenet_root: Path) 
         {"protect": "lwf", "context": "complex"},
         {"precision": "bfloat16", "protect": "lwf"},
         {"precision": "bfloat16", "protect": "gpm"},
+        {"precision": "bfloat16", "protect": "packnet"},
+        {"context": "none", "joint": True},
+        {"method": "hat"},
     ],
     ids=str,
 )
