@@ -289,6 +289,8 @@ class StudySpec:
             StudyError: a combination is impossible.
         """
         assert self.tune
+        if row.get("max_bytes") is not None:  # as wide as what is measured, which may have more tasks
+            row = {"width": self.measured(row)[0].row["width"], **row}
         row = {**row, **self.tune.settings}
         number = self.tune.validation or self._trial({**row, "seed": 0}).dataset.sizes.num_train // TENTH
         row |= {"validation": number, "eval_on": "validation"}
