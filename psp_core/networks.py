@@ -241,7 +241,10 @@ class Networks:
     @torch.no_grad()
     def logits_at(self, row_E: Tensor, x_EBI: Tensor, values_EP: Tensor) -> Tensor:
         """Logits (E, B, O) of other weights, in the order of `flat`, under each member's row, as training has them."""
-        tensors = self.views(values_EP) | self._rows_at(row_E)
+        shared, rows = self.views(values_EP), self._rows_at(row_E)
+        if self._mlp and self._by_hand:
+            return self._mlp.outputs(_layers(shared), list(rows.values()), x_EBI)
+        tensors = shared | rows
         if len(self) == 1:
             return self._call({name: tensor[0] for name, tensor in tensors.items()}, x_EBI[0])[None]
         return vmap(self._call)(tensors, x_EBI)

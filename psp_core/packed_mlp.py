@@ -58,16 +58,9 @@ class PackedMLP:
             The loss in nats, shape (E,).
         """
         of, last = self._of, len(layers) - 1
-        z = of.first_inputs(x, contexts[0])
-        inputs, kept = [z], list[Tensor]()  # of each layer; and of each hidden one, what its backward pass needs
-        for index, (weight, bias) in enumerate(layers[:-1]):
-            y = of.product(z, weight if index else of.first_weight(weight, contexts[0]))
-            z, of_relu = of.relu_bind(y, bias, contexts[index + 1])
-            inputs.append(z)
-            kept.append(of_relu)
-        (weight, bias), (weight_gradient, bias_gradient) = layers[-1], gradients[-1]
-        weight = of.last_weight(weight) if last else of.first_weight(weight, contexts[0])
-        loss, g_EOB = loss_of(of.logits(z, weight), bias, labels, bias_gradient)
+        logits_EOB, weight, inputs, kept = self._forward(layers, contexts, x)
+        z, (_, bias), (weight_gradient, bias_gradient) = inputs[-1], layers[-1], gradients[-1]
+        loss, g_EOB = loss_of(logits_EOB, bias, labels, bias_gradient)
         if not last:
             of.only_gradient(weight_gradient, z, g_EOB, contexts[0])
             return loss
@@ -80,6 +73,29 @@ class PackedMLP:
             else:
                 of.first_gradient(weight_gradient, inputs[0], g, contexts[0])
         return loss
+
+    def outputs(self, layers: Sequence[Layer], contexts: Sequence[Tensor], x: Tensor) -> Tensor:
+        """Logits (E, B, O) of inputs (E, B, I), as `loss_and_gradients` finds them on its way."""
+        logits_EOB, bias_EO = self._forward(layers, contexts, x)[0], layers[-1][1]
+        return logits_EOB.to(bias_EO.dtype).add_(bias_EO[:, :, None]).mT
+
+    def _forward(
+        self, layers: Sequence[Layer], contexts: Sequence[Tensor], x: Tensor | Images
+    ) -> tuple[Tensor, Tensor, list[Tensor], list[Tensor]]:
+        """Logits without biases (E, O, B), and what the way back needs.
+
+        That is the last layer's weight as it was multiplied by, each layer's inputs, and what each hidden layer keeps.
+        """
+        of, hidden = self._of, layers[:-1]
+        z = of.first_inputs(x, contexts[0])
+        inputs, kept = [z], list[Tensor]()
+        for index, (weight, bias) in enumerate(hidden):
+            y = of.product(z, weight if index else of.first_weight(weight, contexts[0]))
+            z, of_relu = of.relu_bind(y, bias, contexts[index + 1])
+            inputs.append(z)
+            kept.append(of_relu)
+        weight = of.last_weight(layers[-1][0]) if hidden else of.first_weight(layers[-1][0], contexts[0])
+        return of.logits(z, weight), weight, inputs, kept
 
     def add_importance(
         self,

@@ -42,9 +42,9 @@ class GPM(Protection, name="gpm"):
     transient: ClassVar[frozenset[str]] = frozenset({"before"})
 
     threshold: float = setting(
-        0.97,
+        0.95,
         "The share of the energy of a layer's inputs on earlier tasks that steps stay orthogonal to.",
-        rule=Rule(lambda value: 0 < value <= 1, "must lie between 0 and 1, such as 0.97; 1 keeps all directions."),
+        rule=Rule(lambda value: 0 < value <= 1, "must lie between 0 and 1, such as 0.95; 1 keeps all directions."),
         per_member=True,
         label=" {:g}",
         says_default=True,
