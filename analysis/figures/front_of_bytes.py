@@ -24,6 +24,7 @@ BYTES: Final = Price(
     title="What memory buys",
     note="Bytes: all that must be kept to answer every task and to learn further ones: weights, contexts, masks, "
     "heads, images, what a protection remembers.",
+    limit="max_bytes",
 )
 
 

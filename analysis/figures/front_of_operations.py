@@ -19,7 +19,7 @@ OPERATIONS: Final = Price(
     columns=("train_flops",),
     of=_of_training,
     label="operations of training",
-    unit="FLOP",
+    unit="",
     title="What training buys",
     note="Operations: floating-point ones of all products, a multiplication and an addition counted as two.",
 )

@@ -33,9 +33,11 @@ class Price:
         columns: of the store's `trials`, from which `of` finds the price.
         of: the price of each row's `tasks_seen` tasks, of `num_tasks`.
         label: the axis' name.
-        unit: of its numbers.
+        unit: of its numbers; empty for counts.
         title: of the figure.
         note: the caption's first sentence.
+        limit: the setting that limits it, at which all methods are alike: where a study has it, it is drawn in the
+            place of the price, for a method that comes nearer to it is no dearer.
     """
 
     columns: Sequence[str]
@@ -44,6 +46,7 @@ class Price:
     unit: str
     title: str
     note: str
+    limit: str | None = None
 
 
 def draw_front(measured: Measured, price: Price) -> Figure:
@@ -64,7 +67,8 @@ def draw_front(measured: Measured, price: Price) -> Figure:
     frame = measured.beside(frame[frame["tasks_seen"] == seen])
     costs = trials.set_index("trial_id")[columns].astype(float).loc[frame["trial_id"]].reset_index(drop=True)
     frame = frame.reset_index(drop=True).assign(**{name: costs[name] for name in columns})
-    frame = frame.assign(price=price.of(frame)).dropna(subset="price")
+    is_limit = size is not None and size == price.limit and bool((frame["tasks_seen"] == frame["num_tasks"]).all())
+    frame = frame.assign(price=frame[size].astype(float) if is_limit else price.of(frame)).dropna(subset="price")
     shown = Curves(frame, measured.roles)
     if not any(rows["context"].nunique() > 1 or rows["price"].nunique() > 1 for _, rows in shown.panels):
         raise OtherStudyError("needs methods or widths of different costs")
@@ -87,14 +91,15 @@ def _panels(measured: Measured, shown: Curves, price: Price, size: list[str]) ->
         caption=caption(measured, shown.frame, note, x=size[0] if size else "", shown_as="bars"),
         keys=shown.keys(),
     )
-    panels = shown.panels
-    figure, grid = sheet([name for name, _ in panels], texts, height=2.4 if len(panels) == 1 else None)
+    panels, prices = shown.panels, shown.frame["price"]
+    marks = (1, 3) if prices.max() < 50 * prices.min() else (1,)
+    figure, grid = sheet([name for name, _ in panels], texts, height=2.4 if len(panels) == 1 else None, right=0.2)
     for axes, (_, rows) in zip(grid, panels, strict=True):
         _panel(axes, shown, rows, size)
         axes.set(xscale="log", ylim=(0, 1))
-        axes.xaxis.set_major_locator(LogLocator(numticks=5))
+        axes.xaxis.set_major_locator(LogLocator(subs=marks, numticks=6))
         axes.xaxis.set_minor_locator(NullLocator())
-        axes.xaxis.set_major_formatter(EngFormatter(unit=price.unit, places=0, sep=" "))
+        axes.xaxis.set_major_formatter(EngFormatter(unit=price.unit, places=0, sep=" " if price.unit else ""))
         mark_level(axes, measured.chance, "chance")
     name_axes(grid, Axis(column="price", label=price.label), Axis(column="accuracy", label="mean accuracy"))
     return figure

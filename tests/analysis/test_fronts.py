@@ -82,7 +82,9 @@ def test_where_bytes_are_given_a_line_runs_over_them() -> None:
     both = replace(made[0], evals=pd.concat([one.evals for one in made]), trials=pd.concat([m.trials for m in made]))
     few = both.evals["context"].map({"none": 4, "binary": 4, "complex": 4}) == both.evals["width"]
     (axes,) = FIGURES["front-of-bytes"](replace(both, evals=both.evals[few])).axes
-    assert len(lines_of(axes)["binary"]) == 2
+    drawn = lines_of(axes)
+    assert drawn["binary"] == [(10_000, pytest.approx(0.55)), (20_000, pytest.approx(0.55))]
+    assert drawn["front"] == [(10_000, pytest.approx(0.55))]  # no other limit's trial is more accurate
 
 
 def test_stores_that_are_older_than_costs_have_no_such_figure() -> None:
