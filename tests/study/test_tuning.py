@@ -266,15 +266,15 @@ def told(spec: StudySpec, store: TrialStore) -> tuple[list[str], dict[str, str],
 
 
 def test_a_run_that_was_stopped_anywhere_ends_the_same(tmp_path: Path) -> None:
-    spec = spec_of()
+    spec = spec_of(axes={"width": [4]})
     whole = train(spec, tmp_path / "whole")
-    for most in (1, 3, 5):
+    for most in (1, 3):
         train(spec, tmp_path / str(most), most)
         again = train(spec, tmp_path / str(most))
         assert told(spec, again) == told(spec, whole)
     now = whole_standing(spec, whole)
     assert not now.to_come
-    assert now.count("ok", "diverged") == len(now.planned) == 2 * 3 + 2 * 4 + 2 * 2 * 2
+    assert now.count("ok", "diverged") == len(now.planned) == 3 + 4 + 2 * 2
 
 
 def test_the_record_names_the_trials_in_the_store(tmp_path: Path) -> None:
