@@ -162,21 +162,22 @@ def _train(
             _check_shared(store, engine, lease)
         # Under the lease, so that all results of an earlier run are seen.
         stages, found = by_stage(spec, stored := Stored.of(store))
-        packs = [pack for stage in stages for pack in _planned(stage, engine, options).left]
-        store.tidy({pack.id for pack in packs})
+        plans = [_planned(stage, engine, options) for stage in stages]
+        packs = {pack.id: pack for plan in plans for pack in plan.left}
+        store.tidy(packs)
         store.begin_again()
         told = set[str]()
         for number in range(len(stages)):
             _tell(screen, told, spec, store, found, stored)
-            plan = _planned(stages[number], engine, options)
-            packs += [pack for pack in plan.left if pack not in packs]
-            if plan.left:
-                _train_stage(spec, store, screen, options, datasets, engine, start, plan)
-            if stop.due():
+            if plans[number].left:
+                _train_stage(spec, store, screen, options, datasets, engine, start, plans[number])
+            if spec.tune is None or stop.due():
                 break
             stages, found = by_stage(spec, stored := Stored.of(store))
+            plans = [_planned(stage, engine, options) for stage in stages]
+            packs |= {pack.id: pack for plan in plans for pack in plan.left}
         _tell(screen, told, spec, store, found, stored)
-    return packs
+    return list(packs.values())
 
 
 @dataclass(frozen=True, kw_only=True)

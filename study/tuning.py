@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 from psp_core.experiment import Experiment
 from psp_core.messages import did_you_mean
 from psp_core.root import Root
-from study.choices import Choice, Row, choices_of, settled
-from study.reading import Reader, StudyError
+from study.choices import KINDS, Choice, Row, choices_of, settled
+from study.reading import Reader, StudyError, mapping
 
 SEARCHES: Final = ("grid", "random", "optuna")
 KEYS: Final = ("search", "trials", "rounds", "seeds", "validation", "settings")
@@ -71,7 +71,13 @@ class Tune:
             )
         if search != "optuna" and "rounds" in content:
             raise StudyError(f"tune: rounds does not apply to search={search!r}; leave it out, or use 'optuna'.")
-        settings, listed = Reader(reader.root).settings(content)
+        for key, value in mapping(content, "settings").items():
+            if isinstance(value, Mapping) and value.keys() & set(KINDS):
+                raise StudyError(
+                    f"tune: settings {key} has one value, which all tuning trials share; what the study chooses stands "
+                    "in its settings or variants."
+                )
+        settings, listed = reader.settings(content)
         for key in listed:
             raise StudyError(
                 f"tune: settings {key} has several values; give one, or let the study choose: {{choice: ...}}"

@@ -88,6 +88,7 @@ def test_a_study_without_the_block_is_written_as_before() -> None:
         ({"tune": {**TINY["tune"], "seeds": [1, 100]}}, r"seeds \[1\] are measured ones too"),
         ({"tune": {**TINY["tune"], "trials": 0}}, "trials=0 must be a whole number of at least 1"),
         ({"tune": {**TINY["tune"], "settings": {"lr": 0.1}}}, "tune: settings has 'lr', which the study chooses"),
+        ({"tune": {**TINY["tune"], "settings": {"depth": {"choice": [1, 2]}}}}, "tune: settings depth has one value"),
         ({"tune": {**TINY["tune"], "validation": 1000}}, "validation=1000 must be 0, or from 10"),
         ({"tune": None, "measure": None}, "lr=.*would be chosen by the study, which has no block 'tune'"),
         ({"measure": {"seeds": [0], "sedes": [1]}}, "measure: 'sedes' is not a key of it; did you mean 'seeds'"),
