@@ -11,6 +11,7 @@ from psp_core.messages import did_you_mean
 KINDS: Final = ("choice", "uniform", "log_uniform")
 DIGITS: Final = 3  # of a number that is drawn: a label can say it, and no processor rounds it otherwise
 EDGE: Final = 0.05  # of a range, at each end
+QUARTERS: Final = range(4)  # of a range: few draws are spread over it, and more draws leave those as they were
 
 Row = dict[str, Any]
 """Settings by their short names."""
@@ -74,12 +75,14 @@ class Choice:
     def drawn(self, column: str, index: int) -> Any:  # noqa: ANN401 - of any setting
         """The value that a random search tries as its `index`-th, the same in every variant of every study.
 
-        Of listed values each comes once before any comes again.
+        Of listed values each comes once before any comes again, and so does each quarter of a range.
         """
+        parts = QUARTERS if self.is_range else range(len(self.values))
+        again, place = divmod(index, len(parts))
+        part = Random(f"tuning {column} {again}").sample(parts, len(parts))[place]
         if not self.is_range:
-            again, place = divmod(index, len(self.values))
-            return Random(f"tuning {column} {again}").sample(self.values, len(self.values))[place]
-        share = Random(f"tuning {column} {index}").random()
+            return self.values[part]
+        share = (part + Random(f"tuning {column} {index}").random()) / len(parts)
         low, high = self.values
         if self.kind == "log_uniform":
             return self.rounded(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))

@@ -1,8 +1,8 @@
 """What is said of trials that need no training, less or more than expected, and of what a study chose."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from psp_core.messages import plural
 from study.choices import choices_of, settled
@@ -35,11 +35,8 @@ def explained(now: "Standing") -> Iterator[str]:
 
 def chosen_lines(spec: StudySpec, found: Sequence[Found]) -> Iterator[str]:
     """A line for each best setting that a study has found, and a note where that lies at an end of what it may be."""
-    rows = [spec.measured(settled(cell))[0].row for cell in spec.cells()]
-    tuned = {key for cell in spec.cells() for key in choices_of(cell)}
-    differing = [key for key in spec.varying if key not in tuned and len({str(row.get(key)) for row in rows}) > 1]
     for each in found:
-        where = describe(each.measured, differing) if differing else spec.name
+        where = _named(each.cell, spec)
         values = " ".join(f"{key}={value}" for key, value in each.best.values.items())
         of = f"best of {len(each.tried)}, accuracy {each.best.accuracy:.3f} on validation images"
         yield f"chose {values} for {where} ({of})"
@@ -48,6 +45,15 @@ def chosen_lines(spec: StudySpec, found: Sequence[Found]) -> Iterator[str]:
                 f"  note: {key}={each.best.values[key]} is at the {end} end of what was tried for {where}; a better "
                 "one may lie beyond: widen it and run again."
             )
+
+
+def _named(cell: Mapping[str, Any], spec: StudySpec) -> str:
+    """A cell by the label of its curve and its place on the axes: `none, ewc width=64`."""
+    trial = spec.measured(settled(cell))[0]
+    (first, name), *others = trial.curve_of.items()
+    label = name + "".join(piece for column, piece in others if column not in choices_of(cell))
+    axes = [column for column, values in spec.axes.items() if len(values) > 1 and column != first]
+    return " ".join([label, *([describe([trial], axes)] if axes else [])])
 
 
 def _starts(left: Iterable[Planned]) -> Iterator[str]:

@@ -168,7 +168,8 @@ def _train(
         store.begin_again()
         told = set[str]()
         for number in range(len(stages)):
-            _tell(screen, told, spec, store, found, stored)
+            if number == len(stages) - 1:
+                _tell(screen, told, spec, store, found, stored)
             if plans[number].left:
                 _train_stage(spec, store, screen, options, datasets, engine, start, plans[number])
             if spec.tune is None or stop.due():

@@ -148,6 +148,8 @@ def test_draws_are_spread_over_the_range_and_rounded() -> None:
     logs = [math.log10(value) for value in drawn]
     assert sum(logs) / 400 == pytest.approx(-2, abs=0.2)
     assert sum(value < 1e-3 for value in drawn) == pytest.approx(100, abs=35)
+    for start in range(0, 400, 4):  # whatever the number of trials, each quarter comes before any comes again
+        assert sorted(int(log + 4) for log in logs[start : start + 4]) == [0, 1, 2, 3]
     assert all(isinstance(Choice("uniform", (1, 9)).drawn("depth", index), int) for index in range(9))
 
 
@@ -325,7 +327,7 @@ def test_a_best_value_at_an_end_is_noted() -> None:
     spec = grid()
     for lr, end in ((0.001, "lowest"), (0.1, "highest")):
         lines = list(chosen_lines(spec, stages(spec, good_at(lr))[1]))
-        assert f"chose lr={lr} for width=4 (best of 3, accuracy 1.000 on validation images)" in lines
+        assert f"chose lr={lr} for binary width=4 (best of 3, accuracy 1.000 on validation images)" in lines
         assert any(line.startswith(f"  note: lr={lr} is at the {end} end") for line in lines)
     assert not any("note" in line for line in chosen_lines(spec, stages(spec, good_at(0.01))[1]))
 
