@@ -1,5 +1,6 @@
 """Draws how a study chose its settings: accuracy on validation images against each setting that was chosen."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -7,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from analysis.figures.base import Axis, UnsupportedError, is_geometric, name_axes
 from analysis.figures.layout import Key, Texts, sheet
@@ -38,13 +40,12 @@ def draw(cells: Sequence[Cell], trials: pd.DataFrame) -> Figure:
         raise UnsupportedError("needs the trials that tuning.json names")
     looks = looks_of_contexts(frame["context"].unique().tolist())
     panels = list(frame.groupby(["setting", "place"], sort=False))
-    named = [f"{name_of(str(setting))}{f', {place}' if place else ''}" for (setting, place), _ in panels]
     texts = Texts(
         title="How settings were chosen: accuracy on validation images",
         caption=_caption(cells, frame),
         keys=[Key(title="", looks={name: replace(look, label=name) for name, look in looks.items()})],
     )
-    figure, grid = sheet(named, texts, sharex=False)
+    figure, grid = sheet([str(place) for (_, place), _ in panels], texts, sharex=False)
     y = Axis(column="accuracy", label="validation accuracy")
     for axes, ((setting, _), rows) in zip(grid, panels, strict=True):
         name_axes([axes], Axis(column="value", label=name_of(str(setting))), y)
@@ -101,8 +102,16 @@ def _at(values: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _mark(axes: Axes, values: Sequence[Any]) -> None:
-    if all(map(is_number, values)) and is_geometric([float(value) for value in values]):
+    if not all(map(is_number, values)):
+        return
+    if is_geometric(numbers := [float(value) for value in values]):
         axes.set_xscale("log")
+        decades = math.log10(max(numbers) / min(numbers))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3) if decades < 2 else (1,), numticks=5))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
 
 
 def _caption(cells: Sequence[Cell], frame: pd.DataFrame) -> str:
@@ -113,7 +122,8 @@ def _sentences(cells: Sequence[Cell], frame: pd.DataFrame) -> Iterator[str]:
     numbers = {len(tried.trials) for cell in cells for tried in cell.tried}
     seeds = "one seed" if numbers == {1} else f"a mean over {max(numbers)} seeds"
     how = {"grid": "a grid", "random": "random search", "optuna": "Optuna's TPE"}[cells[0].search]
-    yield f"Chosen by {how} among {min(len(c.tried) for c in cells)} to {max(len(c.tried) for c in cells)} for each."
+    tried = sorted({len(cell.tried) for cell in cells})
+    yield f"Chosen by {how} among {' to '.join(dict.fromkeys(map(str, (tried[0], tried[-1]))))} for each."
     yield f"Points: {seeds}, and a mean over tasks; on training images that no step saw."
     yield "Rings: what was chosen, and then measured with other seeds on test images."
     if frame["is_joined"].all() and any(len(cell.chosen) > 1 for cell in cells):
