@@ -12,12 +12,14 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from analysis.captions import caption
 from analysis.figures.base import Axis, Curves, OtherStudyError, mark_level, name_axes, refuse_cycles
-from analysis.figures.layout import Texts, sheet
+from analysis.figures.layout import COLUMN, PAGE, Texts, sheet
 from analysis.measured import Measured
 from analysis.tables import mean_accuracy, over_seeds
 
 SIZES: Final = ("max_bytes", "width")
 """What makes the points of a line, of which the first is taken that a study has."""
+MANY: Final = 8
+"""More curves have a page's width, so that their names stand side by side."""
 FRONT: Final[dict[str, Any]] = {"color": "0.75", "linewidth": 3.0, "solid_capstyle": "round", "zorder": 0.8}
 RING: Final[dict[str, Any]] = {
     "marker": "o", "markersize": 7, "markerfacecolor": "none", "markeredgecolor": "0.25", "markeredgewidth": 0.7,
@@ -93,7 +95,10 @@ def _panels(measured: Measured, shown: Curves, price: Price, size: list[str]) ->
     )
     panels, prices = shown.panels, shown.frame["price"]
     marks = (1, 3) if prices.max() < 50 * prices.min() else (1,)
-    figure, grid = sheet([name for name, _ in panels], texts, height=2.4 if len(panels) == 1 else None, right=0.2)
+    is_wide = len(panels) > 1 or sum(len(key.looks) for key in texts.keys) > MANY
+    height = None if len(panels) > 1 else 2.4
+    width = PAGE if is_wide else COLUMN
+    figure, grid = sheet([name for name, _ in panels], texts, width=width, height=height, right=0.2)
     for axes, (_, rows) in zip(grid, panels, strict=True):
         _panel(axes, shown, rows, size)
         axes.set(xscale="log", ylim=(0, 1))

@@ -87,6 +87,7 @@ def sheet(
     texts: Texts,
     *,
     columns: int | None = None,
+    width: float | None = None,
     height: float | None = None,
     left: float = 0.48,
     right: float = RIGHT,
@@ -94,7 +95,7 @@ def sheet(
     sharey: bool = True,
     sharex: bool = True,
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a panel for each title. One panel is a column wide, more are a page wide.
+    """A figure with a panel for each title. One panel is a column wide, more are a page wide, unless `width` is given.
 
     All sizes are computed beforehand, so matplotlib draws a figure once; to measure texts, it would draw twice.
 
@@ -102,6 +103,7 @@ def sheet(
         titles: the panels' titles.
         texts: title, legend and caption.
         columns: the panels in a row. [default: at most four, in rows as even as possible]
+        width: of the figure, in inches.
         height: of a panel, in inches.
         left: inches for the names on the vertical axis.
         right: inches beside the last panel.
@@ -111,7 +113,7 @@ def sheet(
     """
     columns = columns or _columns(len(titles))
     rows = -(-len(titles) // columns)
-    width = COLUMN if len(titles) == 1 else PAGE
+    width = width or (COLUMN if len(titles) == 1 else PAGE)
     beside = BETWEEN if sharey else left
     wide = (width - left - right - beside * (columns - 1)) / columns
     high = height or min(0.85 * wide + 0.25, 2.0)
