@@ -6,11 +6,13 @@ from math import prod
 
 from psp_core.cost import Cost, num_activations, num_state, num_weights, products
 from psp_core.course import Course
+from psp_core.datasets import Data
 from psp_core.growth import Growth
 from psp_core.inference import QUESTION
 from psp_core.kept import Kept
 from psp_core.methods.superposed_settings import SuperposedSettings
 from psp_core.models import LayerSize, Model
+from psp_core.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -199,11 +201,19 @@ class SuperposedCost:
         weights = Growth(trunk if self.part.counts_trunk else 0, trunk if self.part.measures_once else 0)
         return {
             "weights": weights,
+            "images": Growth(per_task=self._images_of_a_task if self.part.joint else 0),
             "contexts": contexts.plus(Growth(once=sum(map(context.bytes_once, sizes)))),
             "heads": Growth(per_task=4 * self._head_numbers),
             "statistics": Growth(per_task=4 * self._statistics),
             protect.kept_as: Growth(*protect.kept_bytes(self.trial, self._trunk_size)),
         }
+
+    @property
+    def _images_of_a_task(self) -> int:
+        """Bytes of all its training images with labels: joint training begins anew with those of every task."""
+        data = self.trial.of(Data).sizes
+        number = data.num_train * self.trial.of(Stream).num_outputs(data) // data.num_classes
+        return number * (data.num_inputs + (1 if data.num_classes <= 256 else 2))
 
     @property
     def _own_bytes(self) -> int:

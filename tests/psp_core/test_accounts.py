@@ -115,6 +115,14 @@ def test_masks_and_scores_are_saved_in_as_many_bytes() -> None:
     assert trial.facts["masks_bytes"] == sum(memory[name].nbytes for memory in memories for name in ("psi", "sum"))
 
 
+def test_joint_training_keeps_every_tasks_images() -> None:
+    dataset, facts = load_dataset("digits"), trial_of(joint=True).facts
+    assert isinstance(dataset.train_images, torch.Tensor)
+    one = dataset.train_images.nbytes + len(dataset.train_labels)  # a byte for each label
+    assert (facts["images_bytes"], facts["images_bytes_per_task"]) == (3 * one, one)
+    assert facts["kept_bytes"] - facts["answer_bytes"] == 3 * one  # type: ignore[operator]
+
+
 @pytest.mark.parametrize(
     ("protect", "names"), [({"name": "ewc", "strength": 1}, {"fisher", "pull"}), ("si", {"importance", "anchor"})]
 )
