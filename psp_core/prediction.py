@@ -49,6 +49,7 @@ PLAIN: Final = {
     "contexts_per_task": 1,
     "learned_contexts": False,
     "output_contexts": False,
+    "joint": False,
     "num_cycles": 1,
 }
 """The settings of networks that the theory is about."""

@@ -56,7 +56,8 @@ class Trial(Course):
         "psp",
         "How a network keeps its tasks apart: `psp`, by contexts or not at all; `supsup`, by masks of weights; "
         "`nns`, likewise where training is told no task; `hopsupsup`, by masks of hidden units that a Hopfield "
-        "network holds; or `hat`, by gates of hidden units that each task learns.",
+        "network holds; `hat`, by gates of hidden units that each task learns; or `merged`, by training networks "
+        "apart and merging them.",
     )
     model: Model = setting("mlp", "The network.")
     optimiser: Optimiser = setting(

@@ -169,6 +169,7 @@ def test_a_pack_that_was_stopped_goes_on_with_its_predictions() -> None:
         ({"model": "small-conv", "dataset": "cifar-10", "width": 4}, "model='small-conv' does not apply"),
         ({"learned_contexts": True}, "learned_contexts=True does not apply to kind: prediction"),
         ({"heads": "per-task"}, "heads='per-task' does not apply"),
+        ({"joint": True, "context": "none"}, "joint=True does not apply"),
         ({"predicted_tasks": 0}, "predicted_tasks=0 must be at least 1"),
     ],
 )
