@@ -61,7 +61,7 @@ class WithMemory(Protection):
         label=" {:g} of all bytes",
     )
     batch: int | None = setting(
-        None, "m, images of the memory that each step asks about; none for `batch_size`.", rule=at_least(1)
+        None, "Images of the memory that each step asks about, m; none for `batch_size`.", rule=at_least(1)
     )
 
     def check(self, trial: Course) -> None:
