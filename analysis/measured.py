@@ -26,6 +26,7 @@ class Measured:
         diverged: the trials that diverged, with the columns of evals.
         where: the settings that tell this experiment from the store's others, with their values here.
         unsaid: settings that labels leave out, though they vary.
+        with_bounds: whether published bounds are drawn beside what was measured (`analysis.bounds`).
     """
 
     evals: pd.DataFrame
@@ -36,6 +37,7 @@ class Measured:
     diverged: pd.DataFrame = field(default_factory=pd.DataFrame)
     where: Mapping[str, Any] = field(default_factory=dict)
     unsaid: tuple[str, ...] = ()
+    with_bounds: bool = False
 
     @cached_property
     def settings(self) -> list[str]:

@@ -18,7 +18,7 @@ from analysis.store import StoredTrials, StoreError, read_store, relabelled
 from analysis.tables import settings_of
 
 
-def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[str]:
+def plot_store(out: str, format: str = "png", *, bounds: bool = False, **chosen: str | None) -> Iterator[str]:
     """Draw the figures into OUT/figures; yields a line for each figure, drawn or skipped.
 
     Removes figures that an earlier call drew, and this call does not, if the store or the choice changed since.
@@ -26,6 +26,7 @@ def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[
     Args:
         out: a trial store.
         format: png, svg or pdf.
+        bounds: whether published bounds are drawn beside capacity.
         chosen: the setting to be shown by each of `x`, `hue`, `style` and `panel`. [default: as suits what varies]
 
     Raises:
@@ -42,8 +43,9 @@ def plot_store(out: str, format: str = "png", **chosen: str | None) -> Iterator[
     asked = {role: chosen.get(role) for role in ROLES if chosen.get(role)}
     if store.evals.empty and asked:
         raise StoreError(f"out={out!r} holds retrieval alone, whose one figure has no other {' or '.join(asked)}.")
-    figures = [*_of_crosstalk(store), *([] if store.evals.empty else _of_accuracy(store, asked)), *_of_tuning(store)]
-    with FigureFolder(out, format, "plot", asked) as folder:
+    of_accuracy = [] if store.evals.empty else _of_accuracy(store, asked, bounds)
+    figures = [*_of_crosstalk(store), *of_accuracy, *_of_tuning(store)]
+    with FigureFolder(out, format, "plot", {**asked, **({"bounds": "all"} if bounds else {})}) as folder:
         told = set()
         for name, draw in figures:
             try:
@@ -74,8 +76,8 @@ def _of_crosstalk(store: StoredTrials) -> Iterator[Job]:
         yield f"crosstalk{suffix_of(where)}", lambda where=where, rows=rows: crosstalk.draw(rows, where)  # type: ignore[misc]
 
 
-def _of_accuracy(store: StoredTrials, chosen: Mapping[str, str | None]) -> Iterator[Job]:
-    whole = with_roles(store, chosen)
+def _of_accuracy(store: StoredTrials, chosen: Mapping[str, str | None], bounds: bool) -> Iterator[Job]:
+    whole = replace(with_roles(store, chosen), with_bounds=bounds)
     for suffix, measured in experiments(whole):
         for name, draw in FIGURES.items():
             yield f"{name}{suffix}", lambda draw=draw, measured=measured: draw(measured)  # type: ignore[misc]

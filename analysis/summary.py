@@ -16,8 +16,13 @@ from analysis.tables import capacity_bounds, mean_accuracy, over_seeds, settings
 from analysis.transfer import backward_transfer, forgetting, forward_transfer
 
 MEANS: Final = ("accuracy", "forgetting", "backward", "forward")
-COSTS: Final = ("total_bytes", "context_bytes_per_task", "seconds")
-"""Columns of the store, where it has them, and what a mean over seeds says something of."""
+COSTS: Final = (
+    *("kept_bytes", "answer_bytes", "answer_bytes_per_task", "total_bytes", "context_bytes_per_task"),
+    *("train_flops", "answer_flops", "seconds"),
+)
+"""Columns of the store that are shown where it has them."""
+INSTEAD: Final = {"total_bytes": "kept_bytes", "context_bytes_per_task": "answer_bytes_per_task"}
+"""Columns that say less than a later one, and are shown of stores that lack the later one."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,36 @@ def summarise(store: StoredTrials, *, threshold: float = 0.9, num_tasks: int | N
         StoreError: no trial was measured, or none after so many tasks; a stream with cycles has no such number; or the
             threshold is no share.
     """
+    check_threshold(threshold)
+    measured = whole(store, num_tasks)
+    by, trials = measured.settings, measured.trials
+    rows = _rows(measured, by, threshold)
+    costs = _known_costs(trials) if num_tasks is None else []
+    rows = _with_costs(rows, measured, by, costs)
+    return Summary(rows, by, costs, list(_notes(measured, threshold, num_tasks)))
+
+
+def check_threshold(threshold: float) -> None:
+    """Refuse what is no share of an accuracy.
+
+    Raises:
+        StoreError: the threshold is not in (0, 1].
+    """
     if not 0 < threshold <= 1:
         raise StoreError(f"threshold={threshold:g} must lie above 0, and at most at 1: a share of one task's accuracy.")
+
+
+def whole(store: StoredTrials, num_tasks: int | None = None) -> Measured:
+    """All of a store's measurements as one, whose `settings` tell all rows of a table apart.
+
+    Raises:
+        StoreError: as `summarise`.
+    """
     if store.evals.empty:
         raise StoreError("This store holds no measured accuracy: retrieval has none, and see psp status.")
     cut = store if num_tasks is None else _after(store, num_tasks)
-    measured = Measured(cut.evals, cut.trials, diverged=cut.diverged)
-    by = _varying(cut.evals)
-    measured = replace(measured, roles=Roles(x=tuple(by), panel=None))
-    rows = _rows(measured, by, threshold)
-    costs = [name for name in COSTS if name in cut.trials and cut.trials[name].notna().any() and num_tasks is None]
-    rows = _with_costs(rows, measured, by, costs)
-    return Summary(rows, by, costs, list(_notes(measured, threshold, num_tasks)))
+    roles = Roles(x=tuple(_varying(cut.evals)), panel=None)
+    return Measured(cut.evals, cut.trials, diverged=cut.diverged, roles=roles)
 
 
 def _varying(evals: pd.DataFrame) -> list[str]:
@@ -144,6 +167,14 @@ def _diverged(measured: Measured, key: list[str]) -> pd.DataFrame:
     if measured.diverged.empty:
         return pd.DataFrame(columns=[*key, "diverged"])
     return measured.diverged.groupby(key, dropna=False).size().rename("diverged").reset_index()
+
+
+def _known_costs(trials: pd.DataFrame) -> list[str]:
+    """Those of COSTS that are known of some trial, and say what no other does."""
+    known = {name for name in COSTS if name in trials and trials[name].notna().any()}
+    ok = trials[trials["status"] == "ok"]
+    double = {name for name, later in INSTEAD.items() if later in known and ok[later].notna().all()}
+    return [name for name in COSTS if name in known - double]
 
 
 def _with_costs(rows: pd.DataFrame, measured: Measured, by: Sequence[str], costs: list[str]) -> pd.DataFrame:

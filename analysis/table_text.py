@@ -7,15 +7,20 @@ import pandas as pd
 from tabulate import tabulate
 
 from analysis.roles import name_of, text_of
-from analysis.store import StoreError
-from analysis.summary import MEANS, Summary
+from analysis.store import StoredTrials, StoreError
+from analysis.summary import MEANS, Summary, summarise
 
 FORMATS: Final = {"text": "simple", "csv": "", "markdown": "pipe", "latex": "latex_booktabs"}
 LATEX: Final = {"±": r"$\pm$", "≥": r"$\geq$"}
 NAMES: Final = {
     "context": "curve",
+    "kept_bytes": "bytes kept",
+    "answer_bytes": "bytes to answer",
+    "answer_bytes_per_task": "bytes a task",
     "total_bytes": "bytes",
-    "context_bytes_per_task": "bytes a task",
+    "context_bytes_per_task": "context bytes a task",
+    "train_flops": "training operations",
+    "answer_flops": "operations to answer",
 }
 
 
@@ -40,6 +45,14 @@ def written(columns: Mapping[str, Sequence[str]], format: str) -> str:
     for symbol, command in LATEX.items() if format == "latex" else ():
         table = table.replace(symbol, command)
     return table
+
+
+def summary_table(
+    store: StoredTrials, format: str, threshold: float, *, num_tasks: int | None = None
+) -> tuple[str, list[str]]:
+    """The summary of a store, written, and its notes; arguments and errors as `summarise` has them."""
+    summary = summarise(store, threshold=threshold, num_tasks=num_tasks)
+    return summary_text(summary, format), summary.notes
 
 
 def summary_text(summary: Summary, format: str) -> str:
@@ -84,7 +97,7 @@ def _capacity(row: "pd.Series[Any]") -> str:
         return ""
     if row["at_end"]:
         return f"≥ {mean:.1f}"
-    if below - mean > 1:
+    if below - mean > 1.01:
         return f"{mean:.1f} to {below:.1f}"
     return with_half(mean, row.get("capacity_low", float("nan")), ".1f")
 

@@ -251,12 +251,13 @@ def plot(
     hue: Annotated[str | None, typer.Option(help="The setting that has colours, such as context.")] = None,
     style: Annotated[str | None, typer.Option(help="The setting that has dashes.")] = None,
     panel: Annotated[str | None, typer.Option(help="The setting that has a panel for each value.")] = None,
+    bounds: Annotated[bool, typer.Option("--bounds", help="Draw published bounds beside capacity.")] = False,
 ) -> None:
     """Draw every figure that the stored trials support. What is not chosen follows from what varies."""
     from analysis.plot import plot_store
 
     _guess(out)
-    for line in plot_store(out, format, x=x, hue=hue, style=style, panel=panel):
+    for line in plot_store(out, format, bounds=bounds, x=x, hue=hue, style=style, panel=panel):
         typer.echo(without_secrets(line))
 
 
@@ -265,21 +266,33 @@ def table(
     out: Out,
     format: Annotated[str, typer.Option(help="text, csv, markdown or latex.")] = "text",
     csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv: every number as it is.")] = False,
-    threshold: Annotated[float, typer.Option(help="Capacity keeps this share of a single task's accuracy.")] = 0.9,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Capacity keeps this share of a single task's accuracy. [default: 0.9; laws: 0.8, 0.9, 0.95]"
+        ),
+    ] = None,
     tasks: Annotated[int | None, typer.Option(min=1, help="After so many tasks. [default: after the last]")] = None,
+    law: Annotated[bool, typer.Option("--law", help="Instead: capacity as a power of width, for each curve.")] = False,
+    crossings: Annotated[
+        bool, typer.Option("--crossings", help="Instead: the width at which a curve's capacity overtakes another's.")
+    ] = False,
 ) -> None:
     """Print accuracy, forgetting, transfer, capacity and cost of each curve, with 95% intervals over seeds."""
+    from analysis.law_text import law_table
     from analysis.store import StoreError, read_store
-    from analysis.summary import summarise
-    from analysis.table_text import check_format, summary_text
+    from analysis.table_text import check_format, summary_table
 
     format = "csv" if csv else format
     check_format(format)
     _guess(out)
     store = read_store(out)
-    summary = summarise(store, threshold=threshold, num_tasks=tasks)
-    typer.echo(summary_text(summary, format))
-    for note in (*summary.notes, *store.left_out):  # what is printed may go into a file
+    if law or crossings:
+        text, notes = law_table(store, format, threshold, num_tasks=tasks, crossings=crossings)
+    else:
+        text, notes = summary_table(store, format, 0.9 if threshold is None else threshold, num_tasks=tasks)
+    typer.echo(text)
+    for note in (*notes, *store.left_out):  # what is printed may go into a file
         typer.echo(without_secrets(note), err=True)
     if store.damaged:
         raise StoreError(" ".join(store.damaged))

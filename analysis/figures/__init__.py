@@ -16,6 +16,7 @@ from analysis.figures import (
     front_of_operations,
     heatmap,
     interference,
+    law,
     masks_used,
     predicted,
 )
@@ -27,6 +28,7 @@ FIGURES: Final[dict[str, Callable[[Measured], Figure]]] = {
     "first-task": first_task.draw,
     "interference": interference.draw,
     "heatmap": heatmap.draw,
+    "law": law.draw,
     "learning-rate": by_setting.draw_lr,
     "around-the-circle": around_the_circle.draw,
     "bytes": context_bytes.draw,

@@ -44,8 +44,11 @@ def draw_capacity(measured: Measured, x: str) -> Figure:
     Where the median seed kept all tasks, its capacity is a lower bound.
 
     Raises:
+        OtherStudyError: x is the width, against which `law` has the same capacities.
         UnsupportedError: no curve has two values of x with all tasks measured after each task; or a stream has cycles.
     """
+    if x == "width":
+        raise OtherStudyError("the figure law has capacity by width")
     refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     measured = measured.against(x)
     frame = measured.beside(capacity(measured.best_lr, THRESHOLD))

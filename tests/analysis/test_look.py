@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -15,6 +16,7 @@ from analysis.figures.layout import COLUMN, PAGE, STYLE, caption_of
 from analysis.measured import Measured, chance
 from analysis.old_stores import completed
 from analysis.plot import experiments, plot_store, with_roles
+from analysis.roles import Roles
 from analysis.store import read_store
 from analysis.tables import best_lr
 from psp_core.trial import TrialConfig
@@ -33,12 +35,13 @@ def out(small_store: Path, tmp_path: Path) -> Path:
 
 def all_figures(measured: Measured) -> list[Figure]:
     figures = []
-    for draw in FIGURES.values():
+    by_setting = [partial(draw_by, x=x) for draw_by in BY_SETTING.values() for x in measured.roles.x]
+    for draw in (*FIGURES.values(), *by_setting):
         try:
             figures.append(draw(measured))
         except UnsupportedError:
             continue
-    return figures + [draw_by(measured, x) for draw_by in BY_SETTING.values() for x in measured.roles.x]
+    return figures
 
 
 def test_every_figure_fits_a_page_and_its_texts_can_be_read(out: Path) -> None:
@@ -82,7 +85,7 @@ def test_what_an_earlier_state_left_goes_and_what_users_put_there_stays(
     list(plot_store(str(out)))
     list(plot_store(str(out), "pdf"))
     figures = out / "figures"
-    assert (figures / "capacity-by-width.png").exists()  # the other format of the same state
+    assert (figures / "accuracy-by-width.png").exists()  # the other format of the same state
     (figures / "mine.png").write_bytes(b"mine")
     (figures / "interference.png").write_bytes(b"changed by hand")
     for folder in ("trials", "evals"):  # a store of one width now
@@ -90,21 +93,22 @@ def test_what_an_earlier_state_left_goes_and_what_users_put_there_stays(
             path.unlink()
     store_of(out, {"context": ["none", "binary"]})
     lines = list(plot_store(str(out), "pdf"))
-    assert any(line.startswith("removed ") and "capacity-by-width.pdf" in line for line in lines)
+    assert any(line.startswith("removed ") and "accuracy-by-width.pdf" in line for line in lines)
     left = {path.name for path in figures.iterdir()}
     assert {"mine.png", "interference.png", "capacity.pdf"} <= left
-    assert not {"capacity.png", "heatmap.png", "capacity-by-width.pdf"} & left
+    assert not {"capacity.png", "heatmap.png", "accuracy-by-width.pdf"} & left
     assert (figures / "mine.png").read_bytes() == b"mine"
     assert not any(line.startswith("removed") for line in plot_store(str(out), "pdf"))
 
 
 def test_a_capacity_is_whole_and_one_that_was_not_reached_is_a_lower_bound(small_store: Path) -> None:
-    store = read_store(str(small_store))
-    evals = store.evals.assign(accuracy=np.where(store.evals["width"] == 8, 0.9, 0.9 / store.evals["tasks_seen"]))
-    figure = BY_SETTING["capacity-by"](Measured(evals), "width")
+    evals = read_store(str(small_store)).evals
+    accuracy = np.where(evals["width"] == 8, 0.9, 0.9 / evals["tasks_seen"])
+    evals = evals.assign(depth=evals["width"], width=8, accuracy=accuracy)
+    figure = BY_SETTING["capacity-by"](Measured(evals, roles=Roles(x=("depth",), panel=None)), "depth")
     (axes,) = figure.axes
     open_points = [line for line in axes.get_lines() if line.get_markerfacecolor() == "white" and len(line.get_xdata())]
-    assert [line.get_ydata().tolist() for line in open_points] == [[3], [3]]  # none and binary at width 8
+    assert [line.get_ydata().tolist() for line in open_points] == [[3], [3]]  # none and binary at depth 8
     heights = [y for line in axes.get_lines() for y in line.get_ydata()]
     assert all(y == int(y) for y in heights)
     assert axes.get_ylim()[0] == 0

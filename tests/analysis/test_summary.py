@@ -49,7 +49,7 @@ def test_each_row_is_the_mean_of_its_seeds_and_students_interval(store: StoredTr
         for name in MEANS:
             low, high = stats.t.interval(0.95, 1, loc=np.mean(expected[name]), scale=stats.sem(expected[name]))
             assert (row[f"{name}_low"], row[f"{name}_high"]) == pytest.approx((low, high)), name
-        for name in ("total_bytes", "context_bytes_per_task", "seconds"):
+        for name in ("kept_bytes", "answer_bytes_per_task", "train_flops", "seconds"):
             assert row[name] == pytest.approx(trials[name].mean())
 
 
