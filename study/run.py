@@ -92,9 +92,8 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     num_done, num_planned = before.count(*MEASURED), len(before.planned) + len(before.to_come)
     screen.say(f"{spec.name}: {plural(num_planned, 'trial')} planned, {num_done} done already.")
     if num_done == num_planned:
-        _, found = by_stage(spec, Stored.of(store))
-        for line in chosen_lines(spec, found):
-            screen.say(line)
+        _, found = by_stage(spec, stored := Stored.of(store))
+        _tell(screen, set(), spec, store, found, stored)  # the record too: a run may have been killed before
         return 0
     datasets = _datasets(spec, options.data)
     start = time.monotonic()

@@ -167,8 +167,27 @@ def record(spec: StudySpec, found: Sequence[Found], stored: Stored) -> bytes:
         }
         for each in found
     ]
-    content: dict[str, Any] = {"search": spec.tune.search, "cells": cells}
+    content = {"search": spec.tune.search, "cells": _with_earlier(cells, _recorded(stored.store))}
     return json.dumps(content, indent=1).encode()
+
+
+def _with_earlier(cells: Sequence[dict[str, Any]], earlier: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """And what earlier runs chose beside these cells, or measured of the same choice: by `--set`, say."""
+    by_settings = {json.dumps([cell["cell"], cell["tuned"]], sort_keys=True): cell for cell in cells}
+    for cell in earlier:
+        new = by_settings.setdefault(json.dumps([cell["cell"], cell["tuned"]], sort_keys=True), cell)
+        if new["chosen"] == cell["chosen"]:
+            new["measured"] = list(dict.fromkeys([*cell["measured"], *new["measured"]]))
+    return list(by_settings.values())
+
+
+def _recorded(store: TrialStore) -> list[dict[str, Any]]:
+    """The cells of the file as it is; none where it is missing or damaged."""
+    try:
+        cells: list[dict[str, Any]] = json.loads(store.files.read(RECORD))["cells"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return []
+    return cells
 
 
 def _ids(trials: Sequence[Experiment], stored: Stored) -> list[str]:

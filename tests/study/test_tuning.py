@@ -299,6 +299,15 @@ def _ids(trials: Sequence[Experiment], stored: Stored) -> list[str]:
     return [stored.id_of(planned) for planned in stored.beside(trials)]
 
 
+def test_the_record_keeps_what_other_runs_chose_and_measured(tmp_path: Path) -> None:
+    spec = grid(axes={"width": [4, 8]})
+    train(spec, tmp_path / "out")
+    store = train(spec.with_values(["width=4", "seeds=7"]), tmp_path / "out")
+    narrow, wide = json.loads(store.files.read(RECORD))["cells"]
+    assert (narrow["cell"]["width"], len(narrow["measured"])) == (4, 3)
+    assert (wide["cell"]["width"], len(wide["measured"])) == (8, 2)
+
+
 def test_a_trial_that_diverged_counts_as_chance(tmp_path: Path) -> None:
     settings = {**TINY["settings"], "optimiser": "sgd", "momentum": 0.9, "lr": {"choice": [0.01, 3000.0]}}
     spec = grid(settings=settings, axes={"width": [4]})
