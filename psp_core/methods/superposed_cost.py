@@ -205,7 +205,7 @@ class SuperposedCost:
             "contexts": contexts.plus(Growth(once=sum(map(context.bytes_once, sizes)))),
             "heads": Growth(per_task=4 * self._head_numbers),
             "statistics": Growth(per_task=4 * self._statistics),
-            protect.kept_as: Growth(*protect.kept_bytes(self.trial, self._trunk_size)),
+            protect.kept_as: protect.kept_bytes(self.trial, self._trunk_size),
         }
 
     @property

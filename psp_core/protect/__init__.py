@@ -3,7 +3,7 @@
 from typing import Final
 
 from psp_core.protect.agem import AGEM as AGEM
-from psp_core.protect.base import Kept, Protection, State, Step
+from psp_core.protect.base import Protection, State, Step
 from psp_core.protect.ewc import EWC as EWC
 from psp_core.protect.gpm import GPM as GPM
 from psp_core.protect.lwf import LwF as LwF
@@ -15,4 +15,4 @@ from psp_core.protect.si import SI as SI
 
 PROTECTIONS: Final[dict[str, type[Protection]]] = Protection.known
 
-__all__ = ["PROTECTIONS", "Kept", "NoProtection", "Protection", "State", "Step"]
+__all__ = ["PROTECTIONS", "NoProtection", "Protection", "State", "Step"]

@@ -3,12 +3,13 @@
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Self
 
 from torch import Tensor
 
 from psp_core.course import Course
 from psp_core.groups import Group, Stretch
+from psp_core.growth import Growth
 from psp_core.images import StepBatch
 from psp_core.kept import Kind
 from psp_core.networks import Networks
@@ -34,18 +35,6 @@ class Step:
     networks: Networks
     batch: StepBatch
     number_1: Tensor
-
-
-class Kept(NamedTuple):
-    """What one member has to keep beside its weights so that it can go on learning, in bytes.
-
-    Attributes:
-        once: whatever the number of tasks so far.
-        per_task: for each task so far.
-    """
-
-    once: int = 0
-    per_task: int = 0
 
 
 class Protection(Part, family="protect"):
@@ -120,7 +109,7 @@ class Protection(Part, family="protect"):
         """The shared numbers with which a task is answered, (E, P), given those that are trained; neither changes."""
         return values_EP
 
-    def kept_bytes(self, trial: Course, num_shared: int) -> Kept:
+    def kept_bytes(self, trial: Course, num_shared: int) -> Growth:
         """What one member has to keep beside its weights when a task has ended and more are to come, in bytes.
 
         Importances, anchors, masks, images: all without which the next task could not be trained as it is. What is
@@ -130,7 +119,7 @@ class Protection(Part, family="protect"):
             trial: the member's.
             num_shared: P without padding, how many numbers are protected.
         """
-        return Kept(once=4 * self.kept_numbers * num_shared)
+        return Growth(once=4 * self.kept_numbers * num_shared)
 
     def training_bytes(self, trial: Course, num_shared: int) -> int:
         """Memory of one member's State while a task trains, and of what `edit` and `stepped` need beside it."""

@@ -10,10 +10,11 @@ from psp_core.contexts import Context
 from psp_core.course import Course
 from psp_core.datasets import Data
 from psp_core.groups import Group, Stretch
+from psp_core.growth import Growth
 from psp_core.models import LayerSize, Model, NetworkSize
 from psp_core.networks import Networks
 from psp_core.parts import Rule, setting
-from psp_core.protect.base import Kept, Protection, State, Step
+from psp_core.protect.base import Protection, State, Step
 from psp_core.rules import at_least
 from psp_core.streams import Stream
 
@@ -105,9 +106,9 @@ class GPM(Protection, name="gpm"):
             ):
                 space_II.add_(more_space(space_II, inputs_NI, threshold))
 
-    def kept_bytes(self, trial: Course, num_shared: int) -> Kept:
+    def kept_bytes(self, trial: Course, num_shared: int) -> Growth:
         """What projects, of each layer; bases of fewer columns than half the inputs would take less."""
-        return Kept(once=4 * sum(size**2 for size in _sizes(trial)))
+        return Growth(once=4 * sum(size**2 for size in _sizes(trial)))
 
     def training_bytes(self, trial: Course, num_shared: int) -> int:
         """The same, and the weights before the step."""

@@ -9,11 +9,12 @@ from torch import Tensor
 from psp_core.course import Course
 from psp_core.datasets import Data
 from psp_core.groups import Group, Stretch
+from psp_core.growth import Growth
 from psp_core.images import Images
 from psp_core.kept import Kind
 from psp_core.networks import Networks
 from psp_core.parts import Rule, setting
-from psp_core.protect.base import Kept, Protection, State, Step
+from psp_core.protect.base import Protection, State, Step
 from psp_core.protect.reservoir import kept_samples
 from psp_core.randomness import generator
 from psp_core.rules import at_least
@@ -154,9 +155,9 @@ class WithMemory(Protection):
         state["seen"] += num_samples
         state["is_on"].fill_(1)
 
-    def kept_bytes(self, trial: Course, num_shared: int) -> Kept:
+    def kept_bytes(self, trial: Course, num_shared: int) -> Growth:
         """The images; how many depends on no task."""
-        return Kept(once=self.num_slots(trial) * self.image_bytes(trial))
+        return Growth(once=self.num_slots(trial) * self.image_bytes(trial))
 
     def training_bytes(self, trial: Course, num_shared: int) -> int:
         """The memory, what its batches are, and their gradients."""

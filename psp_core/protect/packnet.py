@@ -8,10 +8,11 @@ from torch import Tensor
 
 from psp_core.course import Course
 from psp_core.groups import Group, Stretch
+from psp_core.growth import Growth
 from psp_core.kept import Kind
 from psp_core.networks import Networks
 from psp_core.parts import Rule, setting
-from psp_core.protect.base import Kept, Protection, State, Step
+from psp_core.protect.base import Protection, State, Step
 
 # E members, P shared numbers of one member, N weights of a layer
 
@@ -117,9 +118,9 @@ class PackNet(Protection, name="packnet"):
         used = (owner <= task + 1) & ((owner != FREE) | (state["current"] == task))
         return values_EP * used
 
-    def kept_bytes(self, trial: Course, num_shared: int) -> Kept:
+    def kept_bytes(self, trial: Course, num_shared: int) -> Growth:
         """The owner of each number."""
-        return Kept(once=-(-num_shared * trial.num_tasks.bit_length() // 8))
+        return Growth(once=-(-num_shared * trial.num_tasks.bit_length() // 8))
 
 
 def is_pruned(weight: Tensor) -> bool:
