@@ -108,6 +108,12 @@ def test_of_one_task_the_prediction_is_its_accuracy(name: str) -> None:
         assert first.loss == pytest.approx(result.loss[0, 0].item(), rel=1e-4)
 
 
+def test_validation_images_are_predicted_where_they_are_measured() -> None:
+    (result,) = trained(config(eval_on="validation", validation=200, num_tasks=1)).results()
+    assert isinstance(result, PredictionResult)
+    assert {row.first_task for row in result.predictions if row.tasks_seen == 1} == {result.accuracy[0, 0].item()}
+
+
 def test_theories_differ_as_they_should() -> None:
     """Whole models disturb more than increments, and these the mean less than task 0, which has most of them."""
     rows = trained(config(context="binary", lr=0.003)).predictions[0]
