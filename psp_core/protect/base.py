@@ -2,8 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
@@ -22,8 +21,7 @@ State = dict[str, Tensor]
 diverged."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Step:
+class Step(NamedTuple):
     """A step of training, when the gradients of its batch are found and the optimiser has not seen them yet.
 
     Attributes:
