@@ -106,7 +106,7 @@ def read_store(out: str) -> StoredTrials:
     """
     trials, measured, damaged = _read(out, EVALS)
     cells = read_cells(*open_folder(out))
-    trials = settled(completed(trials), cells)
+    trials = settled(completed(trials).copy(), cells)  # a copy has its columns together: pandas warns of many apart
     validated = on_validation(trials)
     if validated.all() or not validated.any():
         return replace(_stored(trials, measured, damaged), cells=cells)
