@@ -112,9 +112,9 @@ def draw_by_heart(axes: Axes, found: Sequence[Law]) -> None:
     every = pd.concat([law.trials for law in found])
     most = every.groupby("width")["by_heart"].max().dropna()
     if len(most) > 1:
-        axes.plot(most.index, most, color="0.35", linestyle=":", linewidth=1)
+        axes.plot(most.index, most, color="0.35", linestyle=(0, (1, 3)), linewidth=1)
         axes.annotate(
-            "labels by heart", (most.index[-1], most.iloc[-1]), fontsize=6, color="0.35", ha="right", va="top"
+            "labels by heart", (most.index[-1], most.iloc[-1]), fontsize=6, color="0.35", ha="right", va="bottom"
         )
 
 

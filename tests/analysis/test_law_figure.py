@@ -137,3 +137,12 @@ def test_a_curve_without_intervals_crosses_at_one_width(store: StoredTrials) -> 
     (row,) = csv.DictReader(io.StringIO(text))
     assert float(row["width"] or row["nearest_width"]) > 0
     assert row["width_low"] == row["ratio_low"] == ""
+
+
+def test_what_could_be_known_by_heart_is_drawn_where_it_is_asked_for(measured: Measured) -> None:
+    plain, bounded = (FIGURES["law"](replace(measured, with_bounds=asked)) for asked in (False, True))
+    assert "2505.24832" not in caption_of(plain)
+    assert "2505.24832" in caption_of(bounded)
+    expected = 3.6 * 100 / (1438 * np.log2(10))  # 100 parameters (store_of), all training images of digits
+    heights = [line.get_ydata() for line in bounded.axes[0].get_lines()]
+    assert any(len(ys) == len(WIDTHS) and np.allclose(ys, expected) for ys in heights)
