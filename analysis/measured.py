@@ -41,9 +41,9 @@ class Measured:
 
     @cached_property
     def settings(self) -> list[str]:
-        """The settings that tell the curves of all figures apart."""
-        shown = (*self.roles.settings, *self.roles.x)
-        return list(dict.fromkeys(["context", "width", *(name for name in shown if name in self.evals)]))
+        """The settings that tell the curves of all figures apart: not the width where it follows from bytes."""
+        shown = [name for name in (*self.roles.settings, *self.roles.x) if name in self.evals]
+        return list(dict.fromkeys(["context", *(["width"] if "max_bytes" not in shown else []), *shown]))
 
     @cached_property
     def best_lr(self) -> pd.DataFrame:
