@@ -14,7 +14,7 @@ from analysis.folder import FigureFolder, check_format
 from analysis.labels import labelled_settings
 from analysis.measured import Measured, relabel
 from analysis.roles import ROLES, check_names, choose, exact_text_of, is_number, runs_over, values_of, varying
-from analysis.store import StoredTrials, StoreError, read_store, relabelled
+from analysis.store import StoredTrials, StoreError, on_validation, read_store, relabelled
 from analysis.tables import settings_of
 
 
@@ -43,7 +43,8 @@ def plot_store(out: str, format: str = "png", *, bounds: bool = False, **chosen:
     asked = {role: chosen.get(role) for role in ROLES if chosen.get(role)}
     if store.evals.empty and asked:
         raise StoreError(f"out={out!r} holds retrieval alone, whose one figure has no other {' or '.join(asked)}.")
-    of_accuracy = [] if store.evals.empty else _of_accuracy(store, asked, bounds)
+    is_tuning = bool(store.cells) and on_validation(store.trials).all()  # nothing is measured yet
+    of_accuracy = [] if store.evals.empty or is_tuning else _of_accuracy(store, asked, bounds)
     figures = [*_of_crosstalk(store), *of_accuracy, *_of_tuning(store)]
     with FigureFolder(out, format, "plot", {**asked, **({"bounds": "all"} if bounds else {})}) as folder:
         told = set()

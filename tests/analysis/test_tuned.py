@@ -1,9 +1,11 @@
 """What a study chose by itself: labels without it, captions with it, and the figure of how it was chosen."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from analysis.experiments import unusual
@@ -89,6 +91,15 @@ def test_the_figure_marks_what_was_chosen(out: str) -> None:
     points = sum(len(line.get_xdata()) for axes in figure.axes for line in axes.get_lines()) - len(rings)  # type: ignore[arg-type]
     assert points == 2 * 3 + 2 * 3 * 2
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"none", "none, ewc"}
+
+
+def test_before_anything_is_measured_the_tuning_alone_is_drawn(out: str, tmp_path: Path) -> None:
+    copy = tmp_path / "out"
+    shutil.copytree(out, copy)
+    for path in (copy / "trials").iterdir():
+        if set(pq.read_table(path)["eval_on"].to_pylist()) == {"test"}:
+            path.unlink()
+    assert [line.rpartition("/")[2] for line in plot_store(str(copy))] == ["tuning.png"]
 
 
 def test_it_is_drawn_with_the_others_and_a_damaged_record_is_no_reason_to_stop(
