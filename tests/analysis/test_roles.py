@@ -67,7 +67,8 @@ def test_the_readmes_example_has_one_set_of_figures_that_answers_it(tmp_path: Pa
     run_here(StudySpec.from_mapping(study), tmp_path / "out")
     lines = list(plot_store(str(tmp_path / "out")))
     assert drawn(lines) == [
-        "accuracy-by-depth", "bytes", "capacity", "capacity-by-depth", "first-task", "heatmap", "interference",
+        "accuracy-by-depth", "bytes", "capacity", "capacity-by-depth", "first-task", "front-of-bytes",
+        "front-of-operations", "heatmap", "interference",
         "learning-rate",
     ]  # fmt: skip
     assert len(lines) == 8  # and nothing is said of figures that other studies have
