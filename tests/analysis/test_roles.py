@@ -71,7 +71,7 @@ def test_the_readmes_example_has_one_set_of_figures_that_answers_it(tmp_path: Pa
         "front-of-operations", "heatmap", "interference",
         "learning-rate",
     ]  # fmt: skip
-    assert len(lines) == 8  # and nothing is said of figures that other studies have
+    assert len(lines) == 10  # and nothing is said of figures that other studies have
     whole = with_roles(read_store(str(tmp_path / "out")))
     assert whole.roles == Roles(x=("depth",), hue="context", style=None, panel="depth")
     ((_, measured),) = experiments(whole)
