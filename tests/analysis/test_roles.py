@@ -79,7 +79,7 @@ def test_the_readmes_example_has_one_set_of_figures_that_answers_it(tmp_path: Pa
     (axes,) = figure.axes
     assert axes.get_xlabel() == "depth"
     assert {bar.get_label() for bar in axes.containers} == {"none", "binary", "complex"}
-    assert "best lr of 0.0001, 0.001: " in caption_of(figure)
+    assert "best lr of 0.0001, 0.001, chosen on the test images: " in caption_of(figure)
     assert "All: digits, permuting, mlp, width 4, 2 steps a task, 8 images a step, rmsprop" in caption_of(figure)
 
 
