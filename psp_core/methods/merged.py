@@ -1,6 +1,7 @@
 """Networks that are trained apart, each from the same weights, and then merged: the rivals that merge task vectors."""
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -107,7 +108,7 @@ class MergedLearner(Learner):
         """Draw the start, and what merging gives each task."""
         self.trials, trial = trials, trials[0]
         self.parts = [each.of(Merged) for each in trials]
-        models = drawn_together([lambda each=each: _build(each, device) for each in trials], device)  # type: ignore[misc]
+        models = drawn_together([partial(_build, each, device) for each in trials], device)
         self.networks = Networks(models, device, dtype=PRECISIONS[trial.precision])
         self.groups = [
             Group(values_EP=self.networks.flat, gradients_EP=self.networks.flat_gradients, lives="task"),
