@@ -63,9 +63,9 @@ class Root(Part):
         named = self.settings_named(column)
         if column not in self.at_first and value in [one.default for _, one in named]:
             return
-        owners = [part for part, _ in named if part.family]
-        family = owners[0].family
-        names = " or ".join(dict.fromkeys(repr(part.name) for part in owners))
+        owners = sorted((part for part, _ in named if part.family), key=lambda part: part.family not in columns)
+        family = owners[0].family  # the nearest: of a part that the tree has in another form
+        names = " or ".join(dict.fromkeys(repr(part.name) for part in owners if part.family == family))
         if family in columns:
             raise ValueError(
                 f"{column}={value!r} does not apply to {family}={columns[family]!r}; leave it out, or use {names}."

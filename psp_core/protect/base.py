@@ -18,7 +18,7 @@ from psp_core.parts import Part
 
 State = dict[str, Tensor]
 """What a protection remembers, by name, (E, ...) each: saved and loaded with the members, and zeroed for one that
-diverged."""
+diverged. What steps read lies on the device, what is drawn by on the CPU."""
 
 
 class Step(NamedTuple):

@@ -52,9 +52,9 @@ class LwF(Protection, name="lwf"):
         return {
             "strength": shared.values_EP.new_tensor([peer.strength for peer in peers])[:, None],
             "is_on": shared.values_EP.new_zeros(members, 1),
-            "seeds": torch.tensor([trial.seed for trial in trials], device=device),
-            "visits": torch.zeros(members, dtype=torch.int64, device=device),
-            "lengths": torch.tensor([trial.num_tasks for trial in trials], device=device),
+            "seeds": torch.tensor([trial.seed for trial in trials]),
+            "visits": torch.zeros(members, dtype=torch.int64),
+            "lengths": torch.tensor([trial.num_tasks for trial in trials]),
             "rows": torch.zeros(members, trials[0].steps_per_task, dtype=torch.int64, device=device),
             "old": torch.zeros_like(shared.values_EP),
             "other": torch.zeros_like(shared.values_EP),

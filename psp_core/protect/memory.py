@@ -98,13 +98,12 @@ class WithMemory(Protection):
         """An empty memory."""
         trial, device, members = trials[0], shared.values_EP.device, len(trials)
         size, steps = (members, self.num_slots(trial)), trial.steps_per_task
-        seeds = torch.tensor([each.seed for each in trials], device=device)
         return {
-            "seeds": seeds,
+            "seeds": torch.tensor([each.seed for each in trials]),
             "pixels": torch.zeros(*size, trial.of(Data).sizes.num_inputs, dtype=torch.uint8, device=device),
             "labels": torch.zeros(size, dtype=_label_type(trial), device=device),
             "tasks": torch.zeros(size, dtype=torch.int16, device=device),
-            "seen": torch.zeros(members, dtype=torch.int64, device=device),
+            "seen": torch.zeros(members, dtype=torch.int64),
             "is_on": shared.values_EP.new_zeros(members, 1),
             "slots": torch.zeros(members, steps, self.num_asked(trial), dtype=torch.int64, device=device),
             "rows": torch.zeros(members, steps, dtype=torch.int64, device=device),
@@ -117,8 +116,8 @@ class WithMemory(Protection):
             return
         steps, asked = state["slots"].shape[1:]
         for e, (seed, seen) in enumerate(zip(state["seeds"].tolist(), state["seen"].tolist(), strict=True)):
-            tasks_M = state["tasks"][e, :seen].cpu().long()
-            if len(tasks_M):
+            if seen:
+                tasks_M = state["tasks"][e, :seen].cpu().long()
                 task_S, slots_Sm = draw(tasks_M, steps, asked, generator(seed, "memory batches", seen))
                 state["rows"][e] = task_S * stretch.count
                 state["slots"][e] = slots_Sm

@@ -139,7 +139,8 @@ def test_split_streams_have_the_figures_of_permuting_ones(tmp_path: Path, settin
     out = tmp_path / "out"
     digits_store(out, ["none", "binary"], **settings, width=8)
     drawn = [line.rpartition("/")[2] for line in plot_store(str(out)) if line.startswith("drew")]
-    assert drawn == ["capacity.png", "first-task.png", "interference.png"]
+    fronts = ["front-of-bytes.png", "front-of-operations.png"]
+    assert drawn == ["capacity.png", "first-task.png", "interference.png", *fronts]
 
 
 def points(figure: mpl.figure.Figure) -> dict[str, tuple[float, float]]:

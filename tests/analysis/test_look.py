@@ -48,7 +48,7 @@ def test_every_figure_fits_a_page_and_its_texts_can_be_read(out: Path) -> None:
     with mpl.rc_context(dict(STYLE)):
         ((_, measured),) = experiments(with_roles(read_store(str(out))))
         figures = all_figures(measured)
-        assert len(figures) == 7
+        assert len(figures) == 9
         for figure in figures:
             assert figure.get_figwidth() in (COLUMN, PAGE)
             figure.canvas.draw()
@@ -162,7 +162,10 @@ def test_each_curve_says_its_learning_rate_where_they_differ(tmp_path: Path) -> 
     evals = store.evals.assign(accuracy=np.where(is_best, 0.9, 0.1))
     ((_, measured),) = experiments(with_roles(store))
     figure = FIGURES["capacity"](Measured(evals, store.trials, roles=measured.roles))
-    assert "Each curve at its best lr of 0.01, 0.1: none 0.1; binary 0.1 at depth 3, else 0.01." in caption_of(figure)
+    assert (
+        "Each curve at its best lr of 0.01, 0.1, chosen on the test images: none 0.1; binary 0.1 at depth 3, else 0.01."
+        in caption_of(figure)
+    )
 
 
 def test_chance_is_that_of_the_data_sets_and_streams_there_are() -> None:

@@ -69,7 +69,7 @@ def test_no_step_sees_a_validation_image() -> None:
         tasks = [tasks_of(trial)]
         described = tasks[0].describe(0)
         Visits([trial], tasks, data.train_labels, CPU).put(
-            1, samples, torch.empty(1, 1, *described.shape, dtype=described.dtype), torch.empty(0)
+            1, samples, torch.empty(1, 1, *described.shape, dtype=described.dtype), torch.empty(0), torch.empty(0)
         )
         assert not torch.isin(samples, kept).any()
 

@@ -5,7 +5,9 @@ from collections.abc import Hashable
 import pytest
 import torch
 
-from psp_core.groups import Batch, Stretch
+from psp_core.datasets import Dataset
+from psp_core.groups import Stretch
+from psp_core.images import Images, StepBatch, inputs_of
 from psp_core.trial import Trial
 from study.shipped import shipped_studies
 from study.spec import load_study
@@ -40,14 +42,29 @@ def networks() -> dict[Hashable, tuple[str, Trial]]:
     return {key: (name, trial.replaced(num_tasks=2, batch_size=4)) for key, (name, trial) in found.items()}
 
 
+def of_images(trial: Trial) -> Images:
+    """A batch's inputs still to be made."""
+    sizes = trial.dataset.sizes
+    images = torch.empty(1, sizes.num_inputs, dtype=torch.uint8, device=META)
+    labels = torch.zeros(1, dtype=torch.int64, device=META)
+    data = Dataset(
+        name="none", shape=sizes.shape, num_classes=sizes.num_classes, scale=255.0, mean=0.0, std=1.0,
+        train_images=images, train_labels=labels, test_images=images, test_labels=labels,
+    )  # fmt: skip
+    tasks = trial.stream.tasks(sizes, trial.num_tasks, trial.seed)
+    return Images(
+        images_NI=images, samples_EB=torch.zeros(1, trial.batch_size, dtype=torch.int64, device=META), drawn_EB3=None,
+        tasks=tasks, description_E=tasks.describe(0)[None].to(META), dataset=data, constants_2=None,
+    )  # fmt: skip
+
+
 def first_loss(trial: Trial) -> torch.Tensor:
     """The loss of a first step without numbers: shapes alone."""
     learner = trial.method.start([trial], META)
-    inputs = trial.dataset.sizes.num_inputs
-    batch: Batch = (
-        torch.empty(1, trial.batch_size, inputs, device=META),
-        torch.zeros(1, trial.batch_size, dtype=torch.int64, device=META),
-    )
+    labels = torch.zeros(1, trial.batch_size, dtype=torch.int64, device=META)
+    batch: StepBatch = torch.empty(1, trial.batch_size, trial.dataset.sizes.num_inputs, device=META), labels
+    if trial.columns().get("protect_budget"):
+        batch = of_images(trial), labels
     learner.begin_task(0)
     learner.begin(
         Stretch(
@@ -55,8 +72,9 @@ def first_loss(trial: Trial) -> torch.Tensor:
             index=0,
             count=trial.method.num_stretches(trial),
             batch_size=trial.batch_size,
-            first=lambda: batch,
+            first=lambda: (inputs_of(batch[0]), labels),
             recent=lambda _: iter(()),
+            step_1=torch.zeros(1, dtype=torch.int64, device=META),
         )
     )
     return learner.gradients(batch)
