@@ -49,4 +49,4 @@ def test_a_measurement_takes_few_bytes_to_read_and_to_draw(big_store: str) -> No
     assert bytes_for_each_measurement(lambda: read_store(big_store)) < 320
     drawn: list[str] = []
     assert bytes_for_each_measurement(lambda: drawn.extend(plot_store(big_store))) < 500
-    assert sum(line.startswith("drew") for line in drawn) == 7
+    assert sum(line.startswith("drew") for line in drawn) == 9
