@@ -12,6 +12,7 @@ from psp_core.groups import Group, Stretch
 from psp_core.growth import Growth
 from psp_core.images import Images
 from psp_core.kept import Kind
+from psp_core.models import Model
 from psp_core.networks import Networks
 from psp_core.parts import Rule, setting
 from psp_core.protect.base import Protection, State, Step
@@ -66,7 +67,7 @@ class WithMemory(Protection):
     )
 
     def check(self, trial: Course) -> None:
-        """Refuse a memory without room for an image, and a share of nothing."""
+        """Refuse a memory without room for an image, a share of nothing, and a batch that cannot be normalised."""
         if self.share is not None and (trial.max_bytes is None or self.budget != type(self).budget):
             raise ValueError(
                 f"protect_share={self.share} is of max_bytes={trial.max_bytes}, and stands in place of protect_budget="
@@ -76,6 +77,12 @@ class WithMemory(Protection):
             raise ValueError(
                 f"protect={self.name!r}: protect_budget={self.num_bytes(trial)} bytes have no room for an image of "
                 f"{self.image_bytes(trial)} bytes: give more."
+            )
+        model = trial.of(Model)
+        if self.num_asked(trial) == 1 and model.leaves_one_pixel(trial):
+            raise ValueError(
+                f"protect_batch={self.batch}: model={model.name!r} normalises over a batch, and has one pixel left of "
+                f"dataset={trial.of(Data).name!r}; give 2 or more."
             )
 
     def image_bytes(self, trial: Course) -> int:
