@@ -88,6 +88,11 @@ def products(layers: Sequence[LayerSize]) -> list[int]:
     return [layer.inputs * layer.outputs * layer.positions for layer in layers]
 
 
+def step_products(layers: Sequence[LayerSize]) -> int:
+    """Multiplications of one sample in a step: forwards, and backwards to weights and to all inputs but the first's."""
+    return sum((2 + (index > 0)) * product for index, product in enumerate(products(layers)))
+
+
 def num_state(trial: Course) -> int:
     """Numbers that the optimiser remembers of each that it moves."""
     optimiser = trial.of(Optimiser)
@@ -99,8 +104,14 @@ def _image_bytes(trial: Course) -> int:
     data = trial.of(Data).sizes
     if data.in_memory:
         return 0
-    of_task = data.num_train * trial.of(Stream).num_outputs(data) // data.num_classes
-    return min(of_task, trial.steps_per_task * trial.batch_size) * (data.num_inputs + 8)
+    shown = min(num_task_images(trial), trial.steps_per_task * trial.batch_size)
+    return shown * (data.num_inputs + 8)
+
+
+def num_task_images(trial: Course) -> int:
+    """Training images of one task: those of its classes."""
+    data = trial.of(Data).sizes
+    return data.num_train * trial.of(Stream).num_outputs(data) // data.num_classes
 
 
 def _batch_bytes(trial: Course) -> int:

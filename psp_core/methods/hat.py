@@ -12,7 +12,7 @@ from torch import Tensor
 from psp_core.contexts.base import Context
 from psp_core.contexts.diagonal import Diagonal
 from psp_core.contexts.xdg import OpenGates
-from psp_core.cost import Cost, num_activations, num_state, num_weights, products
+from psp_core.cost import Cost, num_activations, num_state, num_weights, products, step_products
 from psp_core.course import Course
 from psp_core.devices import PRECISIONS
 from psp_core.evaluation import Answerer, Answers, TaskGiven
@@ -104,7 +104,7 @@ class HAT(Method, name="hat"):
     def cost(self, trial: Course) -> Cost:
         """A plain network's; gates and all that is kept for them are numbers of units, or of weights a few times."""
         layers = self.layers(trial)
-        multiplied, shared = products(layers), layers[:-1] if self.heads == "per-task" else layers
+        network, shared = sum(products(layers)), layers[:-1] if self.heads == "per-task" else layers
         weights, state = sum(map(num_weights, shared)), num_state(trial)
         units, heads = sum(layer.outputs for layer in layers[:-1]), sum(map(num_weights, layers[len(shared) :]))
         own = units + heads
@@ -114,10 +114,10 @@ class HAT(Method, name="hat"):
             num_params=weights,
             trunk_size=weights,
             num_activations=num_activations(trial, layers),
-            step_products=sum((2 + (index > 0)) * product for index, product in enumerate(multiplied)),
-            retrieved_products=sum(multiplied),
-            measuring_products=sum(multiplied),
-            answering_products=sum(multiplied),
+            step_products=step_products(layers),
+            retrieved_products=network,
+            measuring_products=network,
+            answering_products=network,
             own_bytes=4 * floats,
             trained=Growth(once=weights, per_task=own),
             kept={
@@ -180,15 +180,15 @@ class HATLearner(Learner):
             self._kept_EKC[:, task] = own
         self._own_EC, self._costs_EC, self._step_1 = torch.zeros_like(own), torch.zeros_like(own), torch.empty(0)
         self._before_EP = torch.zeros_like(self.networks.flat)
-        free_shapes = {name: tensor.shape[1:] for name, tensor in self.networks.parameters.items()}
-        self._free_EP, self._free = flat_views(free_shapes, len(trials), device)
+        self._free_EP = torch.zeros_like(self.networks.flat)
+        self._free = self.networks.views(self._free_EP)
         self._count_attention()
         self.groups = [
             Group(values_EP=self.networks.flat, gradients_EP=self.networks.flat_gradients),
             Group(values_EP=self._own_EC, gradients_EP=torch.zeros_like(own), lives="stretch"),
         ]
         of_task = sum(shape.numel() for shape in shapes.values())
-        numbers = sum(shape.numel() for shape in free_shapes.values())
+        numbers = sum(tensor[0].numel() for tensor in self.networks.parameters.values())
         self.storage = [Storage(num_params=numbers, bytes_per_task=4 * of_task)] * len(trials)
 
     def begin(self, stretch: Stretch) -> Collection[int]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from psp_core.contexts import get_context
-from psp_core.cost import Cost, num_activations, num_state, num_weights, products
+from psp_core.cost import Cost, num_activations, num_state, num_weights, products, step_products
 from psp_core.course import Course
 from psp_core.devices import PRECISIONS
 from psp_core.evaluation import Answerer, Answers, TaskGiven
@@ -78,7 +78,7 @@ class Merged(Method, name="merged"):
             num_params=numbers,
             trunk_size=numbers,
             num_activations=num_activations(trial, layers),
-            step_products=sum((2 + (index > 0)) * product for index, product in enumerate(products(layers))),
+            step_products=step_products(layers),
             retrieved_products=network,
             measuring_products=network,
             answering_products=network,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 
-from psp_core.cost import Cost, num_activations, num_state, num_weights, products
+from psp_core.cost import Cost, num_activations, num_state, num_task_images, num_weights, products
 from psp_core.course import Course
 from psp_core.datasets import Data
 from psp_core.growth import Growth
@@ -12,7 +12,6 @@ from psp_core.inference import QUESTION
 from psp_core.kept import Kept
 from psp_core.methods.superposed_settings import SuperposedSettings
 from psp_core.models import LayerSize, Model
-from psp_core.streams import Stream
 
 
 @dataclass(frozen=True)
@@ -212,8 +211,7 @@ class SuperposedCost:
     def _images_of_a_task(self) -> int:
         """Bytes of all its training images with labels: joint training begins anew with those of every task."""
         data = self.trial.of(Data).sizes
-        number = data.num_train * self.trial.of(Stream).num_outputs(data) // data.num_classes
-        return number * (data.num_inputs + (1 if data.num_classes <= 256 else 2))
+        return num_task_images(self.trial) * (data.num_inputs + (1 if data.num_classes <= 256 else 2))
 
     @property
     def _own_bytes(self) -> int:

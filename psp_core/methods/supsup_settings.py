@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from psp_core.cost import Cost, num_activations, num_state, num_weights, products
+from psp_core.cost import Cost, num_activations, num_state, num_weights, products, step_products
 from psp_core.course import Course
 from psp_core.growth import Growth
 from psp_core.inference import QUESTION, Search
@@ -73,7 +73,7 @@ class SupermaskSettings(InferringMethod):
             num_params=0,  # frozen weights are a seed
             trunk_size=sum(map(num_weights, self._masked(layers))),
             num_activations=num_activations(trial, layers),
-            step_products=_step_products(layers),
+            step_products=step_products(layers),
             retrieved_products=network,
             measuring_products=network if self.inference.is_given else 2 * network + finding // QUESTION,
             answering_products=network,
@@ -91,7 +91,7 @@ class SupermaskSettings(InferringMethod):
         """Masks are mixed, but for the mean of all, which is kept; a gradient goes to the weights, and to each mask."""
         layers, search, images = self.layers(trial), self.search(trial), self.inference.asked_images
         of_mask = self._num_scores(layers)
-        of_gradients = sum(images * _step_products(layers) + number * of_mask for number in search.gradients)
+        of_gradients = sum(images * step_products(layers) + number * of_mask for number in search.gradients)
         return of_gradients + sum(search.mixes) * of_mask + search.networks * images * sum(products(layers))
 
     def _masked(self, layers: list[LayerSize]) -> list[LayerSize]:
@@ -139,8 +139,3 @@ class SupermaskSettings(InferringMethod):
                 "out."
             )
         super().check(trial)
-
-
-def _step_products(layers: list[LayerSize]) -> int:
-    """Forwards, and backwards to inputs and to weights."""
-    return sum((2 + (index > 0)) * product for index, product in enumerate(products(layers)))
