@@ -36,6 +36,11 @@ class Group:
     lrs: list[float] | None = None
     rounded_EP: Tensor | None = None
 
+    def round(self) -> None:
+        """Have the copy follow the numbers, which something beside the optimiser has moved."""
+        if self.rounded_EP is not None:
+            self.rounded_EP.copy_(self.values_EP)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stretch:

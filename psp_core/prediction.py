@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from psp_core.experiment import Work
-from psp_core.held_out import HeldOut
 from psp_core.measuring import num_images
 from psp_core.methods.superposed import SuperposedLearner
 from psp_core.methods.superposed_settings import SuperposedSettings
@@ -245,13 +244,7 @@ class PredictionTraining(PackTraining):
         """
         config, layers = self.configs[member], self._alone[member]
         context, draws = config.of(SuperposedSettings).context, config.noise_draws if num_others else 1
-        held_out = HeldOut.of(
-            self.tasks,
-            self.dataset,
-            most=None,
-            batch_size=config.test_batch_size,
-            validation=config.dataset.validation if config.eval_on == "validation" else None,
-        )
+        held_out = self._measured_on(whole=True)
         samples_N, rng = held_out.of_task(member, 0), generator(config.seed, f"noise of {theory}", index)
         correct = loss = 0.0
         for samples_B in torch.split(samples_N, config.test_batch_size):

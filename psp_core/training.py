@@ -389,6 +389,10 @@ class PackTraining:
         self._note_curve(step, self.tasks_seen, self._answered(tasks, self.tasks_seen + 1, whole=whole), members)
 
     def _answered(self, tasks: Sequence[int], num_begun: int, *, whole: bool) -> Measured:
+        return self.learner.answerer(num_begun).measure(self._measured_on(whole=whole), tasks)
+
+    def _measured_on(self, *, whole: bool) -> HeldOut:
+        """The images on which tasks are measured, all or some, found once."""
         most = None if whole else self.config.eval_samples
         if most not in self._held_out:
             self._held_out[most] = HeldOut.of(
@@ -398,7 +402,7 @@ class PackTraining:
                 batch_size=self.config.test_batch_size,
                 validation=self.config.dataset.validation if self.config.eval_on == "validation" else None,
             )
-        return self.learner.answerer(num_begun).measure(self._held_out[most], tasks)
+        return self._held_out[most]
 
     def _note_curve(self, step: int, visit: int, measured: Measured, members: Sequence[int]) -> None:
         for e in members:

@@ -92,8 +92,7 @@ class GPM(Protection, name="gpm"):
             felt_EIO = torch.bmm(state[_name(index)], step_EIO)
             weight.sub_(felt_EIO[:, :-1])
             bias.sub_(felt_EIO[:, -1])
-        if shared.rounded_EP is not None:
-            shared.rounded_EP.copy_(shared.values_EP)
+        shared.round()
 
     def end(self, state: State, shared: Group, networks: Networks, stretch: Stretch) -> None:
         """Add what the task's inputs span."""

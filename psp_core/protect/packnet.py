@@ -88,7 +88,7 @@ class PackNet(Protection, name="packnet"):
                 smallest = self._smallest(weight.flatten(1), movable.flatten(1), state["pruned"]).view_as(movable)
                 movable.logical_and_(~smallest)
                 weight.masked_fill_(smallest, 0)
-        _round(shared)
+        shared.round()
         state["held"].copy_(shared.values_EP)
 
     def _smallest(self, weight_EN: Tensor, movable_EN: Tensor, share_E1: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class PackNet(Protection, name="packnet"):
     def stepped(self, state: State, shared: Group, networks: Networks) -> None:
         """Take back what momentum or weight decay has moved."""
         torch.where(state["movable"], shared.values_EP, state["held"], out=shared.values_EP)
-        _round(shared)
+        shared.round()
 
     def end(self, state: State, shared: Group, networks: Networks, stretch: Stretch) -> None:
         """The task owns what it has trained to the end."""
@@ -126,9 +126,3 @@ class PackNet(Protection, name="packnet"):
 def is_pruned(weight: Tensor) -> bool:
     """Whether a tensor with the members first has a layer's weights, and not biases or a norm's numbers."""
     return weight.dim() > 2
-
-
-def _round(shared: Group) -> None:
-    """The copy that products take follows the numbers."""
-    if shared.rounded_EP is not None:
-        shared.rounded_EP.copy_(shared.values_EP)
