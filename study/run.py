@@ -19,7 +19,7 @@ from study.progress import Display, Tally
 from study.provenance import provenance
 from study.screen import Screen, clock
 from study.spec import StudyError, StudySpec
-from study.standing import RECORD, Standing, Stored, by_stage, record, standing
+from study.standing import RECORD, Standing, Stored, by_stage, record, standing, together
 from study.stop import Stop
 from study.store import TrialStore
 from study.tuning import Found
@@ -86,13 +86,13 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
     if options.address is None:
         this_machine(options.packs_per_gpu, options.gpus)  # refuses wrong options before anything is made
     store.check(spec)
-    before = standing(spec, store)
+    stages, found = by_stage(spec, stored := Stored.of(store))
+    before = together(stages)
     if before.damaged:
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
     num_done, num_planned = before.count(*MEASURED), len(before.planned) + len(before.to_come)
     screen.say(f"{spec.name}: {plural(num_planned, 'trial')} planned, {num_done} done already.")
     if num_done == num_planned:
-        _, found = by_stage(spec, stored := Stored.of(store))
         _tell(screen, set(), spec, store, found, stored)  # the record too: a run may have been killed before
         return 0
     datasets = _datasets(spec, options.data)

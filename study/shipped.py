@@ -27,7 +27,7 @@ def overview(file: Traversable) -> str:
     small: Mapping[str, Any] = content.get("small", {})
     axes = {**content.get("axes", {}), **small.get("axes", {})}
     reduced = {**content, **small, "axes": {key: axes[key] for key in axes.keys() - small.get("settings", {}).keys()}}
-    reduced |= {key: {**content.get(key, {}), **small.get(key, {})} for key in ("measure",)}
+    reduced["measure"] = {**content.get("measure", {}), **small.get("measure", {})}
     sizes = f"{_combinations(content)} trials" + (f", {_combinations(reduced)} with --small" if small else "")
     return f"{content['about']} ({sizes}{', tuned' if 'tune' in content else ''})"
 

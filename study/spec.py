@@ -185,7 +185,7 @@ class StudySpec:
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
                 chosen = reader.values("--set", key, values)
                 has = [self._value(variant, key) for variant in variants]
-                settled = any(isinstance(value, Choice) for value in has)  # by any value
+                takes_any = any(isinstance(value, Choice) for value in has)
                 variants = [
                     {**variant, key: each} if isinstance(value, Choice) else variant
                     for variant, value in zip(variants, has, strict=True)
@@ -193,7 +193,7 @@ class StudySpec:
                     if each in chosen
                 ]
                 for value in chosen:
-                    if value not in has and not settled:
+                    if value not in has and not takes_any:
                         raise StudyError(f"--set {assignment}: no variant of the study has {value!r}; see its file.")
                 continue
             if key == "seeds":

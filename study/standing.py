@@ -106,7 +106,7 @@ class Stored:
 
 def standing(spec: StudySpec, store: TrialStore) -> Standing:
     """Compare a study with a store: all its trials that can be known by now."""
-    return _together(by_stage(spec, Stored.of(store))[0])
+    return together(by_stage(spec, Stored.of(store))[0])
 
 
 def by_stage(spec: StudySpec, stored: Stored) -> tuple[list[Standing], list[Found]]:
@@ -119,7 +119,7 @@ def whole_standing(spec: StudySpec, store: TrialStore) -> Standing:
     """Compare a store with its whole study and with everything that was run by `--set`."""
     stored = Stored.of(store)
     every = [by_stage(each, stored)[0] for each in (spec, *store.read_parts(spec))]
-    return _together([stage for of_spec in every for stage in of_spec])
+    return together([stage for of_spec in every for stage in of_spec])
 
 
 def _standing(stage: Stage, stored: Stored) -> Standing:
@@ -134,7 +134,7 @@ def _standing(stage: Stage, stored: Stored) -> Standing:
     )
 
 
-def _together(every: Sequence[Standing]) -> Standing:
+def together(every: Sequence[Standing]) -> Standing:
     """All stages' trials, each once; a trial that is the beginning of a longer one is part of it."""
     first, *others = every
     planned, to_come = list(first.planned), list(first.to_come)

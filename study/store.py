@@ -32,7 +32,7 @@ from study.provenance import provenance
 from study.redact import without_secrets
 from study.schema import MEASURED, TRIALS
 from study.spec import PROVENANCE, StudyError, StudySpec, parse_yaml
-from study.unfinished import Unfinished, begun
+from study.unfinished import Unfinished
 from study.yaml_text import dump_yaml
 
 RUNS: Final = "runs"  # in study.yaml, under what ran it
@@ -331,10 +331,6 @@ class TrialStore:
         for pack_id, pack in list(self._unfinished()):
             note = {"trial_ids": pack.trial_ids, "tasks_seen": pack.tasks_seen, "is_waiting": True}
             self.files.write(f"checkpoints/{pack_id}/progress.json", json.dumps(note).encode())
-
-    def begun(self) -> dict[str, int]:
-        """Tasks seen so far by each trial of the packs that are being trained, or were when their run ended."""
-        return begun(self.unfinished())
 
     def unfinished(self) -> list[Unfinished]:
         """All packs that were begun and are not finished."""

@@ -17,7 +17,7 @@ from study.plan import make_packs, merge, trial_id
 from study.schema import MEASURED, TRIALS
 from study.spec import StudyError, StudySpec
 from study.store import TrialStore
-from study.unfinished import Unfinished
+from study.unfinished import Unfinished, begun
 from study.worker import Job, PackRun, record_failure
 from tests.conftest import run_here, small_study
 
@@ -198,9 +198,9 @@ def test_a_trial_that_failed_once_counts_as_what_it_became(tmp_path: Path) -> No
 def test_progress_shows_until_it_is_forgotten(tmp_path: Path) -> None:
     store = TrialStore(str(tmp_path))
     store.note_progress("p", ["a", "b"], 3)
-    assert store.begun() == {"a": 3, "b": 3}
+    assert begun(store.unfinished()) == {"a": 3, "b": 3}
     store.forget_progress("p")
-    assert store.begun() == {}
+    assert begun(store.unfinished()) == {}
 
 
 def job_in(tmp_path: Path, **changes: object) -> tuple[Job, TrialStore]:
@@ -362,8 +362,8 @@ def test_a_run_that_begins_takes_no_pack_for_begun_and_keeps_its_state(tmp_path:
     store.note_progress("p", ["a"], 2)
     store.write_checkpoint("p", 2, b"state")
     store.begin_again()
-    assert store.begun() == {}
+    assert begun(store.unfinished()) == {}
     assert list(store.checkpoints("p")) == [b"state"]
     assert store.unfinished() == [Unfinished(trial_ids=("a",), tasks_seen=2, tasks_kept=2, is_waiting=True)]
     store.note_progress("p", ["a"], 3)
-    assert store.begun() == {"a": 3}
+    assert begun(store.unfinished()) == {"a": 3}
