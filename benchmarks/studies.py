@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.aims import Aim, rows
 from benchmarks.timing import Row
-from study.cli import OUT_OF_TIME
+from study.commands.run import OUT_OF_TIME
 
 PAPER_GRID: Final = str(Path(__file__).with_name("paper-grid.yaml"))
 TINY: Final = str(Path(__file__).with_name("tiny.yaml"))

@@ -1,0 +1,1 @@
+"""What each command of `psp` does, by topic; `study.cli` names them."""

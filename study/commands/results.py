@@ -1,0 +1,78 @@
+"""`psp plot`, `psp table` and `psp compare`: what came out."""
+
+from typing import Annotated
+
+import typer
+
+from study.commands.arguments import Out, refuse_a_name
+from study.redact import without_secrets
+
+
+def plot(
+    out: Out,
+    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
+    x: Annotated[str | None, typer.Option("--x", help="The setting that some figures run over, such as depth.")] = None,
+    hue: Annotated[str | None, typer.Option(help="The setting that has colours, such as context.")] = None,
+    style: Annotated[str | None, typer.Option(help="The setting that has dashes.")] = None,
+    panel: Annotated[str | None, typer.Option(help="The setting that has a panel for each value.")] = None,
+    bounds: Annotated[bool, typer.Option("--bounds", help="Draw published bounds beside capacity.")] = False,
+) -> None:
+    """Draw every figure that the stored trials support. What is not chosen follows from what varies."""
+    from analysis.plot import plot_store
+
+    refuse_a_name(out)
+    for line in plot_store(out, format, bounds=bounds, x=x, hue=hue, style=style, panel=panel):
+        typer.echo(without_secrets(line))
+
+
+def table(
+    out: Out,
+    format: Annotated[str, typer.Option(help="text, csv, markdown or latex.")] = "text",
+    csv: Annotated[bool, typer.Option("--csv", help="The same as --format csv: every number as it is.")] = False,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Capacity keeps this share of a single task's accuracy. [default: 0.9; laws: 0.8, 0.9, 0.95]"
+        ),
+    ] = None,
+    tasks: Annotated[int | None, typer.Option(min=1, help="After so many tasks. [default: after the last]")] = None,
+    law: Annotated[bool, typer.Option("--law", help="Instead: capacity as a power of width, for each curve.")] = False,
+    crossings: Annotated[
+        bool, typer.Option("--crossings", help="Instead: the width at which a curve's capacity overtakes another's.")
+    ] = False,
+) -> None:
+    """Print accuracy, forgetting, transfer, capacity and cost of each curve, with 95% intervals over seeds."""
+    from analysis.law_text import law_table
+    from analysis.store import StoreError, read_store
+    from analysis.table_text import check_format, summary_table
+
+    format = "csv" if csv else format
+    check_format(format)
+    refuse_a_name(out)
+    store = read_store(out)
+    if law or crossings:
+        text, notes = law_table(store, format, threshold, num_tasks=tasks, crossings=crossings)
+    else:
+        text, notes = summary_table(store, format, 0.9 if threshold is None else threshold, num_tasks=tasks)
+    typer.echo(text)
+    for note in (*notes, *store.left_out):  # what is printed may go into a file
+        typer.echo(without_secrets(note), err=True)
+    if store.damaged:
+        raise StoreError(" ".join(store.damaged))
+
+
+def compare(
+    out: Out,
+    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
+) -> None:
+    """Print the stored trials beside the papers' published values, as Markdown tables, and draw them."""
+    from analysis.compare import compare_store
+    from analysis.compare_plot import draw_comparisons
+    from analysis.folder import check_format
+
+    check_format(format)
+    refuse_a_name(out)
+    comparisons = compare_store(out)
+    typer.echo("\n\n".join(comparison.table() for comparison in comparisons))
+    for line in draw_comparisons(comparisons, out, format):  # what is printed may go into a page
+        typer.echo(without_secrets(line), err=True)

@@ -1,0 +1,96 @@
+"""`psp run`."""
+
+import shlex
+import signal
+import sys
+import time
+from typing import Annotated, Final
+
+import typer
+
+from psp_core.messages import plural
+from study.commands.arguments import Data, MaxMembers, OutOption, PacksPerGpu, Set, Small, Study, opened
+from study.redact import without_secrets
+
+OUT_OF_TIME: Final = 124  # as timeout(1) has it
+SIGNALLED: Final = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
+STARTED: Final = time.monotonic()
+
+
+def run(
+    study: Study,
+    out: OutOption = None,
+    assignments: Set = None,
+    small: Small = False,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as 'auto'.")] = None,
+    data: Data = None,
+    max_members: MaxMembers = None,
+    packs_per_gpu: PacksPerGpu = None,
+    gpus: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="GPUs to plan for, and to ask an autoscaler for; 0: CPU cores only. [default: what ends soonest]",
+        ),
+    ] = None,
+    max_concurrent: Annotated[int | None, typer.Option(min=1, help="At most so many packs at the same time.")] = None,
+    trial_timeout: Annotated[
+        float | None, typer.Option(help="Seconds that a trial, and its pack, may train before it fails.")
+    ] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option(help="Seconds until the command stops, start-up included; the same command goes on from there."),
+    ] = None,
+    checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds of training between checkpoints.")] = 10,
+    keep_state: Annotated[
+        bool, typer.Option("--keep-state", help="Keep where trials end, so that num_tasks can grow later.")
+    ] = False,
+) -> None:
+    """Train what is planned and not yet stored. Safe to stop and to repeat."""
+    from study.files import StorageError
+    from study.run import RunOptions, run_study
+    from study.screen import Screen
+    from study.stop import ClusterLost, Stop
+
+    _refuse_no_time(trial_timeout=trial_timeout, time_budget=time_budget)
+    screen = Screen()
+    spec, store = opened(study, out, assignments, small)
+    options = RunOptions(
+        data=data,
+        address=address,
+        max_members=max_members,
+        packs_per_gpu=packs_per_gpu,
+        gpus=gpus,
+        max_concurrent=max_concurrent,
+        time_limit=trial_timeout,
+        checkpoint_seconds=checkpoint_every,
+        keep_state=keep_state,
+    )
+    again = f"Go on with the same command: psp {without_secrets(shlex.join(sys.argv[1:]))}"
+    with Stop(STARTED + time_budget if time_budget else None) as stop:
+        try:
+            missing = run_study(spec, store, screen, options, stop)
+        except KeyboardInterrupt:
+            screen.say(f"Stopped; finished trials are kept. {again}")
+            raise typer.Exit(SIGNALLED + (stop.signal or signal.SIGINT)) from None
+        except StorageError as error:
+            raise StorageError(f"{error}. Finished trials are kept. When the storage takes more: {again}") from None
+        except ClusterLost:  # which has been said
+            raise typer.Exit(1) from None
+    if missing and stop.out_of_time:
+        screen.say(f"The time budget of {time_budget:g} s is used; {plural(missing, 'trial')} still to train. {again}")
+        raise typer.Exit(OUT_OF_TIME)
+    if missing:
+        screen.say(
+            f"{plural(missing, 'trial')} without a result; see why: psp status {shlex.quote(store.out)}   {again}"
+        )
+    screen.say(f"Results: {store.out}   Draw them: psp plot {shlex.quote(store.out)}")
+    raise typer.Exit(1 if missing else 0)
+
+
+def _refuse_no_time(**seconds: float | None) -> None:
+    from study.spec import StudyError
+
+    for name, value in seconds.items():
+        if value is not None and not value > 0:
+            raise StudyError(f"{name}={value:g} must be more than 0 seconds; leave it out for no limit.")
