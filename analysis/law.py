@@ -1,7 +1,7 @@
 """The law of capacity: K = a width^b, fitted to capacities that are known between bounds, with resampled intervals."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Any, Final
@@ -13,6 +13,7 @@ from scipy.special import ndtr, stdtrit
 from analysis.bounds import BITS_A_PARAMETER, tasks_by_heart
 from analysis.censored import Array, Bounded
 from analysis.measured import Measured
+from analysis.predictions import MEASURED, predicted_bounds
 from analysis.roles import in_order, is_number, said, text_of
 from analysis.tables import capacity_bounds
 
@@ -49,6 +50,8 @@ class Law:
         resamples: a fit on all trials, then resamples of the seeds within each width: columns log a, b. No row: no law.
         reason: why there is no law; else why there are no intervals.
         tail: the share of resamples beyond each end of a 95% interval.
+        source: `MEASURED`, or the name of a theory that predicts the capacities (`analysis.predictions`).
+        beside: of predicted capacities: the law of the measured ones.
     """
 
     curve: Mapping[str, Any]
@@ -57,6 +60,8 @@ class Law:
     resamples: Array
     reason: str = ""
     tail: float = 0.025
+    source: str = MEASURED
+    beside: "Law | None" = None
 
     @property
     def is_fitted(self) -> bool:
@@ -82,6 +87,19 @@ class Law:
         """K at a width."""
         return estimate(np.exp(self.log_tasks(np.array([width]))[:, 0]), self.tail)
 
+    def over(self, other: "Law", width: float) -> Estimate:
+        """How many times the other law's tasks this one has at a width; resamples are taken one of each at a time."""
+        number = min(len(self.resamples), len(other.resamples))
+        at = np.array([width])
+        gaps = self.log_tasks(at)[:number, 0] - other.log_tasks(at)[:number, 0]
+        return estimate(np.exp(gaps), min(self.tail, other.tail))
+
+    def over_measured(self, width: float) -> Estimate:
+        """Predicted over measured tasks at a width; NaN where a law is missing, or nothing is predicted."""
+        if self.beside is None or not (self.is_fitted and self.beside.is_fitted):
+            return Estimate(np.nan)
+        return self.over(self.beside, width)
+
     def label_bits(self, width: float) -> Estimate:
         """The labels of the tasks kept at a measured width, in bits a shared parameter (`analysis.bounds`)."""
         by_heart = self.trials.loc[self.trials["width"] == width, "by_heart"].mean()
@@ -96,9 +114,9 @@ class Law:
 
     @property
     def name(self) -> str:
-        """The curve, with its other settings."""
+        """The curve, with its other settings, and with the theory that predicts it."""
         others = (said(setting, value) for setting, value in self.curve.items() if setting != "context")
-        return ", ".join([text_of(self.curve.get("context")), *others])
+        return ", ".join([text_of(self.curve.get("context")), *others, *([self.source] if self.beside else [])])
 
     @property
     def num_above(self) -> int:
@@ -130,10 +148,38 @@ def laws(measured: Measured, threshold: float) -> list[Law]:
     evals = evals[evals["num_cycles"] == 1]
     if evals.empty:
         return []
-    bounds = measured.beside(capacity_bounds(evals, threshold))
-    bounds = bounds[bounds["width"].map(is_number)].assign(by_heart=np.nan)
+    bounds = capacity_bounds(evals, threshold).assign(by_heart=np.nan)
     if not measured.trials.empty:
         bounds["by_heart"] = bounds["trial_id"].map(tasks_by_heart(measured.trials.set_index("trial_id")))
+    return _of_curves(measured, bounds, threshold)
+
+
+def predicted_laws(measured: Measured, found: Sequence[Law]) -> list[Law]:
+    """The law of each curve as each theory of the store predicts it: of each of the measured laws, in their order.
+
+    Args:
+        measured: as of `laws`.
+        found: the measured laws, all of one threshold.
+    """
+    if not found:
+        return []
+    theirs = {
+        source: _of_curves(measured, bounds.assign(by_heart=np.nan), found[0].threshold)
+        for source, bounds in predicted_bounds(measured, found[0].threshold).items()
+    }
+    return [
+        replace(law, source=source, beside=ours)
+        for ours in found
+        for source, laws in theirs.items()
+        for law in laws
+        if law.curve == ours.curve
+    ]
+
+
+def _of_curves(measured: Measured, bounds: pd.DataFrame, threshold: float) -> list[Law]:
+    """The law of each curve in the order of legends, from bounds of trials: columns TRIAL, OF_TRIALS."""
+    bounds = measured.beside(bounds)
+    bounds = bounds[bounds["width"].map(is_number)]
     settings = [name for name in measured.settings if name != "width"]
     found = []
     for values, rows in bounds.groupby(settings, dropna=False, sort=False):
@@ -272,9 +318,7 @@ def crossing(one: Law, other: Law, low: float, high: float) -> Crossing:
     if gaps[0, 0] >= 0:
         ends = np.array([low, high])
         near = float(ends[np.abs(one.log_tasks(ends)[0] - other.log_tasks(ends)[0]).argmin()])
-        at = np.array([near])
-        ratios = np.exp(one.log_tasks(at)[:number, 0] - other.log_tasks(at)[:number, 0])
-        return Crossing(one, other, None, near, estimate(ratios, tail))
+        return Crossing(one, other, None, near, one.over(other, near))
     log_a, slope = one.resamples[0] - other.resamples[0]
     width = float(np.exp(-log_a / slope))
     if number < 2:

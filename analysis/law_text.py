@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.bounds import BITS_A_PARAMETER, feature_exponent
-from analysis.law import THRESHOLDS, Crossing, Estimate, Law, crossings_of, laws
+from analysis.law import THRESHOLDS, Crossing, Estimate, Law, crossings_of, laws, predicted_laws
 from analysis.roles import name_of, text_of
 from analysis.store import StoredTrials, StoreError
 from analysis.summary import check_threshold, whole
@@ -18,6 +18,10 @@ LAW_NOTES: Final = (
     "resampling seeds within each width.",
     "K lies between the last number of tasks that kept the share and the first that did not. Trials that kept all "
     "their tasks, or one task alone, are censored.",
+)
+PREDICTED_NOTE: Final = (
+    "Predicted: the same of the accuracy that theories predict from the network of task 0 alone (docs/theory.md), with "
+    "the same seeds resampled. The theory of noise as weights moved is about task 0, and has no capacity."
 )
 CROSSING_NOTES: Final = (
     "The larger capacity in wider networks is the first curve's. Brackets: the widths at which neither is surely the "
@@ -52,7 +56,9 @@ def law_table(
             "tasks measured after the first one and after others (eval_tasks: all, or num_tasks as an axis)."
         )
     if not crossings:
-        return law_text(every, format), [*LAW_NOTES, *_bounds(every)]
+        predicted = [law for some in found for law in predicted_laws(measured, some)]
+        beside = [law for ours in every for law in (ours, *(each for each in predicted if each.beside is ours))]
+        return law_text(beside, format), [*LAW_NOTES, *([PREDICTED_NOTE] if predicted else []), *_bounds(every)]
     pairs = [pair for some in found for pair in crossings_of(some)]
     if not pairs:
         reasons = dict.fromkeys(f"{law.name}: {law.reason}" for law in every if law.reason)
@@ -86,15 +92,21 @@ def _law_row(law: Law) -> dict[str, Any]:
     shown = {"exponent": law.exponent, "scale": law.scale} if law.is_fitted else {}
     tasks = {f"tasks_at_{text_of(width)}": law.tasks(width) for width in law.widths} if law.is_fitted else {}
     bits = {f"label_bits_at_{text_of(width)}": law.label_bits(width) for width in law.widths} if law.is_fitted else {}
+    ratios = {f"over_measured_at_{text_of(width)}": law.over_measured(width) for width in law.widths if law.beside}
     return {
         **law.curve,
+        "source": law.source,
         "kept": law.threshold,
         "least_width": law.widths[0],
         "most_width": law.widths[-1],
         "trials": len(law.trials),
         "kept_all": law.num_above,
         "kept_one": law.num_below,
-        **{name: value for key, one in (shown | tasks | bits).items() for name, value in _columns(key, one).items()},
+        **{
+            name: value
+            for key, one in (shown | tasks | bits | ratios).items()
+            for name, value in _columns(key, one).items()
+        },
         "note": law.reason,
     }
 
@@ -126,6 +138,7 @@ def law_text(laws: Sequence[Law], format: str) -> str:
     middle = _middle(laws)
     columns = {NAMES.get(name, name_of(name)): [text_of(law.curve[name]) for law in laws] for name in laws[0].curve}
     columns |= {
+        "capacity": [law.source if any(each.beside for each in laws) else "" for law in laws],
         "kept": [f"{law.threshold:.0%}" for law in laws],
         "widths": [f"{text_of(law.widths[0])} to {text_of(law.widths[-1])}" for law in laws],
         "trials": [str(len(law.trials)) for law in laws],
@@ -136,6 +149,7 @@ def law_text(laws: Sequence[Law], format: str) -> str:
             in_brackets(law.tasks(middle), ".3g") if law.is_fitted else "" for law in laws
         ],
         "label bits a parameter there": [_label_bits(law, middle) for law in laws],
+        "predicted over measured there": [_ratio(law, middle) for law in laws],
         "note": [law.reason for law in laws],
     }
     return written({name: cells for name, cells in columns.items() if any(cells)}, format)
@@ -145,6 +159,11 @@ def _label_bits(law: Law, width: float) -> str:
     if not law.is_fitted or width not in law.widths or np.isnan(bits := law.label_bits(width).value):
         return ""
     return f"{bits:.2g}"
+
+
+def _ratio(law: Law, width: float) -> str:
+    ratio = law.over_measured(width)
+    return "" if np.isnan(ratio.value) else in_brackets(ratio, ".2g")
 
 
 def _middle(laws: Sequence[Law]) -> float:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.measured import Measured
-from analysis.tables import TRIAL, first_task, mean_accuracy, trials_of
+from analysis.tables import TRIAL, bounds_of_curves, first_task, mean_accuracy, trials_of
 
 MEASURED: Final = "measured"
 NAMES: Final = {
@@ -33,6 +33,19 @@ def beside_measured(measured: Measured, *, of_first_task: bool = False) -> pd.Da
     theirs = trials.assign(accuracy=accuracy, source=trials["theory"].map(NAMES)).dropna(subset="accuracy")
     columns = [*TRIAL, "tasks_seen", "accuracy", "source"]
     return pd.concat([ours.assign(source=MEASURED)[columns], theirs[columns]], ignore_index=True)
+
+
+def predicted_bounds(measured: Measured, threshold: float) -> dict[str, pd.DataFrame]:
+    """Bounds of each trial's predicted capacity, by theory's name: as `tables.capacity_bounds` has the measured one's.
+
+    A theory that says nothing of all tasks has none.
+    """
+    of_source = beside_measured(measured).groupby("source")
+    return {
+        name: bounds_of_curves(of_source.get_group(name), threshold)
+        for name in NAMES.values()
+        if name in of_source.groups
+    }
 
 
 def crossings(frame: pd.DataFrame, share: float) -> pd.DataFrame:

@@ -86,7 +86,7 @@ def whole(store: StoredTrials, num_tasks: int | None = None) -> Measured:
         raise StoreError("This store holds no measured accuracy: retrieval has none, and see psp status.")
     cut = store if num_tasks is None else _after(store, num_tasks)
     roles = Roles(x=tuple(_varying(cut.evals)), panel=None)
-    return Measured(cut.evals, cut.trials, diverged=cut.diverged, roles=roles)
+    return Measured(cut.evals, cut.trials, predictions=cut.predictions, diverged=cut.diverged, roles=roles)
 
 
 def _varying(evals: pd.DataFrame) -> list[str]:

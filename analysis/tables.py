@@ -153,7 +153,11 @@ def capacity_bounds(evals: pd.DataFrame, threshold: float) -> pd.DataFrame:
     largest K). `at_least` is 1 or more, because one task has its own accuracy. Trials without R[0, 0] are left out. For
     streams without cycles.
     """
-    curve = mean_accuracy(evals)
+    return bounds_of_curves(mean_accuracy(evals), threshold)
+
+
+def bounds_of_curves(curve: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """The same of curves of mean accuracy: columns TRIAL, tasks_seen, accuracy."""
     single = curve[curve["tasks_seen"] == 1].set_index("trial_id")["accuracy"]
     curve = curve[curve["trial_id"].isin(single.index)].sort_values("tasks_seen", kind="stable")
     next_seen = curve.groupby("trial_id")["tasks_seen"].shift(-1).fillna(np.inf)

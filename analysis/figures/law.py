@@ -13,10 +13,11 @@ from matplotlib.ticker import NullLocator
 from analysis.captions import caption
 from analysis.figures.base import Axis, Curves, OtherStudyError, UnsupportedError, name_axes
 from analysis.figures.layout import Key, Texts, sheet
-from analysis.figures.looks import Look
+from analysis.figures.looks import GREY, Look
 from analysis.law import Law, laws
 from analysis.law_text import in_brackets
 from analysis.measured import Measured
+from analysis.predictions import MEASURED, NAMES, beside_measured, crossings
 from analysis.roles import is_number, text_of
 from analysis.tables import capacity_bounds
 
@@ -25,6 +26,14 @@ BY_HEART: Final = (
     "Dotted: tasks whose training labels, were they random, a curve's most shared parameters hold at 3.6 bits each "
     "(Morris et al. 2025, arXiv 2505.24832): above, tasks cannot be known by heart."
 )
+PREDICTED: Final = (
+    "Thin: the capacity that a theory predicts from the network of task 0 alone (docs/theory.md), of the median seed; "
+    "between numbers of tasks that it was asked about, on a straight line over log K."
+)
+THEORIES: Final = {
+    name: Look(colour=GREY, marker="", dashes=dashes, label=name)
+    for name, dashes in zip(NAMES.values(), [(1, 1.5), (4, 2), (8, 2), (8, 2, 1, 2)], strict=True)
+}
 SHIFT: Final = 0.014  # the distance between curves that else would overlap, as a share of the axis
 EDGE: Final = 1.15  # from the narrowest and the widest to the panel's edges, as a factor
 ARROW: Final = 1.25  # how far an arrow of a censored point reaches, as a factor
@@ -46,13 +55,22 @@ def draw(measured: Measured) -> Figure:
         raise UnsupportedError("needs a curve of two widths with all tasks measured after task 0 and others")
     frame = measured.beside(capacity_bounds(measured.best_lr, THRESHOLD))
     shown = Curves(frame[frame["width"].map(is_number)], measured.roles)
+    predicted = crossings(beside_measured(measured), THRESHOLD)
+    predicted = predicted[predicted["source"] != MEASURED]
+    is_solid = not predicted.empty and not shown.styles  # dashes show theories then
+    keys = [*_keys(shown, found, is_solid=is_solid), *_key_of_theories(predicted)]
     panels = shown.panels
     texts = Texts(
         title=measured.titled(f"Capacity by width: tasks that keep {THRESHOLD:.0%} of a single task's accuracy"),
         caption=caption(
-            measured, shown.frame, _note(found, measured.with_bounds), x="width", shown_as=None, of_means=False
+            measured,
+            shown.frame,
+            _note(found, measured.with_bounds, not predicted.empty),
+            x="width",
+            shown_as=None,
+            of_means=False,
         ),
-        keys=_keys(shown, found),
+        keys=keys,
     )
     figure, grid = sheet([name for name, _ in panels], texts, height=2.3)
     widths = sorted(shown.frame["width"].unique())
@@ -62,10 +80,11 @@ def draw(measured: Measured) -> Figure:
             shift = (widths[-1] / widths[0]) ** (SHIFT * (place - (len(every) - 1) / 2))
             draw_points(axes, some, look, shift)
             for law in _of(found, some, measured):
-                draw_law(axes, law, look)
+                draw_law(axes, law, replace(look, dashes=()) if is_solid else look)
+            draw_theories(axes, predicted[predicted["trial_id"].isin(some["trial_id"])], look)
         if measured.with_bounds:
             draw_by_heart(axes, found)
-        _scale(axes, widths, shown.frame["num_tasks"].max())
+        _scale(axes, widths, np.nanmax([shown.frame["num_tasks"].max(), *predicted["capacity"]]))
     name_axes(grid, Axis(column="width", label="width"), Axis(column="capacity", label="capacity (tasks)"))
     return figure
 
@@ -107,6 +126,25 @@ def draw_law(axes: Axes, law: Law, look: Look) -> None:
     )
 
 
+def draw_theories(axes: Axes, predicted: pd.DataFrame, look: Look) -> None:
+    """Each theory's capacity of the median seed; no line where that keeps all tasks that were predicted.
+
+    Args:
+        axes: the panel.
+        predicted: of the trials of one curve: columns source, width, capacity.
+        look: the curve's look.
+    """
+    for theory, rows in predicted.fillna({"capacity": np.inf}).groupby("source"):
+        median = rows.groupby("width")["capacity"].quantile(0.5, interpolation="lower")
+        line = replace(THEORIES[str(theory)], colour=look.colour).line()
+        axes.plot(median.index, median.where(np.isfinite(median)), **line, linewidth=0.7)
+
+
+def _key_of_theories(predicted: pd.DataFrame) -> list[Key]:
+    looks = {name: look for name, look in THEORIES.items() if name in predicted["source"].unique()}
+    return [Key(title="", looks=looks, markers=False)] if looks else []
+
+
 def draw_by_heart(axes: Axes, found: Sequence[Law]) -> None:
     """How many tasks' labels as many parameters can hold, of the curve with most parameters; where that is known."""
     every = pd.concat([law.trials for law in found])
@@ -126,9 +164,13 @@ def _of(found: Sequence[Law], some: pd.DataFrame, measured: Measured) -> list[La
     return [law for law in found if law.is_fitted and dict(law.curve) == curve]
 
 
-def _keys(shown: Curves, found: Sequence[Law]) -> list[Key]:
+def _keys(shown: Curves, found: Sequence[Law], *, is_solid: bool) -> list[Key]:
     """The legend; where each colour is one curve, with the curve's exponent."""
     keys = shown.keys()
+    if is_solid:
+        keys = [
+            replace(key, looks={name: replace(look, dashes=()) for name, look in key.looks.items()}) for key in keys
+        ]
     if shown.styles or len(shown.panels) > 1 or shown.roles.hue != "context":
         return keys
     exponents = {law.name: in_brackets(law.exponent, ".2f") for law in found if law.is_fitted}
@@ -141,7 +183,7 @@ def _keys(shown: Curves, found: Sequence[Law]) -> list[Key]:
     return [replace(keys[0], looks=looks), *keys[1:]]
 
 
-def _note(found: Sequence[Law], with_bounds: bool) -> str:
+def _note(found: Sequence[Law], with_bounds: bool, is_predicted: bool) -> str:
     reasons: dict[str, list[str]] = {}
     for law in found:
         if law.reason:
@@ -153,6 +195,7 @@ def _note(found: Sequence[Law], with_bounds: bool) -> str:
             "and the first that did not; bands and brackets: 95% interval, resampling seeds.",
             "Points: the median seed; bars: all seeds' bounds; arrows: censored, as some seed kept all its tasks (open",
             "points: the median seed did) or one task alone.",
+            *([PREDICTED] if is_predicted else []),
             *([BY_HEART] if with_bounds and any(law.trials["by_heart"].notna().any() for law in found) else []),
             *([f"No law or no interval: {without}."] if without else []),
         ]

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from analysis.figures import BY_SETTING, FIGURES, OtherStudyError
 from analysis.figures.layout import caption_of
-from analysis.law import laws
+from analysis.law import law, laws, predicted_laws
 from analysis.law_text import law_rows, law_table
 from analysis.measured import Measured
 from analysis.plot import experiments, with_roles
+from analysis.predictions import NAMES
 from analysis.store import StoredTrials, StoreError, read_store
 from analysis.summary import whole
 from study.cli import app
@@ -71,9 +72,9 @@ def test_points_lines_arrows_and_exponents_are_those_of_the_trials(measured: Mea
     ends = [text.xy[1] for text in axes.texts]  # of arrows: to beyond all tasks, and to below one
     assert sorted(end > 1 for end in ends) == [False, False, False, True]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
-    for law, name in zip(laws(measured.against("width"), 0.9), names, strict=True):
-        exponent = law.exponent
-        assert name == f"{law.name}: b = {exponent.value:.2f} [{exponent.low:.2f}, {exponent.high:.2f}]"
+    for found, name in zip(laws(measured.against("width"), 0.9), names, strict=True):
+        exponent = found.exponent
+        assert name == f"{found.name}: b = {exponent.value:.2f} [{exponent.low:.2f}, {exponent.high:.2f}]"
     assert len(axes.collections) == 2  # bands
 
 
@@ -102,9 +103,9 @@ def test_each_share_has_its_own_law(store: StoredTrials) -> None:
 
 
 def test_the_tables_say_what_the_laws_are(store: StoredTrials) -> None:
-    law, _ = law_table(store, "text", 0.9)
+    text, _ = law_table(store, "text", 0.9)
     rows = law_rows(laws(whole(store), 0.9))
-    assert f"{rows['exponent'][1]:.2f} [{rows['exponent_low'][1]:.2f}, {rows['exponent_high'][1]:.2f}]" in law
+    assert f"{rows['exponent'][1]:.2f} [{rows['exponent_low'][1]:.2f}, {rows['exponent_high'][1]:.2f}]" in text
     crossing, _ = law_table(store, "markdown", 0.9, crossings=True)
     assert crossing.startswith("|")
     assert "more than none" in crossing
@@ -146,3 +147,87 @@ def test_what_could_be_known_by_heart_is_drawn_where_it_is_asked_for(measured: M
     expected = 3.6 * 100 / (1438 * np.log2(10))  # 100 parameters (store_of), all training images of digits
     heights = [line.get_ydata() for line in bounded.axes[0].get_lines()]
     assert any(len(ys) == len(WIDTHS) and np.allclose(ys, expected) for ys in heights)
+
+
+# What theories predict beside it
+
+PREDICTED_AT = (1, 2, 3, 4, 6, 8, 12)
+PREDICTED = {  # of binary alone, by width: a power with the exponent 1; beyond the end of what is predicted; one task
+    "increments": (1, 2, 4, 8),
+    "responses": (3, 6, 12, 12),
+    "models": (1, 1, 1, 1),
+}
+
+
+@pytest.fixture
+def predicting(store: StoredTrials) -> StoredTrials:
+    trials = store.evals.drop_duplicates("trial_id")
+    rows = [
+        (trial.trial_id, theory, seen, 0.8 if seen <= kept[WIDTHS.index(trial.width)] else 0.4)
+        for trial in trials[trials["context"] == "binary"].itertuples()
+        for theory, kept in PREDICTED.items()
+        for seen in PREDICTED_AT
+    ]
+    predictions = pd.DataFrame(rows, columns=["trial_id", "theory", "tasks_seen", "accuracy"]).assign(first_task=0.9)
+    moved = predictions[predictions["theory"] == "models"].assign(theory="moved", accuracy=np.nan)
+    return replace(store, predictions=pd.concat([predictions, moved], ignore_index=True))
+
+
+def test_each_theory_has_the_law_of_its_bounds_beside_the_measured_one(predicting: StoredTrials) -> None:
+    ours = laws(whole(predicting), 0.9)
+    found = {each.source: each for each in predicted_laws(whole(predicting), ours)}
+    assert list(found) == [NAMES[theory] for theory in ("models", "responses", "increments")]
+    assert all(each.beside is ours[1] for each in found.values())  # of binary: nothing is predicted of none
+    below = {1: 2, 2: 3, 3: 4, 4: 6, 6: 8, 8: 12, 12: np.inf}
+    for theory in ("responses", "increments"):
+        kept = np.repeat(PREDICTED[theory], 2)
+        rows = pd.DataFrame({"width": np.repeat(WIDTHS, 2), "at_least": kept, "below": [below[k] for k in kept]})
+        expected, one = law({}, 0.9, rows), found[NAMES[theory]]
+        np.testing.assert_allclose(one.resamples, expected.resamples)
+        ratio = one.over_measured(32)
+        assert ratio.value == pytest.approx(expected.tasks(32).value / ours[1].tasks(32).value)
+        assert ratio.low <= ratio.value <= ratio.high
+    assert found[NAMES["increments"]].exponent.value == pytest.approx(1, abs=0.15)
+    assert (found[NAMES["responses"]].num_above, found[NAMES["models"]].num_below) == (4, 8)
+    assert found[NAMES["models"]].reason == "every trial kept one task alone"
+
+
+def test_the_table_has_each_theorys_exponent_and_ratio_below_the_measured_law(predicting: StoredTrials) -> None:
+    text, notes = law_table(predicting, "csv", 0.9)
+    rows = pd.read_csv(io.StringIO(text))
+    assert list(rows["source"]) == [
+        "measured",
+        "measured",
+        *(NAMES[name] for name in ("models", "responses", "increments")),
+    ]
+    assert list(rows["context"]) == ["none", *4 * ["binary"]]
+    assert rows["exponent_low"].notna().tolist() == [True, True, False, True, True]
+    assert rows["over_measured_at_32"].notna().tolist() == [False, False, False, True, True]
+    assert any("docs/theory.md" in note for note in notes)
+    assert "predicted, increments" in law_table(predicting, "text", 0.9)[0]
+    crossing, _ = law_table(predicting, "text", 0.9, crossings=True)
+    assert "predicted" not in crossing
+
+
+def test_a_store_without_predictions_says_nothing_of_them(store: StoredTrials) -> None:
+    text, notes = law_table(store, "text", 0.9)
+    assert "predicted" not in " ".join([text, *notes])
+
+
+def test_each_theory_is_a_thin_line_in_its_curves_colour_that_ends_where_all_tasks_are_kept(
+    predicting: StoredTrials,
+) -> None:
+    ((_, found),) = experiments(with_roles(predicting))
+    figure = FIGURES["law"](found)
+    thin = [line for line in figure.axes[0].get_lines() if line.get_linewidth() == 0.7]
+    colour = {line.get_color() for line in figure.axes[0].get_lines() if line.get_marker() == "s"}
+    assert {line.get_color() for line in thin} == colour
+    assert [text.get_text() for text in figure.legends[1].get_texts()] == [
+        NAMES[name] for name in ("models", "responses", "increments")
+    ]
+    heights = {str(line.get_label()): line.get_ydata() for line in thin}
+    assert np.isnan(heights[NAMES["responses"]]).tolist() == [False, False, True, True]
+    between = 2 * (3 / 2) ** 0.2  # 0.72 lies a fifth of the way from 0.8 to 0.4
+    assert heights[NAMES["increments"]][1] == pytest.approx(between)
+    assert "that a theory predicts" in caption_of(figure)
+    assert figure.axes[0].get_ylim()[1] > NUM_TASKS * 1.5  # as high as 8 tasks predicted of widths of 64, and 9 kept
