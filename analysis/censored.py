@@ -55,6 +55,13 @@ class Bounded:
         sigma_B = np.where(gain_B < NEAR, 1 / theta_BQ[:, -1], np.nan)
         return theta_BQ[:, :-1] * sigma_B[:, np.newaxis], sigma_B
 
+    def greatest_likelihood(self) -> float:
+        """The log-likelihood less the penalty at its maximum, each observation once; NaN where none was found."""
+        weights_1N = np.ones((1, len(self.low_N)))
+        coefficients_1P, sigma_1 = self.fit(weights_1N)
+        theta_1Q = np.append(coefficients_1P, np.ones((1, 1)), axis=1) / sigma_1
+        return float(self.likelihood(theta_1Q, weights_1N)[0])
+
     def _climb(self, theta_BQ: Array, weights_BN: Array) -> tuple[Array, Array]:
         """The parameters at the maximum, from these on, and what the last step gained (B,)."""
         ridge_QQ = RIDGE * np.eye(theta_BQ.shape[1])

@@ -12,6 +12,7 @@ from scipy.special import ndtr, stdtrit
 
 from analysis.bounds import BITS_A_PARAMETER, tasks_by_heart
 from analysis.censored import Array, Bounded
+from analysis.lack_of_fit import lack_of_fit
 from analysis.measured import Measured
 from analysis.predictions import MEASURED, predicted_bounds
 from analysis.roles import in_order, is_number, said, text_of
@@ -21,6 +22,7 @@ OF_TRIALS: Final = ["width", "at_least", "below", "num_tasks", "by_heart"]
 THRESHOLDS: Final = (0.8, 0.9, 0.95)  # shares of a single task's accuracy
 RESAMPLES: Final = 1000
 FEWEST_WIDTHS: Final = 3
+REFUSED: Final = 0.05  # below this p-value
 MOST_LOST: Final = 0.025  # the share of resamples that may leave the law open
 BEYOND: Final = 2.0  # a crossing is looked for in widths up to so many times the measured ones, and down to that part
 
@@ -50,6 +52,8 @@ class Law:
         resamples: a fit on all trials, then resamples of the seeds within each width: columns log a, b. No row: no law.
         reason: why there is no law; else why there are no intervals.
         tail: the share of resamples beyond each end of a 95% interval.
+        lack_of_fit: the p-value of a power, against a mean of its own at each width (`analysis.lack_of_fit`); NaN where
+            no width has two seeds.
         source: `MEASURED`, or the name of a theory that predicts the capacities (`analysis.predictions`).
         beside: of predicted capacities: the law of the measured ones.
     """
@@ -60,6 +64,7 @@ class Law:
     resamples: Array
     reason: str = ""
     tail: float = 0.025
+    lack_of_fit: float = np.nan
     source: str = MEASURED
     beside: "Law | None" = None
 
@@ -67,6 +72,11 @@ class Law:
     def is_fitted(self) -> bool:
         """Whether there is a law."""
         return len(self.resamples) > 0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the capacities are no power of width, by the test for lack of fit."""
+        return self.lack_of_fit < REFUSED
 
     @property
     def exponent(self) -> Estimate:
@@ -211,7 +221,8 @@ def law(curve: Mapping[str, Any], threshold: float, trials: pd.DataFrame, resamp
     coefficients = coefficients[~np.isnan(coefficients).any(axis=1)]
     height, slope = coefficients.T
     found = np.column_stack([height - slope * middle, slope])
-    return Law(curve, threshold, trials, found, reason, _tail(len(trials) - trials["width"].nunique()))
+    tail = _tail(len(trials) - trials["width"].nunique())
+    return Law(curve, threshold, trials, found, reason, tail, lack_of_fit(bounded, log_width))
 
 
 def _tail(freedom: int) -> float:

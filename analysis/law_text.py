@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.bounds import BITS_A_PARAMETER, feature_exponent
-from analysis.law import THRESHOLDS, Crossing, Estimate, Law, crossings_of, laws, predicted_laws
+from analysis.law import REFUSED, THRESHOLDS, Crossing, Estimate, Law, crossings_of, laws, predicted_laws
 from analysis.roles import name_of, text_of
 from analysis.store import StoredTrials, StoreError
 from analysis.summary import check_threshold, whole
@@ -18,6 +18,10 @@ LAW_NOTES: Final = (
     "resampling seeds within each width.",
     "K lies between the last number of tasks that kept the share and the first that did not. Trials that kept all "
     "their tasks, or one task alone, are censored.",
+)
+FIT_NOTE: Final = (
+    "Lack of fit: the p-value of a power of width against a capacity of its own at each width, by an F-test; below "
+    f"{REFUSED} the power is refused, as one of twenty true ones is."
 )
 PREDICTED_NOTE: Final = (
     "Predicted: the same of the accuracy that theories predict from the network of task 0 alone (docs/theory.md), with "
@@ -58,7 +62,12 @@ def law_table(
     if not crossings:
         predicted = [law for some in found for law in predicted_laws(measured, some)]
         beside = [law for ours in every for law in (ours, *(each for each in predicted if each.beside is ours))]
-        return law_text(beside, format), [*LAW_NOTES, *([PREDICTED_NOTE] if predicted else []), *_bounds(every)]
+        return law_text(beside, format), [
+            *LAW_NOTES,
+            FIT_NOTE,
+            *([PREDICTED_NOTE] if predicted else []),
+            *_bounds(every),
+        ]
     pairs = [pair for some in found for pair in crossings_of(some)]
     if not pairs:
         reasons = dict.fromkeys(f"{law.name}: {law.reason}" for law in every if law.reason)
@@ -145,6 +154,7 @@ def law_text(laws: Sequence[Law], format: str) -> str:
         "kept all": [str(law.num_above) for law in laws],
         "kept one": [str(law.num_below) for law in laws],
         "exponent b": [in_brackets(law.exponent, ".2f") if law.is_fitted else "" for law in laws],
+        "lack of fit": [fit_text(law) for law in laws],
         f"K at width {text_of(middle)}": [
             in_brackets(law.tasks(middle), ".3g") if law.is_fitted else "" for law in laws
         ],
@@ -159,6 +169,13 @@ def _label_bits(law: Law, width: float) -> str:
     if not law.is_fitted or width not in law.widths or np.isnan(bits := law.label_bits(width).value):
         return ""
     return f"{bits:.2g}"
+
+
+def fit_text(law: Law) -> str:
+    """`p = 0.43`, `refused, p < 0.001`; nothing where there is no test."""
+    p = law.lack_of_fit
+    said = "" if np.isnan(p) else "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+    return f"refused, {said}" if law.is_refused else said
 
 
 def _ratio(law: Law, width: float) -> str:

@@ -15,7 +15,7 @@ from analysis.figures.base import Axis, Curves, OtherStudyError, UnsupportedErro
 from analysis.figures.layout import Key, Texts, sheet
 from analysis.figures.looks import GREY, Look
 from analysis.law import Law, laws
-from analysis.law_text import in_brackets
+from analysis.law_text import fit_text, in_brackets
 from analysis.measured import Measured
 from analysis.predictions import MEASURED, NAMES, beside_measured, crossings
 from analysis.roles import is_number, text_of
@@ -188,6 +188,7 @@ def _note(found: Sequence[Law], with_bounds: bool, is_predicted: bool) -> str:
     for law in found:
         if law.reason:
             reasons.setdefault(law.reason, []).append(law.name)
+    refused = [f"{law.name} ({fit_text(law)})" for law in found if law.is_refused]
     without = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
     return " ".join(
         [
@@ -195,6 +196,7 @@ def _note(found: Sequence[Law], with_bounds: bool, is_predicted: bool) -> str:
             "and the first that did not; bands and brackets: 95% interval, resampling seeds.",
             "Points: the median seed; bars: all seeds' bounds; arrows: censored, as some seed kept all its tasks (open",
             "points: the median seed did) or one task alone.",
+            *([f"No power of width, by a test for lack of fit: {', '.join(refused)}."] if refused else []),
             *([PREDICTED] if is_predicted else []),
             *([BY_HEART] if with_bounds and any(law.trials["by_heart"].notna().any() for law in found) else []),
             *([f"No law or no interval: {without}."] if without else []),

@@ -149,6 +149,21 @@ def test_what_could_be_known_by_heart_is_drawn_where_it_is_asked_for(measured: M
     assert any(len(ys) == len(WIDTHS) and np.allclose(ys, expected) for ys in heights)
 
 
+def test_capacities_that_are_no_power_of_width_are_refused_in_the_table_and_the_caption(store: StoredTrials) -> None:
+    evals = store.evals
+    bent = [
+        (1, 6, 6, 7)[WIDTHS.index(width)] + seed % 2 for width, seed in zip(evals["width"], evals["seed"], strict=True)
+    ]
+    other = replace(store, evals=evals.assign(accuracy=np.where(evals["tasks_seen"] <= bent, 0.9, 0.5)))
+    for each, is_refused in ((store, False), (other, True)):
+        ((_, measured),) = experiments(with_roles(each))
+        text, notes = law_table(each, "text", 0.9)
+        assert ("refused, p" in text) == is_refused
+        assert ("No power of width" in caption_of(FIGURES["law"](measured))) == is_refused
+        assert "p = " in text
+        assert any("Lack of fit" in note for note in notes)
+
+
 # What theories predict beside it
 
 PREDICTED_AT = (1, 2, 3, 4, 6, 8, 12)
