@@ -1,4 +1,7 @@
-"""Settings that a study chooses by itself: `lr: {choice: [0.001, 0.01]}`, `strength: {log_uniform: [0.1, 1000]}`."""
+"""Settings that a study chooses by itself: `lr: {choice: [0.001, 0.01]}`, `strength: {log_uniform: [0.1, 1000]}`.
+
+And axes whose values are drawn: `lr: {log_uniform: [0.0001, 0.01], draws: 5}`.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,6 +14,7 @@ from psp_core.messages import did_you_mean
 KINDS: Final = ("choice", "uniform", "log_uniform")
 DIGITS: Final = 3  # of a number that is drawn: a label can say it, and no processor rounds it otherwise
 EDGE: Final = 0.05  # of a range, at each end
+ATTEMPTS: Final = 20  # for each value of an axis that differs from those before it
 QUARTERS: Final = range(4)  # of a range: few draws are spread over it, and more draws leave those as they were
 
 Row = dict[str, Any]
@@ -72,17 +76,22 @@ class Choice:
         """The first value, which stands for the chosen one until that is known."""
         return self.values[0]
 
-    def drawn(self, column: str, index: int) -> Any:  # noqa: ANN401 - of any setting
+    def drawn(self, column: str, index: int, purpose: str = "tuning") -> Any:  # noqa: ANN401 - of any setting
         """The value that a random search tries as its `index`-th, the same in every variant of every study.
 
         Of listed values each comes once before any comes again, and so does each quarter of a range.
+
+        Args:
+            column: of the setting.
+            index: from 0.
+            purpose: the same values are drawn for the same purpose.
         """
         parts = QUARTERS if self.is_range else range(len(self.values))
         again, place = divmod(index, len(parts))
-        part = Random(f"tuning {column} {again}").sample(parts, len(parts))[place]
+        part = Random(f"{purpose} {column} {again}").sample(parts, len(parts))[place]
         if not self.is_range:
             return self.values[part]
-        share = (part + Random(f"tuning {column} {index}").random()) / len(parts)
+        share = (part + Random(f"{purpose} {column} {index}").random()) / len(parts)
         low, high = self.values
         if self.kind == "log_uniform":
             return self.rounded(math.exp(math.log(low) + share * (math.log(high) - math.log(low))))
@@ -106,6 +115,36 @@ class Choice:
         low, high = (math.log(end) if self.kind == "log_uniform" else end for end in self.values)
         share = ((math.log(value) if self.kind == "log_uniform" else value) - low) / (high - low)
         return "lowest" if share < EDGE else "highest" if share > 1 - EDGE else None
+
+
+def drawn_values(column: str, given: Mapping[str, Any], check: Callable[[object], Any]) -> list[Any]:
+    """The values of an axis that a study file writes as `{log_uniform: [0.0001, 0.01], draws: 5, seed: 0}`.
+
+    They follow from this mapping alone. More draws leave the first ones as they are, so a study can be extended.
+
+    Args:
+        column: of the setting.
+        given: a distribution (`Choice.read`), the number of draws, and a seed, which is 0 where none is given.
+        check: a value as the setting's type; raises ValueError where the setting cannot have it.
+
+    Raises:
+        ValueError: the mapping is of another form, or there are not so many values to draw.
+    """
+    of = {key: values for key, values in given.items() if key not in ("draws", "seed")}
+    draws, seed = given.get("draws"), given.get("seed", 0)
+    if not isinstance(draws, int) or isinstance(draws, bool) or draws < 1:
+        raise ValueError(
+            f"draws={draws!r} must be a whole number of at least 1; an axis is a list of values, or drawn: "
+            "{log_uniform: [0.0001, 0.01], draws: 5}."
+        )
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ValueError(f"seed={seed!r} must be a whole number, such as 0.")
+    choice = Choice.read(of, check)
+    values = [choice.drawn(column, index, f"axis, seed {seed},") for index in range(ATTEMPTS * draws)]
+    distinct = list(dict.fromkeys(values))[:draws]
+    if len(distinct) < draws:
+        raise ValueError(f"draws={draws} of {choice.to_mapping()!r} finds only {len(distinct)} values; draw fewer.")
+    return distinct
 
 
 def choices_of(row: Mapping[str, Any]) -> dict[str, Choice]:

@@ -4,38 +4,84 @@ What imports torch, Ray or matplotlib is imported by the command that needs it: 
 """
 
 import sys
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Final
 
 import typer
 
+from study import __version__
 from study.commands import plan, results, run, stores, studies
 from study.redact import without_secrets
 
 BAD_INPUT: Final = 2
-COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
-    "list": studies.list_studies,
-    "settings": studies.settings,
-    "plan": plan.plan,
-    "run": run.run,
-    "status": stores.status,
-    "plot": results.plot,
-    "table": results.table,
-    "compare": results.compare,
-    "compact": stores.compact,
-    "tune-planner": plan.tune_planner,
+COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
+    "Studies": {
+        "list": studies.list_studies,
+        "settings": studies.settings,
+        "init": studies.init,
+        "validate": studies.validate,
+        "schema": studies.schema,
+    },
+    "Runs": {"plan": plan.plan, "run": run.run, "status": stores.status},
+    "Results": {"plot": results.plot, "table": results.table, "compare": results.compare},
+    "Stores and machines": {"compact": stores.compact, "tune-planner": plan.tune_planner},
 }
-"""In the order of the help."""
+"""The commands as the help shows them, by heading."""
+EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
+    "": (
+        "psp run quickstart && psp plot results/quickstart",
+        "psp init my-study.yaml && psp plan my-study.yaml",
+        "psp --install-completion",
+    ),
+    "settings": ("psp settings", "psp settings context", "psp settings ewc"),
+    "init": ("psp init", "psp init depth-and-width.yaml"),
+    "validate": ("psp validate my-study.yaml",),
+    "schema": ("psp schema > psp-study.schema.json",),
+    "plan": ("psp plan quickstart", "psp plan my-study.yaml --set width=64,128"),
+    "run": (
+        "psp run rotating-fashion --small",
+        "psp run my-study.yaml --out s3://bucket/my-study --address auto",
+        "psp run my-study.yaml --time-budget 3600",
+    ),
+    "status": ("psp status results/quickstart",),
+    "plot": ("psp plot results/quickstart --format pdf", "psp plot results/my-study --x depth --hue context"),
+    "table": ("psp table results/quickstart --format latex --threshold 0.8", "psp table results/capacity-law --law"),
+    "compare": ("psp compare results/permuting-mnist-256",),
+}
+"""Below the help of a command, and of the program."""
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"psp {__version__}")
+        raise typer.Exit()
+
+
+def _examples(command: str) -> str | None:
+    """As Markdown."""
+    examples = EXAMPLES.get(command)
+    return "\n".join(["Examples:", "", *(f"- {example}" for example in examples)]) if examples else None
+
 
 app = typer.Typer(
     help="How many models fit in one set of weights, and what does it cost?",
+    epilog=_examples(""),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
-for name, command in COMMANDS.items():
-    app.command(name)(command)
+for heading, commands in COMMANDS.items():
+    for name, command in commands.items():
+        app.command(name, rich_help_panel=heading, epilog=_examples(name))(command)
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """How many models fit in one set of weights, and what does it cost?"""
 
 
 def main() -> None:

@@ -1,13 +1,14 @@
 """Reads what a study says of settings: by short names, by paths or as parts with settings of their own.
 
 A list in a place of one value makes trials for each: of `settings` it is one more axis, a variant becomes several.
+The values of an axis are listed, or drawn (`study.choices.drawn_values`).
 """
 
 from collections.abc import Mapping
 from typing import Any
 
 from psp_core.root import Root
-from study.choices import Choice
+from study.choices import Choice, drawn_values
 
 Row = dict[str, Any]
 """Settings by their short names."""
@@ -40,7 +41,17 @@ class Reader:
     def axes(self, content: Mapping[str, Any]) -> dict[str, list[Any]]:
         """The settings that vary alone, with their values."""
         row = self.short("axes", mapping(content, "axes"))
-        return {key: self.values("axes", key, values) for key, values in row.items()}
+        return {key: self.values("axes", key, self._listed(key, values)) for key, values in row.items()}
+
+    def _listed(self, key: str, values: object) -> object:
+        """The values of an axis; drawn, where the study says how."""
+        one = self.root.setting_at(key)
+        if not isinstance(values, Mapping) or one.part:
+            return values
+        try:
+            return drawn_values(key, values, one.checked)
+        except ValueError as error:
+            raise StudyError(f"axes: {key}: {error}") from None
 
     def variants(self, content: Mapping[str, Any]) -> list[Row]:
         """The settings that vary together."""

@@ -45,7 +45,7 @@ def _combinations(content: Mapping[str, Any]) -> int:
 def _choices(value: object) -> int:
     """How many trials a setting stands for: as many as a list is long, and of a part the product of its settings."""
     if isinstance(value, Mapping):
-        if value.keys() & set(KINDS):  # the study chooses one
-            return 1
+        if value.keys() & set(KINDS):  # the study chooses one, or draws some
+            return int(value.get("draws", 1))
         return prod(map(_choices, value.values()))
     return len(value) if isinstance(value, list) else 1

@@ -23,7 +23,7 @@ __all__ = ["KEYS", "PROVENANCE", "StudyError", "StudySpec", "load_study", "parse
 KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "tune", "measure", "small")
 SMALL_KEYS: Final = ("variants", "axes", "seeds", "settings", "tune", "measure")
 PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
-_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class StudySpec:
         if "name" not in content:
             raise StudyError("name is missing; a study needs one, such as 'name: my-study'.")
         name = content["name"]
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not NAME.fullmatch(name):
             raise StudyError(f"name={name!r} must be lower-case letters, digits and hyphens, such as 'my-study'.")
         kind = content.get("kind", FIRST_KIND)
         if not isinstance(kind, str) or kind not in EXPERIMENTS:

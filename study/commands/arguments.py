@@ -1,6 +1,7 @@
 """What several commands take: arguments and options, and the study and store that they mean."""
 
 import os
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,8 +11,27 @@ if TYPE_CHECKING:
     from study.spec import StudySpec
     from study.store import TrialStore
 
-Study = Annotated[str, typer.Argument(help="A shipped study's name, or a path to a YAML file.")]
-Out = Annotated[str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.")]
+
+def _studies(incomplete: str) -> list[str]:
+    """What a shell completes where a study is meant."""
+    from study.shipped import shipped_studies
+
+    return [name for name in (*shipped_studies(), *glob(f"{escape(incomplete)}*.yaml")) if name.startswith(incomplete)]
+
+
+def _stores(incomplete: str) -> list[str]:
+    """What a shell completes where a store is meant: the stores below it."""
+    return [
+        os.path.dirname(file) for pattern in ("*", "*/*") for file in glob(f"{escape(incomplete)}{pattern}/study.yaml")
+    ]
+
+
+Study = Annotated[
+    str, typer.Argument(help="A shipped study's name, or a path to a YAML file.", autocompletion=_studies)
+]
+Out = Annotated[
+    str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.", autocompletion=_stores)
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Put values in place of the study's: key=v1,v2.")]
 Data = Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")]
 Small = Annotated[bool, typer.Option("--small", help="The study's reduced form, which shows the effect in minutes.")]
@@ -21,7 +41,7 @@ MaxMembers = Annotated[
 PacksPerGpu = Annotated[
     int | None, typer.Option("--packs-per-gpu", min=1, help="How many packs share a GPU. [default: what ends soonest]")
 ]
-OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [default: results/<study>]")]
+OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [default: results/STUDY]")]
 
 
 def opened(study: str, out: str | None, assignments: list[str] | None, small: bool) -> "tuple[StudySpec, TrialStore]":

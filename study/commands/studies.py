@@ -1,11 +1,19 @@
-"""`psp list` and `psp settings`: what there is."""
+"""Studies and their files: `psp list`, `settings`, `init`, `validate`, `schema`."""
 
+import json
 import shutil
 import sys
 import textwrap
-from typing import Annotated
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Final
 
 import typer
+
+from psp_core.messages import plural
+
+SCHEMA: Final = "psp-study.schema.json"
+"""The file that a new study file names, so that editors find it beside the study file."""
 
 
 def list_studies() -> None:
@@ -28,3 +36,46 @@ def settings(
 
     for line in detail(name) if name else overview():
         typer.echo(line)
+
+
+def init(
+    file: Annotated[Path, typer.Argument(help="The file to write. Its name is the study's.")] = Path("my-study.yaml"),
+) -> None:
+    """Write a commented study file to begin with, and beside it the schema by which editors complete and check it."""
+    from study.spec import NAME, StudyError
+
+    if file.exists():
+        raise StudyError(f"{file} is there already; give another name, such as 'psp init {file.stem}-2.yaml'.")
+    if file.suffix not in (".yaml", ".yml") or not NAME.fullmatch(file.stem):
+        raise StudyError(
+            f"file={str(file)!r} must be lower-case letters, digits and hyphens, and end with .yaml, such as "
+            "'my-study.yaml'."
+        )
+    template = resources.files("study").joinpath("template.yaml").read_text(encoding="utf-8")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(template.replace("NAME", file.stem).replace("FILE", str(file)), encoding="utf-8")
+    (file.parent / SCHEMA).write_text(_schema(), encoding="utf-8")
+    typer.echo(f"wrote {file} and, for editors, {file.parent / SCHEMA}. What would run: psp plan {file}")
+
+
+def validate(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Study files, or shipped studies' names.")],
+) -> None:
+    """Check study files as a run does before anything trains: keys, values, and every combination of settings."""
+    from study.spec import load_study
+
+    for file in files:
+        spec = load_study(file)
+        small = f", {len(spec.reduced().trials())} with --small" if spec.small else ""
+        typer.echo(f"{file} is valid: {spec.name}, {plural(len(spec.trials()), 'trial')}{small}")
+
+
+def schema() -> None:
+    """Print the JSON schema of study files, made from all parts that there are."""
+    typer.echo(_schema())
+
+
+def _schema() -> str:
+    from study.json_schema import study_schema
+
+    return json.dumps(study_schema(), indent=1)

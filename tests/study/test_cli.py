@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from study import cli
 from study.files import Files, StorageError
 from study.plan import merge, trial_id
 from study.shipped import shipped_studies
@@ -20,27 +19,6 @@ from study.store import TrialStore
 from tests.conftest import small_study
 
 SMALL = small_study().to_mapping()
-
-
-class Outcome:
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code, self.out, self.err = code, out, err
-
-
-@pytest.fixture
-def psp(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    """Run the program in this process, in an empty folder; anything but an exit is a traceback."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> Outcome:
-        monkeypatch.setattr("sys.argv", ["psp", *arguments])
-        with pytest.raises(SystemExit) as exit_:
-            cli.main()
-        captured = capsys.readouterr()
-        code = exit_.value.code
-        return Outcome(code if isinstance(code, int) else 0, captured.out, captured.err)
-
-    return run
 
 
 def test_list_names_every_shipped_study(psp) -> None:

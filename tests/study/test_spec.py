@@ -29,6 +29,22 @@ def test_a_study_survives_its_own_file() -> None:
     assert StudySpec.from_mapping(yaml.safe_load(yaml.safe_dump(spec.to_mapping()))) == spec
 
 
+def test_an_axis_can_be_drawn_and_follows_from_the_file_alone() -> None:
+    def drawn(**more: object) -> list[float]:
+        axes = {"lr": {"log_uniform": [1e-4, 1.0], "draws": 8, **more}, "context": ["none", "binary"]}
+        settings = {"dataset": "digits", "num_tasks": 3}
+        spec = small_study(axes=axes, settings=settings)
+        assert len(spec.trials()) == 2 * 2 * len(spec.axes["lr"])
+        assert StudySpec.from_mapping(spec.to_mapping()) == spec  # as a store has the study
+        return spec.axes["lr"]
+
+    values = drawn()
+    assert values == drawn(seed=0) == drawn()
+    assert [sum(low <= value < 10 * low for value in values) for low in (1e-4, 1e-3, 1e-2, 1e-1)] == [2, 2, 2, 2]
+    assert drawn(draws=11)[:8] == values
+    assert not set(drawn(seed=1)) & set(values)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -38,6 +54,11 @@ def test_a_study_survives_its_own_file() -> None:
         ({"axes": {"widht": [8]}}, r"'widht' is not a setting; did you mean 'width'\?"),
         ({"axes": {"width": []}}, "width=\\[\\] must be a list of at least one value"),
         ({"axes": {"width": 8}}, "width=8 must be a list"),
+        ({"axes": {"lr": {"log_uniform": [0.1, 1]}}}, "axes: lr: draws=None must be a whole number of at least 1"),
+        ({"axes": {"lr": {"log_uniform": [0.1, 1], "draw": 3}}}, "draws=None must be a whole number"),
+        ({"axes": {"lr": {"log_uniform": [0, 1], "draws": 3}}}, "lr=0.0 must be a positive"),
+        ({"axes": {"lr": {"log_uniform": [0.1, 1], "draws": 3, "seed": "a"}}}, "seed='a' must be a whole number"),
+        ({"axes": {"width": {"uniform": [4, 6], "draws": 4}}}, "draws=4 of {'uniform': .4, 6.} finds only 3 values"),
         ({"axes": {"width": [8, 8]}}, "lists 8 twice"),
         ({"axes": {"width": [0]}}, "width=0 must be at least 1"),
         ({"axes": {"width": [True]}}, "width=True must be a whole number"),
