@@ -123,7 +123,7 @@ def _rows(measured: Measured, by: Sequence[str], threshold: float) -> pd.DataFra
     last = evals.groupby("trial_id", observed=True)["tasks_seen"].max()
     accuracy = accuracy[accuracy["tasks_seen"] == accuracy["trial_id"].map(last)]
     once = evals[evals["num_cycles"] == 1]
-    found = [accuracy, *(make(once) for make in (forgetting, backward_transfer, forward_transfer))]
+    found = [accuracy, forgetting(once), backward_transfer(once), forward_transfer(once, measured.trials)]
     bounds = capacity_bounds(once, threshold)
     for frame in (*found, bounds.rename(columns={"num_tasks": "most"})):
         columns = ["trial_id", *(name for name in (*MEANS, "at_least", "below", "most") if name in frame)]
@@ -192,8 +192,8 @@ def _notes(measured: Measured, threshold: float, num_tasks: int | None) -> Itera
         yield f"After {num_tasks} tasks, of trials that trained so many or more; their costs were not measured then."
     yield (
         "Accuracy: mean over all tasks in the end. Forgetting: a task's best before the end, less its accuracy in the "
-        "end. Backward transfer: in the end, less when new. Forward transfer: when new, less task 0's when new, where "
-        f"all tasks are alike. Capacity: the most tasks with a mean accuracy of {threshold:.0%} of task 0's when new; "
+        f"end. Backward transfer: in the end, less when new. {_about_forward(measured)} "
+        f"Capacity: the most tasks with a mean accuracy of {threshold:.0%} of task 0's when new; "
         "≥: trials kept all their tasks, and count with their number; a to b: not every number was measured."
     )
     if evals["num_cycles"].max() > 1:
@@ -212,3 +212,18 @@ def _notes(measured: Measured, threshold: float, num_tasks: int | None) -> Itera
     if len(chances) == 1:
         yield f"Chance: {chances[0]:.1%}."
     yield fixed(measured, settings_of(evals, ["lr"]))
+
+
+def _about_forward(measured: Measured) -> str:
+    """Of what the table takes the accuracy of a task alone."""
+    once = measured.best_lr[measured.best_lr["num_cycles"] == 1]
+    rows = forward_transfer(once, measured.trials).dropna(subset="forward")
+    less_first = "less task 0's when new, where all tasks are alike"
+    if not rows["is_over_alone"].any():
+        return f"Forward transfer: when new, {less_first}."
+    others = in_order(rows.loc[~rows["is_over_alone"], "context"].unique())
+    of_others = f"; without such a net ({', '.join(others)}), {less_first}" if others else ""
+    return (
+        "Forward transfer: when new, less what an independent net reaches that is trained on the task alone, with the "
+        f"same seed and settings, at its own best lr{of_others}."
+    )

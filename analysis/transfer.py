@@ -11,7 +11,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.tables import trials_of
+from analysis.experiments import settings_shown
+from analysis.labels import pieces
+from analysis.tables import TRIAL, settings_of, trials_of
 
 ALIKE: Final = {"permuting": ("mlp", "lenet-300-100")}  # by stream, the models for which its tasks are equally hard
 
@@ -38,29 +40,62 @@ def backward_transfer(evals: pd.DataFrame) -> pd.DataFrame:
     return _mean_of_old(evals, lambda earlier, new, last: last - new, "backward")
 
 
-def forward_transfer(evals: pd.DataFrame) -> pd.DataFrame:
-    """What earlier tasks have added to the accuracy of a newly trained task: columns TRIAL, forward.
+def forward_transfer(evals: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    """What earlier tasks have added to the accuracy of a newly trained task: columns TRIAL, forward, is_over_alone.
 
-    mean over j > 0 of R[j, j] - R[0, 0]
+    mean over j > 0 of R[j, j] - A[j]
 
-    R[0, 0] is the accuracy of a fresh network that was trained on one task alone. It stands for each task alone where
-    all tasks are equally hard for a fresh network: pixels in another order (`ALIKE`), to which no fully connected
-    network has a preference. Other trials have no value.
+    A[j] is the accuracy of a network that was trained on task j alone. Where the store has independent nets without
+    contexts (`trunk: independent`) for all of a curve's seeds, A[j] is theirs, of the same seed, and of the same data
+    set, stream, model, steps and whatever else both have but the learning rate, which is each curve's best;
+    `is_over_alone` says so. Else A[j] is R[0, 0], which stands for each task alone where all tasks are equally hard for
+    a fresh network: pixels in another order (`ALIKE`), to which no fully connected network has a preference. Other
+    trials have no value.
+
+    Args:
+        evals: measurements.
+        trials: as in `analysis.store.StoredTrials`; they say which nets are independent.
 
     Source: Lopez-Paz and Ranzato 2017 ask for R[j-1, j], a task's accuracy before it is trained, over a network's that
     was not trained at all. No trial measures this. Chaudhry et al. 2018 take the accuracy after the task's training
     (their intransigence, whose sign is the other) against a network trained on all tasks up to this one at once.
     """
-    alike = [evals[evals["model"].isin(models) & (evals["stream"] == stream)] for stream, models in ALIKE.items()]
-    some = pd.concat(alike)
-    new = some[some["tasks_seen"] == some["task"] + 1]
-    first = new[new["task"] == 0].set_index("trial_id")["accuracy"]
-    later = new[new["task"] > 0]
-    gained = later["accuracy"].to_numpy() - later["trial_id"].astype(object).map(first).to_numpy(dtype=float)
-    rows = later[["trial_id"]].astype(object).assign(gained=gained).groupby("trial_id")["gained"].agg(["mean", "size"])
-    whole = rows["size"] == some.groupby("trial_id", observed=True)["tasks_seen"].max().reindex(rows.index) - 1
-    trials = trials_of(evals)
-    return trials.assign(forward=trials["trial_id"].map(rows.loc[whole, "mean"]).astype(float))
+    new = evals[evals["tasks_seen"] == evals["task"] + 1]
+    later = new[new["task"] > 0].astype({"trial_id": object})
+    over_alone = _mean_gained(later, _alone(later, trials), evals)
+    settings = settings_shown(evals)
+    rows = settings_of(evals, [*TRIAL[1:], *settings])
+    rows["alone"] = rows["trial_id"].map(over_alone)
+    rows["is_over_alone"] = (
+        rows["alone"].notna().groupby([rows[name] for name in settings], dropna=False).transform("all")
+    )
+    is_alike = pd.Series(False, index=later.index)
+    for stream, models in ALIKE.items():
+        is_alike |= (later["stream"] == stream) & later["model"].isin(models)
+    first = later["trial_id"].map(new[new["task"] == 0].set_index("trial_id")["accuracy"])
+    over_first = _mean_gained(later, first.where(is_alike), evals)
+    forward = rows["alone"].where(rows["is_over_alone"], rows["trial_id"].map(over_first)).astype(float)
+    return rows[TRIAL].assign(forward=forward, is_over_alone=rows["is_over_alone"])
+
+
+def _alone(later: pd.DataFrame, trials: pd.DataFrame) -> "pd.Series[float]":
+    """For each new task the accuracy of an independent net on it; NaN where there is none."""
+    if "trunk" not in trials:
+        return pd.Series(np.nan, index=later.index)
+    known = trials[(trials["trunk"] == "independent") & (trials["method"] == "standard")]
+    known = known[known["curve_of"].map(lambda text: pieces(text).keys() == {"context", "trunk"}).astype(bool)]
+    there = later[later["trial_id"].isin(known["trial_id"])]
+    lacking = [name for name in known if known[name].isna().all()]  # settings of other methods
+    by = [*(name for name in settings_shown(later) if name not in ("context", *lacking)), "seed", "task"]
+    nets = there[[*by, "accuracy"]].rename(columns={"accuracy": "alone"})
+    return later[by].merge(nets, on=by, how="left").set_axis(later.index)["alone"]
+
+
+def _mean_gained(later: pd.DataFrame, over: "pd.Series[float]", evals: pd.DataFrame) -> "pd.Series[float]":
+    """By trial, the mean of what new tasks have above `over`, where that is known of all but task 0."""
+    gained = (later["accuracy"] - over).groupby(later["trial_id"]).agg(["mean", "count"])
+    last = evals.groupby("trial_id", observed=True)["tasks_seen"].max()
+    return gained.loc[gained["count"] == last.reindex(gained.index) - 1, "mean"]
 
 
 Of = Callable[[Any, Any, Any], Any]  # of a task's best before the end, when it was new, and in the end

@@ -119,6 +119,19 @@ def test_of_several_learning_rates_the_best_one_has_the_row_and_a_note_says_so(t
     assert "lr" in summary_text(summary, "text").splitlines()[0]
 
 
+def test_where_independent_nets_are_stored_new_tasks_are_set_beside_them_and_the_note_says_so(tmp_path: Path) -> None:
+    nets = {"context": "none", "trunk": "independent"}
+    out = store_of(tmp_path, {"width": [8, 16]}, variants=[{"context": "binary"}, nets])
+    summary = summarise(read_store(out))
+    over_alone = "less what an independent net reaches"
+    assert summary.rows.loc[summary.rows["context"] == "none, independent nets", "forward"].tolist() == [0, 0]
+    assert any(over_alone in note and "without such a net" not in note for note in summary.notes)
+    summary = summarise(read_store(store_of(tmp_path, {"depth": [1]}, variants=[{"context": "rotation"}])))
+    assert any(over_alone in note and "without such a net (rotation)" in note for note in summary.notes)
+    plain = summarise(read_store(store_of(tmp_path / "plain", {"context": ["none"]})))
+    assert not any(over_alone in note for note in plain.notes)
+
+
 def test_retrieval_and_thresholds_that_are_no_shares_are_refused(store: StoredTrials) -> None:
     with pytest.raises(StoreError, match="no measured accuracy"):
         summarise(StoredTrials(**{**vars(store), "evals": pd.DataFrame()}))

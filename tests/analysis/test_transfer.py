@@ -6,11 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.transfer import backward_transfer, forgetting, forward_transfer
+from analysis import transfer
+from analysis.transfer import backward_transfer, forgetting
 from psp_core import metrics
 from tests.analysis.test_tables import evals_of
 
 K = 6
+
+
+def forward_transfer(evals: pd.DataFrame, trials: pd.DataFrame | None = None) -> pd.DataFrame:
+    return transfer.forward_transfer(evals, pd.DataFrame() if trials is None else trials)
 
 
 def trial(R: np.ndarray, trial_id: str = "a", **settings: object) -> pd.DataFrame:
@@ -125,3 +130,76 @@ def test_more_forgetting_is_more_lost_to_each_later_task(matrices: list[np.ndarr
     lost = [forgetting(trial(R))["forgetting"].item() for R in faded]
     assert lost[0] == pytest.approx(0)
     assert all(less < more for less, more in pairwise(lost))
+
+
+# Over nets that were trained on one task alone
+
+NET = {"context": "none, independent nets"}
+
+
+def stored(evals: pd.DataFrame, nets: list[str], **settings: object) -> pd.DataFrame:
+    """The trials of these evals, of which some are independent nets."""
+    rows = evals.drop_duplicates("trial_id")[["trial_id", "width", "stream", "model"]].assign(
+        method="psp", trunk="shared"
+    )
+    rows = rows.assign(curve_of='{"context":"binary"}', **settings)
+    of_nets = {
+        "method": "standard",
+        "trunk": "independent",
+        "curve_of": '{"context":"none","trunk":", independent nets"}',
+    }
+    rows.loc[rows["trial_id"].isin(nets), [*of_nets, *settings]] = [*of_nets.values(), *[None] * len(settings)]
+    return rows
+
+
+@pytest.mark.parametrize("stream", ["permuting", "split"])
+def test_an_independent_net_of_the_seed_stands_for_each_task_alone(matrices: list[np.ndarray], stream: str) -> None:
+    R = matrices[0]
+    rng = np.random.default_rng(2)
+    alone = [np.where(np.tri(K, dtype=bool), rng.uniform(0.2, 1, K), np.nan) for _ in range(2)]  # R[i, j] = R[j, j]
+    evals = pd.concat([
+        trial(R, "a", stream=stream), trial(R[:4, :4], "b", stream=stream, seed=1),
+        *(trial(each, f"net {seed}", stream=stream, seed=seed, lr=0.9, **NET) for seed, each in enumerate(alone)),
+    ])  # fmt: skip
+    evals = evals.assign(
+        strength=np.where(evals["context"] == "binary", 10.0, 1.0)
+    )  # a usual value, where nets have none
+    found = forward_transfer(evals, stored(evals, ["net 0", "net 1"], strength=10.0)).set_index("trial_id")
+    for name, seed, tasks in (("a", 0, K), ("b", 1, 4)):
+        expected = [R[j][j] - alone[seed][j][j] for j in range(1, tasks)]
+        assert found["forward"][name] == pytest.approx(sum(expected) / len(expected))
+    assert found["forward"]["net 0"] == 0
+    assert found["is_over_alone"].all()
+
+
+@pytest.mark.parametrize(
+    ("net", "row"),
+    [
+        ({"width": 16}, {}),
+        ({"seed": 1}, {}),
+        ({"model": "lenet-300-100"}, {}),
+        ({}, {"trunk": "per-task"}),
+        ({}, {"method": "psp"}),
+        ({}, {"curve_of": '{"context":"none","trunk":", independent nets","heads":", head per task"}'}),
+    ],
+)
+def test_a_net_of_other_settings_does_not(
+    matrices: list[np.ndarray], net: dict[str, object], row: dict[str, str]
+) -> None:
+    evals = pd.concat([trial(matrices[0], "a"), trial(matrices[0] / 2, "net", **NET, **net)])
+    trials = stored(evals, ["net"])
+    trials.loc[trials["trial_id"] == "net", list(row)] = list(row.values())
+    found = forward_transfer(evals, trials).set_index("trial_id")
+    assert found["forward"]["a"] == pytest.approx(gained_over_a_fresh_network(matrices[0]))
+    assert not found["is_over_alone"]["a"]
+
+
+def test_a_curve_has_one_reference_for_all_its_seeds(matrices: list[np.ndarray]) -> None:
+    R = matrices[0]
+    evals = pd.concat(
+        [trial(R, "a"), trial(R, "b", seed=1), trial(R / 2, "net", **NET), trial(R, "c", context="rotation")]
+    )
+    found = forward_transfer(evals, stored(evals, ["net"])).set_index("trial_id")
+    assert found["is_over_alone"].to_dict() == {"a": False, "b": False, "net": True, "c": True}
+    assert found["forward"]["a"] == found["forward"]["b"] == pytest.approx(gained_over_a_fresh_network(R))
+    assert found["forward"]["c"] == pytest.approx(np.mean(np.diagonal(R)[1:] / 2))
