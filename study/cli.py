@@ -24,7 +24,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
     },
     "Runs": {"plan": plan.plan, "run": run.run, "status": stores.status},
     "Results": {"plot": results.plot, "table": results.table, "compare": results.compare},
-    "Stores and machines": {"compact": stores.compact, "tune-planner": plan.tune_planner},
+    "Stores and machines": {"compact": stores.compact, "rm": stores.rm, "tune-planner": plan.tune_planner},
 }
 """The commands as the help shows them, by heading."""
 EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
@@ -41,9 +41,14 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
     "run": (
         "psp run rotating-fashion --small",
         "psp run my-study.yaml --out s3://bucket/my-study --address auto",
+        "psp run my-study.yaml --only context=binary --only width=64,128",
         "psp run my-study.yaml --time-budget 3600",
     ),
-    "status": ("psp status results/quickstart",),
+    "status": ("psp status results/quickstart", "psp status results/quickstart --only context=binary"),
+    "rm": (
+        "psp rm results/my-study --where status=failed",
+        "psp rm results/my-study --where context=binary,complex --where 'final_accuracy<0.2'",
+    ),
     "plot": ("psp plot results/quickstart --format pdf", "psp plot results/my-study --x depth --hue context"),
     "table": ("psp table results/quickstart --format latex --threshold 0.8", "psp table results/capacity-law --law"),
     "compare": ("psp compare results/permuting-mnist-256",),

@@ -49,6 +49,7 @@ class RunOptions:
         time_limit: seconds that a pack may train before its trials fail.
         checkpoint_seconds: seconds that a pack trains between two checkpoints, at least.
         keep_state: whether each trial's last state is kept, so that a trial of more tasks can go on from there.
+        retry_failed: whether only trials that failed are trained; else these are trained again with all others.
     """
 
     data: Path | None = None
@@ -60,6 +61,7 @@ class RunOptions:
     time_limit: float | None = None
     checkpoint_seconds: float = Job.checkpoint_seconds
     keep_state: bool = False
+    retry_failed: bool = False
 
 
 def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOptions, stop: Stop | None = None) -> int:
@@ -73,7 +75,7 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
         stop: says when to end before everything is trained.
 
     Returns:
-        The number of planned trials without a result.
+        The number of planned trials without a result; of those that failed, where only these are trained.
 
     Raises:
         StudyError: the store belongs to another study, is damaged, or is being written by another run;
@@ -92,6 +94,9 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
     num_done, num_planned = before.count(*MEASURED), len(before.planned) + len(before.to_come)
     screen.say(f"{spec.name}: {plural(num_planned, 'trial')} planned, {num_done} done already.")
+    if options.retry_failed and not before.count("failed"):
+        screen.say("None of them failed.")
+        return 0
     if num_done == num_planned:
         _tell(screen, set(), spec, store, found, stored)  # the record too: a run may have been killed before
         return 0
@@ -120,7 +125,7 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
         + (f", {missing} still to train." if missing else "."),
     )
     _say_kept(screen, store, after)
-    return after.count("failed") + missing
+    return after.count("failed") + (0 if options.retry_failed else missing)
 
 
 def _say_kept(screen: Screen, store: TrialStore, now: Standing) -> None:
@@ -202,7 +207,9 @@ def _planned(stage: Standing, engine: "Engine", options: RunOptions) -> _StagePl
     choices = [workers for workers in engine.choices if workers.packs_per_gpu == 1 or workers.count <= at_once]
     packs_of = cache(lambda those: stage.packs(those, options.max_members))
     workers, why = chosen(choices or engine.choices, packs_of)
-    return _StagePlan(stage=stage, workers=workers, why=why, left=without(packs_of(workers), stage.done()))
+    passed_over = {trial_id(p.trained) for p in stage.planned if options.retry_failed and p.status != "failed"}
+    left = without(packs_of(workers), stage.done() | passed_over)
+    return _StagePlan(stage=stage, workers=workers, why=why, left=left)
 
 
 def _train_stage(

@@ -1,7 +1,7 @@
 """The study file: a declared set of trials, validated whole before anything runs."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
 from itertools import product
@@ -43,8 +43,9 @@ class StudySpec:
             value; None where everything is given.
         measure: in what the trials differ whose settings were chosen so.
         small: what the reduced form of the study says instead, under the same keys; see `reduced`.
-        whole: of a study changed by `--set`, the one that was changed; else None.
-        assignments: what changed it.
+        whole: of a study changed by `--set` or `--only`, the one that was changed; else None.
+        assignments: what `--set` changed.
+        only: the settings that its trials have one of several values of, by `--only`; every trial where there are none.
     """
 
     name: str
@@ -59,6 +60,7 @@ class StudySpec:
     small: dict[str, Any]
     whole: "StudySpec | None" = field(default=None, compare=False)
     assignments: tuple[str, ...] = field(default=(), compare=False)
+    only: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False)
 
     @classmethod
     def from_mapping(cls, content: object) -> Self:
@@ -170,9 +172,7 @@ class StudySpec:
         tune = self.tune.to_mapping() if self.tune else {}
         given: dict[str, str] = {}
         for assignment in assignments:
-            key, equals, text = assignment.partition("=")
-            if not equals or not text.strip():
-                raise StudyError(f"--set {assignment!r} must read key=value or key=value1,value2.")
+            key, text = _assigned("--set", assignment)
             block, dot, inner = key.partition(".")
             if block == "tune" and dot:
                 tune = _over(tune, self._tuning_with(inner, text, assignment))
@@ -181,7 +181,7 @@ class StudySpec:
             if key in given:
                 raise StudyError(f"--set {key} is given twice; give all its values at once: {key}={given[key]},{text}")
             given[key] = text
-            values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
+            values = _listed(text, f"--set {assignment}")
             if any(key in variant for variant in variants):  # of the variants, those that have one of the values
                 chosen = reader.values("--set", key, values)
                 has = [self._value(variant, key) for variant in variants]
@@ -221,6 +221,34 @@ class StudySpec:
         )
         return replace(changed, whole=self, assignments=tuple(assignments))
 
+    def with_only(self, assignments: list[str]) -> "StudySpec":
+        """The part of the study whose trials have one of the values of each `key=v1,v2`, as `--only` says.
+
+        Its trials are those of the study, with the same ids. Settings that the study chooses, and the seeds of its
+        tuning, stay as they are.
+
+        Raises:
+            StudyError: an assignment is not of that form, or no trial of the study has such a value.
+        """
+        only, reader = dict[str, list[Any]](), Reader(self.root)
+        for assignment in assignments:
+            key, text = _assigned("--only", assignment)
+            key = "seeds" if key in ("seed", "seeds") else reader.short_name("--only", key)
+            if key in only:
+                raise StudyError(f"--only {key} is given twice; give all its values at once: {key}=v1,v2.")
+            only[key] = reader.values("--only", key, _listed(text, f"--only {assignment}"))
+            there = (
+                self.seeds if key == "seeds" else [written({key: self._value(each, key)})[key] for each in self.cells()]
+            )
+            for value in only[key]:
+                if value not in there:
+                    known = ", ".join(dict.fromkeys(map(str, there)))
+                    raise StudyError(f"--only {assignment}: no trial of the study has {value!r}; it has {known}.")
+        part = replace(self, seeds=only.pop("seeds", self.seeds), only=only, whole=self.whole or self)
+        if not part.cells():
+            raise StudyError(f"--only {' '.join(assignments)}: no trial of the study has all of this.")
+        return part if assignments else self
+
     def _value(self, variant: dict[str, Any], key: str) -> Any:  # noqa: ANN401 - of any setting
         """What a setting is in the trials of a variant, also where the variant does not say it."""
         if key in variant:
@@ -233,7 +261,7 @@ class StudySpec:
         """What `--set tune.KEY=...` puts into the block."""
         if self.tune is None:
             raise StudyError(f"--set {assignment}: the study has no block 'tune'.")
-        values = [parse_yaml(value, f"--set {assignment}") for value in text.split(",")]
+        values = _listed(text, f"--set {assignment}")
         value = values if key == "seeds" else values[0] if len(values) == 1 else values
         return {key: value} if key in TUNE_KEYS else {"settings": {key: value}}
 
@@ -268,11 +296,12 @@ class StudySpec:
         return [trial for stage in stages(self)[0] for trial in (*stage.trials, *stage.to_come)]
 
     def cells(self) -> list[dict[str, Any]]:
-        """Every combination of a variant and the axes' values, choices included."""
-        return [
+        """Every combination of a variant and the axes' values, choices included, of the part that is meant."""
+        every = [
             {**self.settings, **variant, **dict(zip(self.axes, values, strict=True))}
             for variant, *values in product(self.variants or [{}], *self.axes.values())
         ]
+        return [cell for cell in every if all(self._value(cell, key) in some for key, some in self.only.items())]
 
     def measured(self, row: Row) -> list[Experiment]:
         """The measured trials with these settings, one for each seed.
@@ -308,6 +337,19 @@ def _over(content: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]
     """A block with another one over it: the settings of both, and every other key of the second."""
     settings = {**mapping(content, "settings"), **mapping(more, "settings")}
     return {**content, **more} | ({"settings": settings} if settings else {})
+
+
+def _assigned(option: str, assignment: str) -> tuple[str, str]:
+    """The key of `key=value1,value2`, and the text of its values."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not text.strip():
+        raise StudyError(f"{option} {assignment!r} must read key=value or key=value1,value2.")
+    return key, text
+
+
+def _listed(text: str, source: str) -> list[object]:
+    """The values of `value1,value2`."""
+    return [parse_yaml(value, source) for value in text.split(",")]
 
 
 def load_study(study: str) -> StudySpec:

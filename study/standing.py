@@ -9,7 +9,7 @@ from psp_core.experiment import Experiment
 from study.choices import Choice
 from study.nested import Finished, Planned, compared, not_among
 from study.plan import Pack, make_packs, merge, trial_id
-from study.spec import StudySpec
+from study.spec import StudyError, StudySpec
 from study.store import TrialStore
 from study.tuning import Found, Stage, stages
 from study.workers import Workers
@@ -115,10 +115,21 @@ def by_stage(spec: StudySpec, stored: Stored) -> tuple[list[Standing], list[Foun
     return [_standing(stage, stored) for stage in every], found
 
 
-def whole_standing(spec: StudySpec, store: TrialStore) -> Standing:
-    """Compare a store with its whole study and with everything that was run by `--set`."""
-    stored = Stored.of(store)
-    every = [by_stage(each, stored)[0] for each in (spec, *store.read_parts(spec))]
+def whole_standing(spec: StudySpec, store: TrialStore, only: Sequence[str] = ()) -> Standing:
+    """Compare a store with its whole study and with everything that was run by `--set`, or a part as `--only` says.
+
+    Raises:
+        StudyError: there is no such part (`StudySpec.with_only`).
+    """
+    stored, parts = Stored.of(store), list[StudySpec]()
+    for each in (spec, *store.read_parts(spec)):
+        try:
+            parts.append(each.with_only(list(only)))
+        except StudyError as error:
+            none = error
+    if not parts:
+        raise none
+    every = [by_stage(each, stored)[0] for each in parts]
     return together([stage for of_spec in every for stage in of_spec])
 
 

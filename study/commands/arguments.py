@@ -33,6 +33,10 @@ Out = Annotated[
     str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.", autocompletion=_stores)
 ]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Put values in place of the study's: key=v1,v2.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="Only the study's trials that have one of these values: key=v1,v2."),
+]
 Data = Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")]
 Small = Annotated[bool, typer.Option("--small", help="The study's reduced form, which shows the effect in minutes.")]
 MaxMembers = Annotated[
@@ -44,7 +48,9 @@ PacksPerGpu = Annotated[
 OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [default: results/STUDY]")]
 
 
-def opened(study: str, out: str | None, assignments: list[str] | None, small: bool) -> "tuple[StudySpec, TrialStore]":
+def opened(
+    study: str, out: str | None, assignments: list[str] | None, small: bool, only: list[str] | None = None
+) -> "tuple[StudySpec, TrialStore]":
     """A study as the options change it, and its store, which need not be there yet.
 
     Raises:
@@ -54,7 +60,7 @@ def opened(study: str, out: str | None, assignments: list[str] | None, small: bo
     from study.store import TrialStore
 
     spec = load_study(study)
-    spec = (spec.reduced() if small else spec).with_values(assignments or [])
+    spec = (spec.reduced() if small else spec).with_values(assignments or []).with_only(only or [])
     return spec, TrialStore(f"results/{spec.name}" if out is None else out)
 
 

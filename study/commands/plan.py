@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from psp_core.messages import plural
-from study.commands.arguments import Data, MaxMembers, OutOption, PacksPerGpu, Set, Small, Study, opened
+from study.commands.arguments import Data, MaxMembers, Only, OutOption, PacksPerGpu, Set, Small, Study, opened
 
 if TYPE_CHECKING:
     from study.plan import Pack
@@ -19,6 +19,7 @@ def plan(
     out: OutOption = None,
     assignments: Set = None,
     small: Small = False,
+    only: Only = None,
     data: Data = None,
     max_members: MaxMembers = None,
     packs_per_gpu: PacksPerGpu = None,
@@ -34,7 +35,7 @@ def plan(
     from study.widths import widths
     from study.workers import choices_here
 
-    spec, store = opened(study, out, assignments, small)
+    spec, store = opened(study, out, assignments, small, only)
     stages, found = by_stage(spec, Stored.of(store))
     typer.echo(f"{spec.name}: {spec.about}")
     seconds = []

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from psp_core.messages import plural
-from study.commands.arguments import Data, MaxMembers, OutOption, PacksPerGpu, Set, Small, Study, opened
+from study.commands.arguments import Data, MaxMembers, Only, OutOption, PacksPerGpu, Set, Small, Study, opened
 from study.redact import without_secrets
 
 OUT_OF_TIME: Final = 124  # as timeout(1) has it
@@ -22,6 +22,7 @@ def run(
     out: OutOption = None,
     assignments: Set = None,
     small: Small = False,
+    only: Only = None,
     address: Annotated[str | None, typer.Option(help="A running Ray cluster, such as 'auto'.")] = None,
     data: Data = None,
     max_members: MaxMembers = None,
@@ -45,6 +46,10 @@ def run(
     keep_state: Annotated[
         bool, typer.Option("--keep-state", help="Keep where trials end, so that num_tasks can grow later.")
     ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Train only the trials that failed. [default: these and all that is left]"),
+    ] = False,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
     from study.files import StorageError
@@ -54,7 +59,7 @@ def run(
 
     _refuse_no_time(trial_timeout=trial_timeout, time_budget=time_budget)
     screen = Screen()
-    spec, store = opened(study, out, assignments, small)
+    spec, store = opened(study, out, assignments, small, only)
     options = RunOptions(
         data=data,
         address=address,
@@ -65,6 +70,7 @@ def run(
         time_limit=trial_timeout,
         checkpoint_seconds=checkpoint_every,
         keep_state=keep_state,
+        retry_failed=retry_failed,
     )
     again = f"Go on with the same command: psp {without_secrets(shlex.join(sys.argv[1:]))}"
     with Stop(STARTED + time_budget if time_budget else None) as stop:

@@ -1,27 +1,31 @@
-"""`psp status` and `psp compact`: trial stores."""
+"""Trial stores: `psp status`, `compact`, `rm`."""
 
-from typing import TYPE_CHECKING
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from psp_core.messages import plural
-from study.commands.arguments import Out, stored_study
+from study.commands.arguments import Only, Out, stored_study
 from study.redact import without_secrets
 
 if TYPE_CHECKING:
     from study.spec import StudySpec
     from study.standing import Standing
-    from study.store import TrialStore
+    from study.store import Row, TrialStore
+
+MOST_LINES: Final = 10  # of what would be removed
 
 
-def status(out: Out) -> None:
+def status(out: Out, only: Only = None) -> None:
     """Show what is done, running, failed and to do, with errors."""
     from study.spec import StudyError
     from study.standing import whole_standing
 
     spec, store = stored_study(out)
-    now = whole_standing(spec, store)
-    typer.echo(without_secrets(_status_text(spec, store, now)))
+    now = whole_standing(spec, store, only or ())
+    typer.echo(without_secrets(_status_text(spec, store, now, is_part=bool(only))))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
     raise typer.Exit(1 if now.count("failed") else 0)
@@ -37,7 +41,46 @@ def compact(out: Out) -> None:
     typer.echo(f"{plural(before, 'file')} of trials, now {after}")
 
 
-def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str:
+def rm(
+    out: Out,
+    where: Annotated[
+        list[str],
+        typer.Option(
+            help="Which trials: column=v1,v2, or a column with !=, <, <=, > or >= and one value; null for none. Of "
+            "several --where all must hold."
+        ),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Remove them without asking.")] = False,
+) -> None:
+    """Remove trials from a store: their rows in every table. The next run trains what the study still plans."""
+    from study.lease import Lease
+    from study.removal import Condition, remove, rows_where
+
+    spec, store = stored_study(out)
+    rows, number = rows_where(store, [Condition.read(text) for text in where])
+    if not rows:
+        typer.echo(f"None of {plural(number, 'trial')} is meant; nothing to remove.")
+        return
+    typer.echo(f"{len(rows)} of {plural(number, 'trial')}:\n" + "\n".join(_of_each_kind(rows, spec.varying)))
+    if not yes and not (sys.stdin.isatty() and typer.confirm("Remove them? What they measured is lost.")):
+        typer.echo("Nothing is removed. To remove them: --yes", err=True)
+        raise typer.Exit(1)
+    with Lease(store.files):
+        remove(store, {row["trial_id"] for row in rows})
+    typer.echo(f"removed {plural(len(rows), 'trial')}; {number - len(rows)} left")
+
+
+def _of_each_kind(rows: "list[Row]", axes: list[str]) -> list[str]:
+    """A line for each combination of the settings that vary, with the number of its trials."""
+    kinds = Counter(
+        " ".join(f"{axis}={row[axis]}" for axis in ("status", *axes) if row.get(axis) is not None) for row in rows
+    )
+    lines = [f"  {number} of {kind}" for kind, number in kinds.items()]
+    more = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"  and {more} more kinds"] if more > 1 else lines
+
+
+def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing", *, is_part: bool = False) -> str:
     from study.lease import held
     from study.plan import trial_id
     from study.progress import describe
@@ -64,7 +107,7 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing") -> str
             lines.append(f"  {planned.status}: {label}: {planned.error.splitlines()[0]}")
     named = {trial_id(trial) for planned in now.planned for trial in (planned.trial, planned.trained)}
     others = len(now.stored.keys() - named - {planned.answer for planned in now.planned})
-    if others:
+    if others and not is_part:
         lines.append(
             f"  {plural(others, 'more trial')} stored that study.yaml does not plan: of fewer tasks, or of values that "
             "were taken out of the study"
