@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
     "Studies": {
         "list": studies.list_studies,
         "settings": studies.settings,
+        "show": studies.show,
         "init": studies.init,
         "validate": studies.validate,
         "schema": studies.schema,
@@ -34,6 +35,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "psp --install-completion",
     ),
     "settings": ("psp settings", "psp settings context", "psp settings ewc"),
+    "show": ("psp show quickstart", "psp show my-study.yaml --set lr=0.01 > all-settings.yaml"),
     "init": ("psp init", "psp init depth-and-width.yaml"),
     "validate": ("psp validate my-study.yaml",),
     "schema": ("psp schema > psp-study.schema.json",),

@@ -17,19 +17,29 @@ def shipped_studies() -> dict[str, Traversable]:
     return dict(sorted(studies.items()))
 
 
-def overview(file: Traversable) -> str:
-    """What a shipped study is about, and how many trials it and its reduced form declare.
+def outline(file: Traversable) -> dict[str, Any]:
+    """What a shipped study is about, how many trials it and its reduced form declare, and whether it tunes itself.
 
     The counts are of all combinations, without what tunes a study. `psp plan` merges those that differ in num_tasks
-    alone.
+    alone. A study without reduced form has None for its number.
     """
     content = cast(Mapping[str, Any], load_yaml(file.read_text(encoding="utf-8")))
     small: Mapping[str, Any] = content.get("small", {})
     axes = {**content.get("axes", {}), **small.get("axes", {})}
     reduced = {**content, **small, "axes": {key: axes[key] for key in axes.keys() - small.get("settings", {}).keys()}}
     reduced["measure"] = {**content.get("measure", {}), **small.get("measure", {})}
-    sizes = f"{_combinations(content)} trials" + (f", {_combinations(reduced)} with --small" if small else "")
-    return f"{content['about']} ({sizes}{', tuned' if 'tune' in content else ''})"
+    return {
+        "about": content["about"],
+        "trials": _combinations(content),
+        "small_trials": _combinations(reduced) if small else None,
+        "is_tuned": "tune" in content,
+    }
+
+
+def overview(outlined: Mapping[str, Any]) -> str:
+    """An outline in a sentence."""
+    small = f", {outlined['small_trials']} with --small" if outlined["small_trials"] else ""
+    return f"{outlined['about']} ({outlined['trials']} trials{small}{', tuned' if outlined['is_tuned'] else ''})"
 
 
 def _combinations(content: Mapping[str, Any]) -> int:

@@ -50,6 +50,12 @@ def dump_yaml(content: object) -> str:
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False)  # escapes all but ASCII
 
 
+def in_one_line(content: object) -> str:
+    """The YAML text of plain values on one line, such as `[1, 2]` or `{lr: 0.1}`."""
+    text = yaml.dump([content], Dumper=_Dumper, sort_keys=False, default_flow_style=True, width=float("inf"))
+    return text.strip()[1:-1]
+
+
 class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML copies it
 

@@ -37,6 +37,7 @@ Only = Annotated[
     list[str] | None,
     typer.Option("--only", help="Only the study's trials that have one of these values: key=v1,v2."),
 ]
+Json = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 Data = Annotated[Path | None, typer.Option(help="The data sets' folder. [default: $PSP_DATA, else a cache]")]
 Small = Annotated[bool, typer.Option("--small", help="The study's reduced form, which shows the effect in minutes.")]
 MaxMembers = Annotated[
@@ -48,6 +49,18 @@ PacksPerGpu = Annotated[
 OutOption = Annotated[str | None, typer.Option("--out", help="The trial store. [default: results/STUDY]")]
 
 
+def chosen_study(study: str, assignments: list[str] | None, small: bool, only: list[str] | None = None) -> "StudySpec":
+    """A study as the options change it.
+
+    Raises:
+        StudyError: the study is not valid.
+    """
+    from study.spec import load_study
+
+    spec = load_study(study)
+    return (spec.reduced() if small else spec).with_values(assignments or []).with_only(only or [])
+
+
 def opened(
     study: str, out: str | None, assignments: list[str] | None, small: bool, only: list[str] | None = None
 ) -> "tuple[StudySpec, TrialStore]":
@@ -56,11 +69,9 @@ def opened(
     Raises:
         StudyError: the study is not valid, or the store cannot be opened.
     """
-    from study.spec import load_study
     from study.store import TrialStore
 
-    spec = load_study(study)
-    spec = (spec.reduced() if small else spec).with_values(assignments or []).with_only(only or [])
+    spec = chosen_study(study, assignments, small, only)
     return spec, TrialStore(f"results/{spec.name}" if out is None else out)
 
 

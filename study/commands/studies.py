@@ -1,4 +1,4 @@
-"""Studies and their files: `psp list`, `settings`, `init`, `validate`, `schema`."""
+"""Studies and their files: `psp list`, `settings`, `show`, `init`, `validate`, `schema`."""
 
 import json
 import shutil
@@ -11,20 +11,24 @@ from typing import Annotated, Final
 import typer
 
 from psp_core.messages import plural
+from study.commands.arguments import Json, Only, Set, Small, Study, chosen_study
 
 SCHEMA: Final = "psp-study.schema.json"
 """The file that a new study file names, so that editors find it beside the study file."""
 
 
-def list_studies() -> None:
+def list_studies(as_json: Json = False) -> None:
     """Show the studies that ship with the package."""
-    from study.shipped import overview, shipped_studies
+    from study.shipped import outline, overview, shipped_studies
 
-    studies = shipped_studies()
+    studies = {name: outline(file) for name, file in shipped_studies().items()}
+    if as_json:
+        typer.echo(json.dumps([{"name": name, **outlined} for name, outlined in studies.items()], indent=1))
+        return
     column = 2 + max(map(len, studies))
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    for name, file in studies.items():
-        text = f"{name:{column}}{overview(file)}"
+    for name, outlined in studies.items():
+        text = f"{name:{column}}{overview(outlined)}"
         typer.echo(textwrap.fill(text, max(width, column + 20), subsequent_indent=column * " ", break_on_hyphens=False))
 
 
@@ -35,6 +39,19 @@ def settings(
     from study.settings_text import detail, overview
 
     for line in detail(name) if name else overview():
+        typer.echo(line)
+
+
+def show(study: Study, assignments: Set = None, small: Small = False, only: Only = None, as_json: Json = False) -> None:
+    """Show a study with every setting, defaults included: a study file of the same trials."""
+    from study.resolved import resolved, resolved_text
+
+    spec = chosen_study(study, assignments, small, only)
+    if as_json:
+        typer.echo(json.dumps(resolved(spec), indent=1))
+        return
+    typer.echo(f"# {plural(len(spec.trials()), 'trial')}")
+    for line in resolved_text(spec):
         typer.echo(line)
 
 
