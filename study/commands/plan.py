@@ -1,16 +1,18 @@
 """`psp plan` and `psp tune-planner`: what would run, and how long it would take."""
 
+import json
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from psp_core.messages import plural
-from study.commands.arguments import Data, MaxMembers, Only, OutOption, PacksPerGpu, Set, Small, Study, opened
+from study.commands.arguments import Data, Json, MaxMembers, Only, OutOption, PacksPerGpu, Set, Small, Study, opened
 
 if TYPE_CHECKING:
     from study.plan import Pack
+    from study.standing import Standing
     from study.workers import Workers
 
 
@@ -23,39 +25,41 @@ def plan(
     data: Data = None,
     max_members: MaxMembers = None,
     packs_per_gpu: PacksPerGpu = None,
+    as_json: Json = False,
 ) -> None:
     """Show what would run here: trials, packs, steps, memory, estimated time. Runs nothing."""
-    from study.choice import chosen
-    from study.explain import chosen_lines, explained
-    from study.plan import START_SECONDS, duration, without
+    from study.explain import chosen_lines
+    from study.plan import START_SECONDS
     from study.run import find_data
     from study.screen import words
     from study.spec import StudyError
     from study.standing import Stored, by_stage
-    from study.widths import widths
-    from study.workers import choices_here
 
     spec, store = opened(study, out, assignments, small, only)
     stages, found = by_stage(spec, Stored.of(store))
-    typer.echo(f"{spec.name}: {spec.about}")
-    seconds = []
+    if not as_json:
+        typer.echo(f"{spec.name}: {spec.about}")
+    planned = []
     for stage in stages:
-        foreseen = stage.foreseen()
-        packs_of = cache(lambda workers, foreseen=foreseen: foreseen.packs(workers, max_members))
-        workers, why = chosen(choices_here(packs_per_gpu), packs_of)
-        packs = without(packs_of(workers), stage.done())
-        lines = [*explained(stage), *widths(planned.trial for planned in foreseen.planned)]
-        typer.echo("\n".join([*([stage.name] if stage.name else []), *lines]))
-        if packs:
-            typer.echo(_plan_text(packs, workers, why, spec.varying))
-            seconds.append(duration(packs, workers))
-    for line in chosen_lines(spec, found):
+        facts, lines = _stage(stage, spec.varying, max_members, packs_per_gpu)
+        planned.append(facts)
+        if not as_json:
+            typer.echo("\n".join(lines))
+    seconds = [facts["seconds"] for facts in planned if facts["packs"]]
+    in_all = START_SECONDS + sum(seconds) if seconds else 0
+    chose = list(chosen_lines(spec, found))
+    for line in chose if not as_json else ():
         typer.echo(line)
-    if len(seconds) > 1:
-        typer.echo(f"in all     about {words(START_SECONDS + sum(seconds))} here")
+    if len(seconds) > 1 and not as_json:
+        typer.echo(f"in all     about {words(in_all)} here")
     if stages[0].damaged:
         raise StudyError(" ".join(stages[0].damaged))
-    for line in find_data(spec, data) if seconds else ():
+    data_sets = find_data(spec, data) if seconds else []
+    if as_json:
+        whole = {"study": spec.name, "about": spec.about, "store": store.out, "stages": planned, "chosen": chose}
+        typer.echo(json.dumps({**whole, "seconds": in_all, "data": data_sets}, indent=1))
+        return
+    for line in data_sets:
         typer.echo(f"  data     {line}")
 
 
@@ -84,7 +88,45 @@ def tune_planner(
     )
 
 
-def _plan_text(packs: "list[Pack]", workers: "Workers", why: str, axes: list[str]) -> str:
+def _stage(
+    stage: "Standing", axes: list[str], max_members: int | None, packs_per_gpu: int | None
+) -> tuple[dict[str, Any], list[str]]:
+    """What of a stage would run here: numbers (seconds, bytes), and the same in words."""
+    from study.choice import chosen
+    from study.explain import explained
+    from study.plan import START_SECONDS, duration, ends, without
+    from study.widths import widths
+    from study.workers import choices_here
+
+    foreseen = stage.foreseen()
+    packs_of = cache(lambda workers: foreseen.packs(workers, max_members))
+    workers, why = chosen(choices_here(packs_per_gpu), packs_of)
+    packs = without(packs_of(workers), stage.done())
+    facts = {
+        "stage": stage.name,
+        "planned": len(stage.planned),
+        "to_do": len(stage.planned) - stage.count("ok", "diverged"),
+        "to_come": len(stage.to_come),
+        "packs": len(packs),
+    }
+    lines = [*([stage.name] if stage.name else []), *explained(stage), *widths(each.trial for each in foreseen.planned)]
+    if not packs:
+        return facts, lines
+    return facts | {
+        "pack_sizes": sorted({len(pack.trials) for pack in packs}),
+        "workers": workers.count,
+        "device": workers.device,
+        "because": why,
+        "trial_steps": sum(pack.num_steps * len(pack.trials) for pack in packs),
+        "pack_steps": sum(pack.num_steps for pack in packs),
+        "pack_bytes": max(pack.bytes(workers.device) for pack in packs),
+        "seconds": duration(packs, workers),
+        "seconds_to_first": START_SECONDS + min(ends(packs, workers)),
+    }, [*lines, *_lines(packs, workers, why, axes)]
+
+
+def _lines(packs: "list[Pack]", workers: "Workers", why: str, axes: list[str]) -> list[str]:
+    """The packs of a stage, in words."""
     from psp_core.devices import compiler_missing
     from study.plan import START_SECONDS, ends
     from study.progress import describe
@@ -111,7 +153,7 @@ def _plan_text(packs: "list[Pack]", workers: "Workers", why: str, axes: list[str
         lines.append("  note     more memory than a worker has: fewer workers or a larger machine may be needed")
     if workers.device == "cuda" and (reason := compiler_missing()):
         lines.append(f"  note     optimiser steps are not compiled, which makes them slower: {reason}")
-    return "\n".join(lines)
+    return lines
 
 
 def _short(seconds: float) -> str:

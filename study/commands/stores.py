@@ -1,13 +1,15 @@
 """Trial stores: `psp status`, `compact`, `rm`."""
 
+import json
 import sys
 from collections import Counter
-from typing import TYPE_CHECKING, Annotated, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from psp_core.messages import plural
-from study.commands.arguments import Only, Out, stored_study
+from study.commands.arguments import Json, Only, Out, stored_study
 from study.redact import without_secrets
 
 if TYPE_CHECKING:
@@ -18,14 +20,15 @@ if TYPE_CHECKING:
 MOST_LINES: Final = 10  # of what would be removed
 
 
-def status(out: Out, only: Only = None) -> None:
+def status(out: Out, only: Only = None, as_json: Json = False) -> None:
     """Show what is done, running, failed and to do, with errors."""
     from study.spec import StudyError
     from study.standing import whole_standing
 
     spec, store = stored_study(out)
     now = whole_standing(spec, store, only or ())
-    typer.echo(without_secrets(_status_text(spec, store, now, is_part=bool(only))))
+    facts = _status(spec, store, now, is_part=bool(only))
+    typer.echo(without_secrets(json.dumps(facts, indent=1) if as_json else _status_text(facts)))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
     raise typer.Exit(1 if now.count("failed") else 0)
@@ -80,7 +83,8 @@ def _of_each_kind(rows: "list[Row]", axes: list[str]) -> list[str]:
     return [*lines[:MOST_LINES], f"  and {more} more kinds"] if more > 1 else lines
 
 
-def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing", *, is_part: bool = False) -> str:
+def _status(spec: "StudySpec", store: "TrialStore", now: "Standing", *, is_part: bool) -> dict[str, Any]:
+    """What a store's trials are: numbers, and a text for each that went wrong."""
     from study.lease import held
     from study.plan import trial_id
     from study.progress import describe
@@ -91,25 +95,46 @@ def _status_text(spec: "StudySpec", store: "TrialStore", now: "Standing", *, is_
     running = begun(unfinished) if held(store.files) else {}
     left = [planned for planned in now.planned if not planned.is_done]
     idle = [planned.status for planned in left if trial_id(planned.trained) not in running]
-    lines = [
-        f"{spec.name}: {plural(len(now.planned) + len(now.to_come), 'trial')} planned",
-        f"  done     {now.count('ok', 'diverged')}" + (f" ({n} diverged)" if (n := now.count("diverged")) else ""),
-        f"  running  {len(left) - len(idle)}",
-        f"  failed   {idle.count('failed')}",
-        f"  to do    {idle.count(None) + len(now.to_come)}"
-        + (f" ({len(now.to_come)} when their settings are chosen)" if now.to_come else ""),
-    ]
-    if kept := kept_half_way(unfinished, now, running):
-        lines.append(f"  kept     {kept}, to go on from there")
-    for planned in now.planned:
-        if planned.error and trial_id(planned.trained) not in running:
-            label = describe([planned.trial], [*spec.varying, "seed"])
-            lines.append(f"  {planned.status}: {label}: {planned.error.splitlines()[0]}")
     named = {trial_id(trial) for planned in now.planned for trial in (planned.trial, planned.trained)}
-    others = len(now.stored.keys() - named - {planned.answer for planned in now.planned})
-    if others and not is_part:
+    others = now.stored.keys() - named - {planned.answer for planned in now.planned}
+    return {
+        "study": spec.name,
+        "planned": len(now.planned) + len(now.to_come),
+        "done": now.count("ok", "diverged"),
+        "diverged": now.count("diverged"),
+        "running": len(left) - len(idle),
+        "failed": idle.count("failed"),
+        "to_do": idle.count(None) + len(now.to_come),
+        "to_come": len(now.to_come),
+        "kept": kept_half_way(unfinished, now, running),
+        "errors": [
+            {
+                "trial_id": trial_id(planned.trial),
+                "status": planned.status,
+                "trial": describe([planned.trial], [*spec.varying, "seed"]),
+                "error": planned.error.splitlines()[0],
+            }
+            for planned in now.planned
+            if planned.error and trial_id(planned.trained) not in running
+        ],
+        "unplanned": 0 if is_part else len(others),
+    }
+
+
+def _status_text(facts: Mapping[str, Any]) -> str:
+    lines = [
+        f"{facts['study']}: {plural(facts['planned'], 'trial')} planned",
+        f"  done     {facts['done']}" + (f" ({n} diverged)" if (n := facts["diverged"]) else ""),
+        f"  running  {facts['running']}",
+        f"  failed   {facts['failed']}",
+        f"  to do    {facts['to_do']}" + (f" ({n} when their settings are chosen)" if (n := facts["to_come"]) else ""),
+    ]
+    if facts["kept"]:
+        lines.append(f"  kept     {facts['kept']}, to go on from there")
+    lines += (f"  {one['status']}: {one['trial']}: {one['error']}" for one in facts["errors"])
+    if facts["unplanned"]:
         lines.append(
-            f"  {plural(others, 'more trial')} stored that study.yaml does not plan: of fewer tasks, or of values that "
-            "were taken out of the study"
+            f"  {plural(facts['unplanned'], 'more trial')} stored that study.yaml does not plan: of fewer tasks, or of "
+            "values that were taken out of the study"
         )
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 
 from study import __version__
 from study.cli import COMMANDS, EXAMPLES
+from study.shipped import shipped_studies
 from study.spec import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -126,3 +127,21 @@ def test_validate_names_the_file_that_is_wrong(psp, tmp_path: Path) -> None:
     assert outcome.code == 2
     assert outcome.out == "quickstart is valid: quickstart, 60 trials\n"
     assert outcome.err.startswith("error: bad.yaml: axes: 'widht' is not a setting")
+
+
+def test_programs_get_what_people_read(psp, small_store: Path) -> None:
+    listed = {study.pop("name"): study for study in json.loads(psp("list", "--json").out)}
+    assert listed.keys() == shipped_studies().keys()
+    assert listed["quickstart"]["trials"] == 60
+    assert listed["quickstart"]["small_trials"] is None
+    assert listed["rivals"]["is_tuned"] is True
+    planned = json.loads(psp("plan", "quickstart", "--only", "context=binary", "--json").out)
+    (stage,) = planned["stages"]
+    assert (planned["study"], planned["store"]) == ("quickstart", "results/quickstart")
+    assert (stage["planned"], stage["to_do"], stage["trial_steps"]) == (12, 12, 12 * 10 * 150)
+    assert planned["seconds"] > stage["seconds"] > 0
+    stages = json.loads(psp("plan", "rivals", "--small", "--json").out)["stages"]
+    assert [stage["stage"] for stage in stages] == ["tuning", "measuring"]
+    assert stages[1]["to_come"] > 0
+    now = json.loads(psp("status", str(small_store), "--json").out)
+    assert (now["planned"], now["done"], now["failed"], now["errors"]) == (8, 8, 0, [])
