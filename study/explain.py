@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from psp_core.messages import plural
+from psp_core.streams import Stream
 from study.choices import choices_of, settled
 from study.nested import Planned
 from study.progress import describe
@@ -33,6 +35,25 @@ def explained(now: "Standing") -> Iterator[str]:
     yield from _starts(left)
 
 
+def same_tasks(spec: StudySpec) -> Iterator[str]:
+    """A note for each stream of which the study measures the tasks that choose its settings, whatever the seeds."""
+    for stream in dict.fromkeys(filter(None, map(partial(_seen_twice, spec), spec.cells()))):
+        yield (
+            f"note: stream={stream!r} makes the same tasks of every seed, so settings are chosen on the tasks that are "
+            "measured, by validation images of theirs."
+        )
+
+
+def _seen_twice(spec: StudySpec, cell: Mapping[str, Any]) -> str | None:
+    """The name of the stream whose tasks both tuning and measuring see in this cell."""
+    if not spec.tune or not choices_of(cell):
+        return None
+    tuning, measured = (trials(settled(cell))[0] for trials in (spec.tuning, spec.measured))
+    stream = measured.of(Stream)
+    is_same = stream == tuning.of(Stream) and measured.row["dataset"] == tuning.row["dataset"]
+    return stream.name if is_same and not stream.is_random else None
+
+
 def chosen_lines(spec: StudySpec, found: Sequence[Found]) -> Iterator[str]:
     """A line for each best setting that a study has found, and a note where that lies at an end of what it may be."""
     for each in found:
@@ -48,10 +69,11 @@ def chosen_lines(spec: StudySpec, found: Sequence[Found]) -> Iterator[str]:
 
 
 def _named(cell: Mapping[str, Any], spec: StudySpec) -> str:
-    """A cell by the label of its curve and its place on the axes: `none, ewc width=64`."""
-    trial = spec.measured(settled(cell))[0]
+    """A cell by the label of its curve and its place on the axes: `none, ewc width=64`; `any context width=64`."""
+    trial, choices = spec.measured(settled(cell))[0], choices_of(cell)
     (first, name), *others = trial.curve_of.items()
-    label = name + "".join(piece for column, piece in others if column not in choices_of(cell))
+    label = name if first not in choices else f"any {first}"
+    label += "".join(piece for column, piece in others if column not in choices)
     axes = [column for column, values in spec.axes.items() if len(values) > 1 and column != first]
     return " ".join([label, *([describe([trial], axes)] if axes else [])])
 

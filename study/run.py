@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from psp_core.datasets import Dataset, load_dataset, where_is
 from psp_core.messages import plural
 from study.choice import chosen
-from study.explain import chosen_lines
+from study.explain import chosen_lines, same_tasks
 from study.lease import Lease
 from study.nested import MEASURED
 from study.plan import Pack, trial_id, without
@@ -94,6 +94,8 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
         raise StudyError(f"{' '.join(before.damaged)} Remove what is named, and its trials will be trained again.")
     num_done, num_planned = before.count(*MEASURED), len(before.planned) + len(before.to_come)
     screen.say(f"{spec.name}: {plural(num_planned, 'trial')} planned, {num_done} done already.")
+    for line in same_tasks(spec):
+        screen.say(line)
     if options.retry_failed and not before.count("failed"):
         screen.say("None of them failed.")
         return 0

@@ -73,6 +73,11 @@ class Stream(Part, family="stream"):
     is_permuted: ClassVar[bool] = False
     is_nested: ClassVar[bool] = True
 
+    @property
+    def is_random(self) -> bool:
+        """Whether another seed makes other tasks."""
+        return True
+
     @abstractmethod
     def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
         """The tasks of a trial; what is random in them depends on the seed."""

@@ -22,6 +22,11 @@ class Incremental(Stream, name="incremental"):
     A batch is drawn without replacement, epoch after epoch; the authors' batches are drawn anew each.
     """
 
+    @property
+    def is_random(self) -> bool:
+        """The order of classes is given."""
+        return False
+
     def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
         """Ten classes each: CIFAR-100's stand behind CIFAR-10's, whose task takes the place of the first ten."""
         return SplitTasks(torch.cat([torch.arange(10), torch.arange(20, 110)]), CLASSES)

@@ -19,6 +19,11 @@ class Rotating(Stream, name="rotating"):
     is_continuous: ClassVar[bool] = True
     is_nested: ClassVar[bool] = False
 
+    @property
+    def is_random(self) -> bool:
+        """Nothing here is."""
+        return False
+
     def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
         """Equal parts of a full turn."""
         return RotatingTasks(data.shape, num_tasks)

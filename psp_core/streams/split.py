@@ -26,6 +26,11 @@ class Split(Stream, name="split"):
         column="keep_labels",
     )
 
+    @property
+    def is_random(self) -> bool:
+        """Unless tasks take their classes in the data set's order."""
+        return self.shuffle
+
     def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
         """Tasks that take their classes in the data set's order, or in one drawn from the seed."""
         in_order = torch.arange(data.num_classes)

@@ -29,6 +29,11 @@ class Turned(Stream, name="turned"):
         column="interpolation",
     )
 
+    @property
+    def is_random(self) -> bool:
+        """The angles are not."""
+        return False
+
     def tasks(self, data: Sizes, num_tasks: int, seed: int) -> Tasks:
         """Angles 10 degrees apart."""
         return TurnedTasks(data.shape, self.interpolation)

@@ -28,7 +28,7 @@ def plan(
     as_json: Json = False,
 ) -> None:
     """Show what would run here: trials, packs, steps, memory, estimated time. Runs nothing."""
-    from study.explain import chosen_lines
+    from study.explain import chosen_lines, same_tasks
     from study.plan import START_SECONDS
     from study.run import find_data
     from study.screen import words
@@ -47,8 +47,8 @@ def plan(
             typer.echo("\n".join(lines))
     seconds = [facts["seconds"] for facts in planned if facts["packs"]]
     in_all = START_SECONDS + sum(seconds) if seconds else 0
-    chose = list(chosen_lines(spec, found))
-    for line in chose if not as_json else ():
+    notes, chose = list(same_tasks(spec)), list(chosen_lines(spec, found))
+    for line in [*notes, *chose] if not as_json else ():
         typer.echo(line)
     if len(seconds) > 1 and not as_json:
         typer.echo(f"in all     about {words(in_all)} here")
@@ -57,7 +57,7 @@ def plan(
     data_sets = find_data(spec, data) if seconds else []
     if as_json:
         whole = {"study": spec.name, "about": spec.about, "store": store.out, "stages": planned, "chosen": chose}
-        typer.echo(json.dumps({**whole, "seconds": in_all, "data": data_sets}, indent=1))
+        typer.echo(json.dumps({**whole, "notes": notes, "seconds": in_all, "data": data_sets}, indent=1))
         return
     for line in data_sets:
         typer.echo(f"  data     {line}")

@@ -49,7 +49,6 @@ class TestPermuting(StreamContract):
 
 class TestRotating(StreamContract):
     stream = Rotating()
-    is_random = False
 
     def test_a_turn_is_shared_among_the_tasks(self) -> None:
         stream = Rotating().tasks(sizes((1, 4, 4)), 10, seed=0)
@@ -88,7 +87,6 @@ class TestRotating(StreamContract):
 
 class TestTurned(StreamContract):
     stream = Turned()
-    is_random = False
 
     def test_task_k_is_turned_by_10_k_degrees_whatever_the_number_of_tasks(self) -> None:
         for num_tasks in (2, 36):
@@ -119,7 +117,6 @@ class TestTurned(StreamContract):
 
 class TestTurnedByNearestNeighbour(StreamContract):
     stream = Turned(interpolation="nearest")
-    is_random = False
 
     @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 8, 8), (1, 15, 15), (3, 32, 32), (1, 5, 9)])
     def test_every_angle_is_pillow_s_to_the_bit(self, shape: tuple[int, int, int]) -> None:
@@ -186,7 +183,6 @@ class TestSplit(StreamContract):
 class TestIncremental(StreamContract):
     stream = Incremental()
     dataset = "cifar-10-100"
-    is_random = False
 
     def test_cifar_10_comes_first_then_cifar_100_from_its_tenth_class_on(self) -> None:
         classes = [self.make(0).classes(task).tolist() for task in range(5)]
