@@ -62,10 +62,22 @@ def read_cells(fs: pafs.FileSystem, root: str) -> list[Cell]:
 
 
 def _cell(content: Row, search: str) -> Cell:
-    tried = [Tried(values=one["values"], accuracy=one["accuracy"], trials=one["trials"]) for one in content["tried"]]
-    return Cell(
-        cell=content["cell"], chosen=content["chosen"], tried=tried, measured=content["measured"], search=search
-    )
+    tried = [
+        Tried(values=_in_words(one["values"]), accuracy=one["accuracy"], trials=one["trials"])
+        for one in content["tried"]
+    ]
+    chosen = _in_words(content["chosen"])
+    return Cell(cell=content["cell"], chosen=chosen, tried=tried, measured=content["measured"], search=search)
+
+
+def _in_words(values: Row) -> Row:
+    """Settings, of which a part with settings of its own is a text: `xdg, gated 0.8`."""
+    return {
+        column: ", ".join(str(each) if key == "name" else f"{key} {each}" for key, each in value.items())
+        if isinstance(value, dict)
+        else value
+        for column, value in values.items()
+    }
 
 
 def settled(trials: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:

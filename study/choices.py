@@ -3,6 +3,7 @@
 And axes whose values are drawn: `lr: {log_uniform: [0.0001, 0.01], draws: 5}`.
 """
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,19 @@ QUARTERS: Final = range(4)  # of a range: few draws are spread over it, and more
 
 Row = dict[str, Any]
 """Settings by their short names."""
+
+
+class NamedPart(dict[str, Any]):
+    """A part with settings of its own, as a study file has it: `{name: xdg, gated: 0.8}`. Nothing changes it."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        """Of what it says."""
+        return hash(json.dumps(self, sort_keys=True))
+
+    def __str__(self) -> str:
+        """`xdg gated=0.8`."""
+        name, *others = [str(value) if key == "name" else f"{key}={value}" for key, value in self.items()]
+        return " ".join([name, *others])
 
 
 @dataclass(frozen=True)
@@ -65,7 +79,7 @@ class Choice:
 
     def to_mapping(self) -> dict[str, list[Any]]:
         """As a study file has it."""
-        return {self.kind: list(self.values)}
+        return {self.kind: [dict(value) if isinstance(value, NamedPart) else value for value in self.values]}
 
     @property
     def is_range(self) -> bool:

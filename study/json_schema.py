@@ -134,7 +134,8 @@ class _Blocks:
         """A setting that trials share: a value, a list of them, or what the study chooses among."""
         value = self.define(f"value-{one.column}", _scalar(one))
         either = _any([value, self._with_settings(one.part)]) if one.part else value
-        forms = [either, {"type": "array", "items": either, "minItems": 1}, *([] if one.part else _choices(value))]
+        chosen = _choices(either)[: 1 if one.part else None]  # parts are listed
+        forms = [either, {"type": "array", "items": either, "minItems": 1}, *chosen]
         return self.define(one.column, _described(one, forms))
 
     def _listed(self, one: Setting) -> Schema:

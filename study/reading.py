@@ -5,10 +5,12 @@ The values of an axis are listed, or drawn (`study.choices.drawn_values`).
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+from psp_core.parts import Part
 from psp_core.root import Root
-from study.choices import Choice, drawn_values
+from study.choices import KINDS, Choice, NamedPart, drawn_values
 
 Row = dict[str, Any]
 """Settings by their short names."""
@@ -75,10 +77,37 @@ class Reader:
 
     def short(self, where: str, given: Mapping[str, Any]) -> Row:
         """Settings by their short names."""
+        rest, chosen = self._chosen_parts(given)
         try:
-            return self.root.flat(given)
+            row = self.root.flat(rest)
         except ValueError as error:
             raise StudyError(f"{where}: {error}") from None
+        for column in chosen.keys() & row.keys():
+            raise StudyError(f"{where}: {column!r} is given twice, once to be chosen: keep one.")
+        return row | chosen
+
+    def _chosen_parts(self, given: Mapping[str, Any], path: str = "") -> tuple[Row, Row]:
+        """The settings but for parts that the study chooses, wherever these stand; and these, by their short names."""
+        rest, chosen = Row(), Row()
+        for key, value in given.items():
+            here = f"{path}.{key}" if path else key
+            if _is_choice(value):
+                if (one := self._part_at(here)) is not None:
+                    chosen[one] = value
+                    continue
+            elif isinstance(value, Mapping):
+                value, more = self._chosen_parts(value, here)
+                chosen |= more
+            rest[key] = value
+        return rest, chosen
+
+    def _part_at(self, path: str) -> str | None:
+        """The short name of the setting there, if that chooses a part."""
+        try:
+            one = self.root.setting_at(path)
+        except ValueError:  # which is said with its place
+            return None
+        return one.column if one.part else None
 
     def short_name(self, where: str, key: str) -> str:
         """The short name of a setting that is given by it, or by its path."""
@@ -103,7 +132,7 @@ class Reader:
             raise StudyError("milestones is not set by hand: give num_tasks several values, as an axis.")
         if key == "seed" and where in ("axes", "settings", "variants"):
             raise StudyError(f"seed is not set in {where}: list the seeds under the key 'seeds'.")
-        if isinstance(value, Choice | Mapping) and not self.root.setting_at(key).part:
+        if isinstance(value, Choice | Mapping) and (_is_choice(value) or not self.root.setting_at(key).part):
             return self._choice(where, key, value)
         if isinstance(value, Mapping):
             raise StudyError(
@@ -128,9 +157,26 @@ class Reader:
             return value
         one = self.root.setting_at(key)
         try:
-            return Choice.read(value, one.checked)
+            return Choice.read(value, partial(_part, one.part) if one.part else one.checked)
         except ValueError as error:
             raise StudyError(f"{where}: {key}: {error}") from None
+
+
+def _is_choice(value: object) -> bool:
+    return isinstance(value, Choice) or (isinstance(value, Mapping) and any(key in KINDS for key in value))
+
+
+def _part(family: type[Part], value: object) -> str | NamedPart:
+    """A part among which a study chooses: its name, with settings of its own if it is given any.
+
+    Raises:
+        ValueError: as `Part.read`.
+    """
+    if not isinstance(value, Mapping):
+        return family.named(value).name
+    name = family.named(value.get("name")).name
+    family.read(value)
+    return NamedPart({**value, "name": name}) if len(value) > 1 else name
 
 
 def mapping(content: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -122,6 +122,7 @@ class StudySpec:
                 "measure: settings are of trials whose own were chosen, and nothing is: there is no 'tune'."
             )
         spec.trials()  # combinations too are checked before anything runs
+        spec._check_listed()
         if spec.small:
             spec.reduced()
         return spec
@@ -294,6 +295,17 @@ class StudySpec:
             StudyError: a combination is impossible.
         """
         return [trial for stage in stages(self)[0] for trial in (*stage.trials, *stage.to_come)]
+
+    def _check_listed(self) -> None:
+        """Refuse a listed value that no trial can have beside the first ones, whether or not a search comes to it.
+
+        Raises:
+            StudyError: the combination is impossible.
+        """
+        for cell in self.cells():
+            for column, choice in choices_of(cell).items():
+                for value in () if choice.is_range else choice.values:
+                    self.tuning({**settled(cell), column: value})
 
     def cells(self) -> list[dict[str, Any]]:
         """Every combination of a variant and the axes' values, choices included, of the part that is meant."""

@@ -317,7 +317,9 @@ class OptunaSearcher:
         self._last = [str(before + place) for place in range(number)]
         self._asked += self._last
         proposed = [self._search.suggest(name) or {} for name in self._last]
-        return [{column: self._choices[column].rounded(row[column]) for column in self._choices} for row in proposed]
+        return [
+            {column: _proposed(choice, row[column]) for column, choice in self._choices.items()} for row in proposed
+        ]
 
     def tell(self, accuracies: Sequence[float]) -> None:
         """How good those were that were asked for last."""
@@ -328,12 +330,17 @@ class OptunaSearcher:
 def _distribution(choice: Choice) -> "BaseDistribution":
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    if not choice.is_range:
-        return CategoricalDistribution(choice.values)
+    if not choice.is_range:  # places of the values, which may be parts with settings
+        return CategoricalDistribution(range(len(choice.values)))
     low, high = choice.values
     if isinstance(low, int):
         return IntDistribution(low, high, log=choice.kind == "log_uniform")
     return FloatDistribution(low, high, log=choice.kind == "log_uniform")
+
+
+def _proposed(choice: Choice, value: Any) -> Any:  # noqa: ANN401 - of any setting
+    """What Optuna's value means."""
+    return choice.rounded(value) if choice.is_range else choice.values[value]
 
 
 def _looks(store: str, lease: str, environment: Mapping[str, str]) -> str:
