@@ -18,7 +18,9 @@ from analysis.store import StoredTrials, StoreError, on_validation, read_store, 
 from analysis.tables import settings_of
 
 
-def plot_store(out: str, format: str = "png", *, bounds: bool = False, **chosen: str | None) -> Iterator[str]:
+def plot_store(
+    out: str, format: str = "png", *, bounds: bool = False, store: StoredTrials | None = None, **chosen: str | None
+) -> Iterator[str]:
     """Draw the figures into OUT/figures; yields a line for each figure, drawn or skipped.
 
     Removes figures that an earlier call drew, and this call does not, if the store or the choice changed since.
@@ -27,6 +29,7 @@ def plot_store(out: str, format: str = "png", *, bounds: bool = False, **chosen:
         out: a trial store.
         format: png, svg or pdf.
         bounds: whether published bounds are drawn beside capacity.
+        store: what `out` holds, where that is read already.
         chosen: the setting to be shown by each of `x`, `hue`, `style` and `panel`. [default: as suits what varies]
 
     Raises:
@@ -34,7 +37,7 @@ def plot_store(out: str, format: str = "png", *, bounds: bool = False, **chosen:
             end, when all other files' figures are drawn.
     """
     check_format(format)
-    store = read_store(out)
+    store = store or read_store(out)
     yield from (f"note: {note}" for note in store.left_out)
     if store.validated:
         yield from (f"note: of those on validation images, {note}" for note in store.validated.left_out)

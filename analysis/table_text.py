@@ -68,7 +68,7 @@ def summary_text(summary: Summary, format: str) -> str:
     columns = {NAMES.get(name, name_of(name)): [_plain(value) for value in rows[name]] for name in plain}
     columns |= {f"{name} (%)": _percentages(rows, name) for name in MEANS if name in rows}
     if "capacity" in rows:
-        columns["capacity"] = [_capacity(row) for _, row in rows.iterrows()]
+        columns["capacity"] = [capacity_words(row) for _, row in rows.iterrows()]
     columns |= {NAMES.get(name, name_of(name)): [_number(value) for value in rows[name]] for name in summary.costs}
     return written(columns, format)
 
@@ -90,7 +90,7 @@ def with_half(mean: float, low: float, form: str) -> str:
     return format(mean, form) + ("" if pd.isna(low) else f" ± {format(mean - low, form.lstrip('+'))}")
 
 
-def _capacity(row: "pd.Series[Any]") -> str:
+def capacity_words(row: "pd.Series[Any]") -> str:
     """`12.3 ± 1.1`; `≥ 40.0` where trials kept all their tasks; `10.0 to 25.0` where not all numbers were measured."""
     mean, below = row["capacity"], row["capacity_below"]
     if pd.isna(mean):

@@ -19,6 +19,7 @@ ALLOWED = {
     ("study/connection.py", "ray"),
     ("study/cli.py", "analysis"),
     ("study/commands/results.py", "analysis"),
+    ("study/commands/run.py", "analysis"),
 }
 
 

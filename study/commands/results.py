@@ -18,10 +18,17 @@ def plot(
     bounds: Annotated[bool, typer.Option("--bounds", help="Draw published bounds beside capacity.")] = False,
 ) -> None:
     """Draw every figure that the stored trials support. What is not chosen follows from what varies."""
+    from analysis.brief import brief
+    from analysis.folder import check_format
     from analysis.plot import plot_store
+    from analysis.store import read_store
 
+    check_format(format)
     refuse_a_name(out)
-    for line in plot_store(out, format, bounds=bounds, x=x, hue=hue, style=style, panel=panel):
+    store = read_store(out)
+    for line in plot_store(out, format, bounds=bounds, store=store, x=x, hue=hue, style=style, panel=panel):
+        typer.echo(without_secrets(line))
+    for line in brief(store, out):
         typer.echo(without_secrets(line))
 
 

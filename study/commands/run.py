@@ -4,13 +4,16 @@ import shlex
 import signal
 import sys
 import time
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from psp_core.messages import plural
 from study.commands.arguments import Data, MaxMembers, Only, OutOption, PacksPerGpu, Set, Small, Study, opened
 from study.redact import without_secrets
+
+if TYPE_CHECKING:
+    from study.store import TrialStore
 
 OUT_OF_TIME: Final = 124  # as timeout(1) has it
 SIGNALLED: Final = 128  # and the signal's number: 130 for Ctrl-C, 143 for SIGTERM
@@ -90,8 +93,21 @@ def run(
         screen.say(
             f"{plural(missing, 'trial')} without a result; see why: psp status {shlex.quote(store.out)}   {again}"
         )
+    for line in _brief(store):
+        screen.say(line)
     screen.say(f"Results: {store.out}   Draw them: psp plot {shlex.quote(store.out)}")
     raise typer.Exit(1 if missing else 0)
+
+
+def _brief(store: "TrialStore") -> list[str]:
+    """What the store says in a few lines; nothing where it cannot be read, which psp status and psp plot explain."""
+    from analysis.brief import brief
+    from analysis.store import StoreError, read_store
+
+    try:
+        return [without_secrets(line) for line in brief(read_store(store.uri), store.out)]
+    except StoreError:
+        return []
 
 
 def _refuse_no_time(**seconds: float | None) -> None:
