@@ -56,6 +56,7 @@ class Stretch:
         first: gives the stretch's first batch, when the stretch begins.
         recent: gives the last so many batches that the task has trained on, oldest first, or as many as there are.
         batch: gives the batch of a step of the task, by its number, the inputs still to be made.
+        tasks_SEB: each image's task, at each step, int64, on the device; empty where a batch has one.
         step_1: the number within the task of the step that is taken, int64 (1,), on the device: one tensor for all
             stretches.
     """
@@ -68,6 +69,7 @@ class Stretch:
     recent: Callable[[int], Iterator[Batch]]
     phase: int = 0
     num_phases: int = 1
+    tasks_SEB: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     step_1: Tensor = field(default_factory=lambda: torch.zeros(1, dtype=torch.int64))
     batch: Callable[[int], tuple[Images, Tensor]] | None = None
 

@@ -54,6 +54,7 @@ class Networks:
         parameters, parameter_gradients, contexts, learned, learned_gradients: views of these by name, each (E, ...).
         all_contexts: each member's buffers by name, (K, ...); members may share them.
         measured: names of the buffers that `settle` measures: what batch norms know of each task.
+        trains_rows: whether what is learned belongs to the current row alone, and not to all rows together.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Networks:
         learned: Collection[str] = (),
         dtype: torch.dtype = torch.float32,
         schedule: TrainedSchedule | None = None,
+        mixes_rows: bool = False,
         exact_gradients: bool = True,
     ) -> None:
         """Gather the members on `device`.
@@ -77,6 +79,8 @@ class Networks:
             dtype: in what precision matrix products take their operands.
             schedule: makes the contexts in use of those that are learned, all of which are trained together; None
                 where the current row alone is.
+            mixes_rows: whether images of one batch are of different rows (`mixed_gradients`), so that all rows are
+                trained together.
             exact_gradients: whether gradients are of the weights' own type even where products are bfloat16: where
                 more than an optimiser reads them.
         """
@@ -84,7 +88,9 @@ class Networks:
         rows = {name: b.shape[1:] for name, b in models[0].named_buffers()}
         fixed = {name: shape for name, shape in rows.items() if name not in learned}
         trained = {
-            name: b.shape if schedule else rows[name] for name, b in models[0].named_buffers() if name in learned
+            name: b.shape if schedule or mixes_rows else rows[name]
+            for name, b in models[0].named_buffers()
+            if name in learned
         }
         num_members = len(models)
         self.flat, self.parameters = flat_views(shapes, num_members, device)
@@ -102,11 +108,16 @@ class Networks:
         self.measured = measured_buffers(models[0])
         for contexts in self.all_contexts:
             contexts.update({name: contexts[name].clone() for name in self.measured})
+        self._fixed_rows = {  # (E, K, ...) each, of batches whose images are of any row
+            name: torch.stack([of_member[name] for of_member in self.all_contexts])
+            for name in (self.contexts if mixes_rows else ())
+        }
         for e, model in enumerate(models):
             for name, parameter in model.named_parameters():
                 self.parameters[name][e] = parameter.detach()
         self._schedule, self._position_1 = schedule, torch.zeros(1, device=device)
-        for name, tables in self.learned.items() if schedule else ():
+        self.trains_rows = not schedule and not mixes_rows
+        for name, tables in self.learned.items() if not self.trains_rows else ():
             for e, contexts in enumerate(self.all_contexts):
                 contexts[name] = tables[e].copy_(contexts[name])  # what is kept is what is trained
         self._device, self.device_type, self.dtype = device, device.type, dtype
@@ -115,11 +126,6 @@ class Networks:
     def __len__(self) -> int:
         """E, the number of members."""
         return len(self.flat)
-
-    @property
-    def trains_rows(self) -> bool:
-        """Whether what is learned belongs to the current row alone, and not to all rows together."""
-        return self._schedule is None
 
     def begin(self, row: int) -> None:
         """Make the buffers' numbers of `row` the current ones."""
@@ -199,10 +205,43 @@ class Networks:
             layers, into = self._operands(), _layers(self.parameter_gradients)
             return self._mlp.loss_and_gradients(layers, list(self.contexts.values()), into, x_EBI, labels_EB)
         gradients, loss_E = self._functional_gradients(inputs_of(x_EBI), labels_EB, is_frozen)
+        self._write(gradients)
+        return loss_E
+
+    @torch.no_grad()
+    def mixed_gradients(self, row_EB: Tensor, x_EBI: Tensor, labels_EB: Tensor) -> Tensor:
+        """Find the gradients where each image is of a row of its own: of all rows that are learned, too.
+
+        Args:
+            row_EB: each image's row of the buffers, int64, on the device alone.
+            x_EBI: the batches.
+            labels_EB: their labels.
+
+        Returns:
+            The loss in nats, shape (E,).
+        """
+
+        def loss(trained: Tensors, fixed: Tensors, x_BI: Tensor, targets_B2: Tensor) -> Tensor:
+            labels_B, row_B = targets_B2.unbind(-1)
+            tensors = trained | fixed
+            shared = {name: tensors[name] for name in self.parameters}
+            of_rows = {name: tensors[name].index_select(0, row_B) for name in (*self.contexts, *self.learned)}
+
+            def logits(of_row: Tensors, x_I: Tensor) -> Tensor:
+                return self._call(shared | of_row, x_I[None])[0]
+
+            return nn.functional.cross_entropy(vmap(logits)(of_rows, x_BI), labels_B)
+
+        targets_EB2 = torch.stack([labels_EB, row_EB], dim=-1)
+        trained = self.parameters | self.learned
+        gradients, loss_E = self._differentiated(loss, trained, self._fixed_rows, x_EBI, targets_EB2)
+        self._write(gradients)
+        return loss_E
+
+    def _write(self, gradients: Tensors) -> None:
         places = self.parameter_gradients | self.learned_gradients
         for name, gradient in gradients.items():
             places[name].copy_(gradient)
-        return loss_E
 
     @torch.no_grad()
     def gradients_at(
@@ -357,7 +396,7 @@ class Networks:
 
     def _learned_by_row(self) -> Tensors:
         """What is trained of the current row alone."""
-        return {} if self._schedule else self.learned
+        return self.learned if self.trains_rows else {}
 
     def _drawn(self, row: int) -> int:
         """The row of buffers that no schedule combines."""

@@ -143,6 +143,7 @@ class PackTraining:
                 recent=self._recent,
                 phase=phase,
                 num_phases=len(phases),
+                tasks_SEB=self._tasks_SEB,
                 step_1=self._step_1,
                 batch=lambda step: self._images(self._zero_1 + step),
             )

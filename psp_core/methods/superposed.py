@@ -13,7 +13,7 @@ from psp_core.course import Course
 from psp_core.devices import PRECISIONS
 from psp_core.evaluation import Answerer, Finders
 from psp_core.groups import Group, Stretch
-from psp_core.images import StepBatch
+from psp_core.images import StepBatch, inputs_of
 from psp_core.inference import Inferred
 from psp_core.kept import FOR_LEARNING
 from psp_core.methods.base import Learner, Storage, network_size, num_outputs
@@ -67,12 +67,14 @@ class SuperposedLearner(Learner):
         learned = _learned(self.part, models[0])
         self.storage = [_storage(trial, model, learned) for trial, model in zip(trials, models, strict=True)]
         _bind_alike(models)
+        self._mixes_rows = self.part.joint and any(part.has_own for part in self.parts)
         self.networks = Networks(
             models,
             device,
             learned=learned,
             dtype=PRECISIONS[self.trial.precision],
             schedule=self._trained_schedule(),
+            mixes_rows=self._mixes_rows,
             exact_gradients=self.part.protect.is_any,
         )
         shared = Group(values_EP=self.networks.flat, gradients_EP=self.networks.flat_gradients)
@@ -85,7 +87,7 @@ class SuperposedLearner(Learner):
         self._first_EP = self.networks.flat.clone() if self.part.trunk == "independent" else None
         self.protected = self.part.protect.start([part.protect for part in self.parts], shared, trials)
         self.can_capture = self.part.protect.can_capture
-        self._step_1 = torch.empty(0)
+        self._step_1 = self._tasks_SEB = torch.empty(0)
 
     def _trained_schedule(self) -> TrainedSchedule | None:
         if not self.part.trains_all_contexts:
@@ -112,11 +114,14 @@ class SuperposedLearner(Learner):
         """Use the stretch's contexts and its task's head."""
         self.networks.begin(stretch.row)
         self.part.protect.begin(self.protected, self.groups[0], self.networks, stretch)
-        self._step_1 = stretch.step_1
+        self._step_1, self._tasks_SEB = stretch.step_1, stretch.tasks_SEB
         return range(len(self.trials)) if self.networks.trains_rows and not stretch.phase else ()
 
     def gradients(self, batch: StepBatch) -> Tensor:
         """Each member's loss (E,); the protection has its say on the gradients of the shared weights."""
+        if self._mixes_rows:  # of tasks with contexts or heads
+            task_EB = self._tasks_SEB.index_select(0, self._step_1)[0]
+            return self.networks.mixed_gradients(task_EB, inputs_of(batch[0]), batch[1])
         shared = self.groups[0]
         loss_E = self.networks.gradients(*batch, is_frozen=not shared.is_active)
         step = Step(networks=self.networks, batch=batch, number_1=self._step_1)

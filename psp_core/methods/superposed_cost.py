@@ -223,7 +223,10 @@ class SuperposedCost:
         floats = trunk * (3 + first + state) + contexts * (rows + 1) + heads * (rows + 1)
         floats += self._statistics * (rows + 1)
         learned = heads + (contexts if self.part.learned_contexts else 0)
-        if self.part.trains_all_contexts:
+        if self.part.joint and self.part.has_own:  # each image's contexts and head, and their gradients on the way
+            floats += contexts * rows + learned * rows * (2 + state)
+            floats += 2 * self.trial.batch_size * (contexts + heads) + trunk
+        elif self.part.trains_all_contexts:
             floats += contexts * rows * (3 + state) + trunk
         elif learned:  # their gradients, twice on the way, and state; the weights' gradients on the way
             kept = rows if self.trial.num_cycles > 1 else 0  # the state of what comes back

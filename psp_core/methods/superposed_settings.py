@@ -92,7 +92,8 @@ class SuperposedSettings(InferringMethod):
     joint: bool = setting(
         False,
         "Whether all tasks are trained at once, the upper bound of what shares weights: each image of a batch is of a "
-        "task drawn at random, from the first of num_tasks * steps_per_task steps on. Measured at the end alone.",
+        "task drawn at random, whose context and head it meets, from the first of num_tasks * steps_per_task steps on. "
+        "Measured at the end alone.",
         column="joint",
         label={True: ", joint"},
     )
@@ -119,6 +120,11 @@ class SuperposedSettings(InferringMethod):
     def mixes_tasks(self) -> bool:
         """Where all are trained at once."""
         return self.joint
+
+    @property
+    def has_own(self) -> bool:
+        """Whether a task's network differs from another's, by a context or a head."""
+        return not self.context.is_trivial or self.output_contexts or self.heads != "shared"
 
     @property
     def measures_once(self) -> bool:
@@ -339,11 +345,16 @@ class SuperposedSettings(InferringMethod):
         if not self.joint:
             return
         stream, model = trial.of(Stream), trial.of(Model)
-        if not self.context.is_trivial or self.heads != "shared" or model.by_task:
+        if model.by_task or (model.normalises and self.has_own):
             raise ValueError(
                 f"joint=true with context={self.context.name!r}, heads={self.heads!r}, norm={model.normalises!r}: a "
-                "batch has images of all tasks, and one network answers them; use context 'none', shared heads (of a "
-                "split stream with keep_labels=true) and norm 'static'."
+                "batch has images of all tasks, of which none has statistics of its own; use a model without norm, or "
+                "context 'none', shared heads and norm 'static'."
+            )
+        if self.num_rows(trial) != trial.num_tasks or self.schedule.name != "task":
+            raise ValueError(
+                f"joint=true with contexts_per_task={self.contexts_per_task}, schedule={self.schedule.name!r}: all "
+                "tasks are trained from the first step to the last; leave both out."
             )
         if self.protect.is_any or self.trunk != "shared":
             raise ValueError(

@@ -54,6 +54,7 @@ STARTS: Final[list[Chosen]] = [
     {"method": "merged", "context": "none", "merge": "average"},
     {"context": "none", "trunk": "per-task"},
     {"context": "none", "joint": True},
+    {"joint": True, "heads": "per-task"},
     {"method": "hat", "context": "none"},
     {"context": "xdg", "protect": "packnet"},
     {"eval_on": "validation", "validation": 20},

@@ -89,6 +89,7 @@ def test_images_that_stay_in_their_files_are_fetched_there(imagenet_root: Path) 
         {"precision": "bfloat16", "protect": "gpm"},
         {"precision": "bfloat16", "protect": "packnet"},
         {"context": "none", "joint": True},
+        {"context": "binary", "joint": True, "heads": "per-task"},
         {"method": "hat"},
     ],
     ids=str,

@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from psp_core import Trial, TrialConfig, load_dataset
+from psp_core.heads import TaskHeads
+from psp_core.layers import SuperposedLinear
 from psp_core.measuring import num_retrieved, num_tests
 from psp_core.methods.superposed import build_model
 from psp_core.training import PackTraining, train
@@ -83,6 +85,66 @@ def test_the_last_row_is_what_a_plain_loop_gives() -> None:
         assert result.accuracy[-1, task] == (found == data.test_labels).double().mean()
 
 
+OWN: list[dict[str, Any]] = [
+    {"heads": "per-task"},
+    {"context": "binary"},
+    {"context": "binary", "heads": "per-task"},
+    {"context": "xdg", "gated": 0.5, "heads": "per-task"},
+    {"context": "binary", "learned_contexts": True},
+]
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("settings", OWN, ids=str)
+def test_each_image_meets_its_tasks_context_and_head(settings: dict[str, Any]) -> None:
+    """A plain loop: each image passes through its own task's network, and one Adam has all weights and heads."""
+    config = replace(JOINT, **settings)
+    layers = [layer for layer in build_model(config, CPU).modules() if isinstance(layer, SuperposedLinear | TaskHeads)]
+    numbers = [{name: tensor.detach().clone() for name, tensor in layer.state_dict().items()} for layer in layers]
+    is_trained = {"weight": True, "bias": True, "contexts": config.row["learned_contexts"]}
+    trained = [tensor.requires_grad_() for layer in numbers for name, tensor in layer.items() if is_trained[name]]
+    optimiser = torch.optim.Adam(trained, lr=config.lr)
+
+    def logits(x_BI: Tensor, task: int) -> Tensor:
+        for place, layer in enumerate(numbers):
+            weight, bias = (
+                layer[name][task] if layer["bias"].dim() > 1 else layer[name] for name in ("weight", "bias")
+            )
+            x_BI = x_BI * layer["contexts"][task] if layer.get("contexts", torch.empty(0)).numel() else x_BI
+            x_BI = x_BI @ weight + bias
+            x_BI = x_BI.relu() if place + 1 < len(numbers) else x_BI
+        return x_BI
+
+    for visit in range(config.num_tasks):
+        for x_BI, labels_B, tasks_B in batches(config, visit):
+            optimiser.zero_grad()
+            logits_BO = torch.cat([logits(x_I[None], task) for x_I, task in zip(x_BI, tasks_B.tolist(), strict=True)])
+            F.cross_entropy(logits_BO, labels_B).backward()
+            optimiser.step()
+    (result,) = train([config], progress=False)
+    data, stream = load_dataset("digits"), tasks_of(config)
+    for task in range(config.num_tasks):
+        found = logits(data.normalise(data.test_images[:, stream.describe(task)]), task).argmax(dim=1)
+        assert result.accuracy[-1, task] == (found == data.test_labels).double().mean()
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("settings", [*OWN, {"context": "complex"}, {"context": "rotation"}], ids=str)
+def test_networks_of_tasks_are_packed_and_resumed_too(settings: dict[str, Any]) -> None:
+    base = replace(JOINT, **settings, steps_per_task=5)
+    assert_packed_equals_alone([replace(base, seed=seed, lr=lr) for seed, lr in [(0, 0.003), (1, 0.01)]])
+    whole, resumed = whole_and_resumed([replace(base, seed=seed) for seed in range(2)], 2)
+    for one, other in zip(whole.results(), resumed.results(), strict=True):
+        assert torch.equal(one.loss.nan_to_num(), other.loss.nan_to_num())
+
+
+@pytest.mark.usefixtures("float64")
+def test_without_contexts_it_is_packed_with_those_that_have_them() -> None:
+    plain, bound = (replace(JOINT, context=name, steps_per_task=5) for name in ("none", "binary"))
+    assert plain.shape == bound.shape
+    assert_packed_equals_alone([plain, bound])
+
+
 def test_it_is_measured_at_its_end_alone_and_counts_what_is_measured() -> None:
     (result,) = train([JOINT], progress=False)
     assert result.accuracy[:-1].isnan().all()
@@ -131,8 +193,13 @@ def test_a_trial_of_fewer_tasks_is_another_trial() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"context": "binary"}, "joint=true with context='binary'"),
-        ({"heads": "per-task"}, "heads='per-task', norm=None: a batch has images of all tasks"),
+        ({"model": "small-conv", "norm": "static", "context": "binary"}, "joint=true with context='binary'"),
+        (
+            {"model": "small-conv", "norm": "static", "heads": "per-task"},
+            "heads='per-task', norm='static': a batch has",
+        ),
+        ({"context": "binary", "contexts_per_task": 2}, "contexts_per_task=2, schedule='task': all tasks are trained"),
+        ({"context": "complex", "schedule": "local-mix"}, "schedule='local-mix': all tasks are trained"),
         ({"model": "small-conv", "norm": "per-task"}, "norm='per-task': a batch has images of all tasks"),
         ({"protect": "si"}, "joint=true with protect='si', trunk='shared': no task comes later"),
         ({"trunk": "per-task"}, "protect='none', trunk='per-task': no task comes later"),
