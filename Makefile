@@ -2,13 +2,17 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install install-cluster quickstart test test-slow test-all check bench reference results clean
+.PHONY: install install-cluster quickstart test test-slow test-all check docs bench reference results clean
 
 install: .venv/installed
 
 .venv/installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
 	touch $@
 
 # On a cluster's nodes: no tests, but Ray's dashboard and job server.
@@ -39,11 +43,15 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The manual as a site, build/docs/index.html; every warning is an error.
+docs: .venv/docs
+	$(BIN)/python -m sphinx -b html -W --keep-going -q -E docs build/docs
+
 # How fast this machine's GPU, else one of its CPU cores, trains; about ten minutes on a CPU.
 bench: install
 	$(BIN)/python -m benchmarks --out results/bench
 
-# What the parts say of themselves, written into docs/settings.md, docs/contexts.md and README's tables.
+# What the parts say of themselves, written into docs/settings.md, docs/contexts.md and docs/store.md.
 reference: install
 	$(BIN)/python -m study.pages
 

@@ -39,43 +39,44 @@ class Course(Experiment):
     )
     eval_samples: int | None = setting(
         None,
-        "Test (or validation) images of each measurement; none for all of them, which are always used after the last "
-        "task, at milestones, and where a task is measured once.",
+        "Test (or validation) images of each measurement; none for all. All are always used after the last task, at "
+        "milestones, and where a task is measured only once.",
         rule=at_least(1),
     )
     eval_every: int | None = setting(
         None,
-        "Also measure every so many optimiser steps of the stream, within tasks too: task 0, and the task in training "
-        "unless `eval_tasks` is `first`. None for after tasks alone.",
+        "Also measure every so many optimiser steps, within tasks too: task 0, and the task in training unless "
+        "`eval_tasks` is `first`. None for after tasks alone.",
         rule=at_least(1),
         tells=False,
     )
     eval_from: int | None = setting(
         None,
-        "After how many steps `eval_every` measures first; none for `eval_every`. With 1, it measures when paper A's "
-        "code does, which measures every 100 steps after steps 0, 100, 200, ...: with 1, 101, 201, ... steps taken.",
+        "After how many steps `eval_every` measures first; none for `eval_every`. With 1, it measures with 1, 101, "
+        "201, ... steps taken, as paper A's released code does.",
         rule=at_least(1),
         tells=False,
     )
     test_batch_size: int = setting(
         1000,
-        "About how many images are answered together, where that matters to the result: under static norms and "
-        "of hopsupsup. Where the task is inferred, batches have 128 images.",
+        "About how many test images are answered together. The number matters where a batch is normalised by its own "
+        "statistics (`norm: static`), and for hopsupsup. Where the task is inferred, batches have 128 images.",
         rule=at_least(2),
     )
     milestones: tuple[int, ...] = setting(
         (),
-        "Numbers of tasks after which everything is measured as after the last one. Set by `psp run`.",
+        "Numbers of tasks after which everything is measured as after the last one. `psp run` sets them by itself.",
         tells=False,
         per_member=True,
     )
     precision: Literal["tf32", "float32", "bfloat16"] = setting(
         "tf32",
-        "Of matrix products: `tf32` where the device has TF32 (CUDA; CPUs take float32), `float32` everywhere, or "
-        "`bfloat16` for operands and results. Weights, sums within a product and the optimiser's state are float32.",
+        "Precision of matrix products: `tf32` where the device has TF32 (CUDA; CPUs take float32), `float32` "
+        "everywhere, or `bfloat16` for operands and results. Weights, sums within a product and the optimiser's state "
+        "are float32.",
     )
     seed: int = setting(
-        0, "Of everything random, each thing with a generator of its own.", rule=at_least(0), per_member=True
+        0, "Seed of everything random; each random thing has a generator of its own.", rule=at_least(0), per_member=True
     )
 
     @property

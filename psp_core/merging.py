@@ -104,7 +104,7 @@ class TallMasks(Merge, name="tall-masks"):
 
     mask_lambda: float = setting(
         0.4,
-        "Lambda: the larger, the fewer weights a task keeps of the sum.",
+        "How few weights a task keeps of the sum: the larger, the fewer. The paper calls it lambda.",
         rule=positive(", such as 0.4"),
         column="mask_lambda",
         label=" {:g}",
@@ -133,7 +133,7 @@ class RanDeS(Merge, name="randes"):
 
     implies: ClassVar[Mapping[str, Any]] = {}
 
-    context: Context = setting("binary", "Under what deltas are stored: an orthogonal, real one.", label=" {}")
+    context: Context = setting("binary", "What turns the shared weights into one task's weights.", label=" {}")
 
     def draw(self, num_tasks: int, size: int, rng: torch.Generator, device: torch.device) -> Tensor:
         """Each task's context."""

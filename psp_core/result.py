@@ -15,8 +15,10 @@ from psp_core.trial import Trial
 
 OUTCOMES: Final = {
     "num_params": Outcome(int, "Real numbers that are trained and that all tasks share.", is_large=True),
-    "context_bytes_per_task": Outcome(int, "What one more task costs.", is_large=True),
-    "total_bytes": Outcome(int, "Weights, and the contexts of all tasks.", is_large=True),
+    "context_bytes_per_task": Outcome(
+        int, "Bytes that one more task costs: its contexts or its mask, and what else is its own.", is_large=True
+    ),
+    "total_bytes": Outcome(int, "Bytes of the weights, and of the contexts or masks of all tasks.", is_large=True),
     "steps_per_second": Outcome(float, "The trial's optimiser steps over `seconds`."),
     "final_accuracy": Outcome(float, "Mean of R[K-1, :], a fraction."),
 }

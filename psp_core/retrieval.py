@@ -45,9 +45,9 @@ class RetrievalConfig(Experiment):
     num_draws: int = setting(8, "How often all contexts are drawn anew; models and inputs stay.", rule=at_least(1))
     alignment: float = setting(
         0.0,
-        "Eta, in [0, 1): the part of its largest possible response that a model has to an input, |<w, x>| = eta |w| "
-        "|x|, as a trained model responds to what it was trained on. All models and inputs have the same direction "
-        "in common.",
+        "How strongly models respond to their inputs, eta in [0, 1): the part of its largest possible response that a "
+        "model has, |<w, x>| = eta |w| |x|, as a trained model responds to what it was trained on. All models and "
+        "inputs have the same direction in common.",
         rule=Rule(lambda value: 0 <= value < 1, "must lie in [0, 1)."),
     )
     support: float = setting(

@@ -24,7 +24,9 @@ from psp_core.widest import NoRoomError, widest
 
 FACTS: Final = {
     "nested_tasks": Outcome(bool, "Whether each task is the same whatever their number; null of retrieval."),
-    "nested_contexts": Outcome(bool, "And whether what belongs to it is."),
+    "nested_contexts": Outcome(
+        bool, "Whether what belongs to a task, such as its context, is the same whatever their number."
+    ),
     "num_labels": Outcome(int, "Labels of a task, of which guessing finds the right one once; null of retrieval."),
     **ACCOUNTS,
 }

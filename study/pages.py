@@ -6,39 +6,49 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import pyarrow as pa
+
 from psp_core.contexts import CONTEXTS, Context
 from psp_core.experiment import FIRST_KIND
 from psp_core.experiments import EXPERIMENTS
 from psp_core.parts import Part, settings_of
 from study.reference import Entry, Section, own_entries, sections, summary, type_words, value_words
+from study.schema import MEASURED, TRIALS
 
 ROOT: Final = Path(__file__).parents[1]
 SIZES: Final = (256, 784)
 """Inputs of the layers whose contexts' bytes are given: a usual hidden layer's, and MNIST's."""
-TABLES: Final = ("context", "stream", "model", "method")
-"""The families whose parts README lists, between the lines `<!-- FAMILY: make reference -->` and `<!-- end -->`."""
+TABLES: Final = {"trials": TRIALS, **MEASURED}
+"""The store's tables, whose columns docs/store.md lists between `<!-- TABLE: make reference -->` and `<!-- end -->`."""
 MADE: Final = "<!-- Made by `make reference`; the texts stand in the parts' own files. -->\n"
 
 
 def pages(root: Path = ROOT) -> dict[Path, str]:
     """The documents as they should be, by path."""
-    readme = root / "README.md"
+    store = root / "docs" / "store.md"
     return {
         root / "docs" / "settings.md": "\n".join(_settings_page()) + "\n",
         root / "docs" / "contexts.md": "\n".join(_contexts_page()) + "\n",
-        readme: with_tables(readme.read_text(encoding="utf-8")),
+        store: with_tables(store.read_text(encoding="utf-8")),
     }
 
 
 def with_tables(text: str) -> str:
-    """README with the tables of today between their marks."""
-    families = {section.title: section for section in sections(EXPERIMENTS[FIRST_KIND])}
-    for family in TABLES:
-        begin, end = f"<!-- {family}: make reference -->\n", "<!-- end -->"
+    """The page of the store with the columns of today between their marks."""
+    for name, schema in TABLES.items():
+        begin, end = f"<!-- {name}: make reference -->\n", "<!-- end -->"
         before, _, after = text.partition(begin)
-        table = "\n".join(_readme_table(families[family]))
+        table = "\n".join(_columns(schema))
         text = f"{before}{begin}{table}\n{end}{after.partition(end)[2]}"
     return text
+
+
+def _columns(schema: pa.Schema) -> Iterator[str]:
+    """The columns of a table of the store that are no settings."""
+    settings = {one.column for root in EXPERIMENTS.values() for one in root.columns_of_settings()}
+    columns = [column for column in schema if column.name not in settings or schema is not TRIALS]
+    rows = ([f"`{each.name}`", str(each.type), each.metadata[b"text"].decode()] for each in columns)
+    return _table(("column", "type", ""), rows)
 
 
 def _settings_page() -> Iterator[str]:
@@ -154,18 +164,6 @@ def _source(part: type[Part]) -> str:
         if "paper A" in text:
             return "paper A"
     return ""
-
-
-def _readme_table(section: Section) -> Iterator[str]:
-    if section.title == "context":
-        columns = ("`context`", "c(k), for a layer of I inputs", f"bytes for each task, {SIZES[-1]} inputs", "from")
-        rows = (
-            [f"`{name}`", summary(part), f"{part().bytes_per_task(SIZES[-1]):,}", _source(part)]
-            for name, part in CONTEXTS.items()
-        )
-        yield from (line.replace("paper A", "PSP") for line in _table(columns, rows))
-        return
-    yield from _parts_table(f"`{section.title}`", section)
 
 
 def _table(columns: Sequence[str], rows: Iterator[list[str]]) -> Iterator[str]:

@@ -76,6 +76,7 @@ def _gather(kind: type[Part], section: Section, path: str, found: dict[str, Sect
     for part in parts:
         for one in settings_of(part):
             having.setdefault(one.name, []).append((part, one))
+    families = []
     for name, owned in having.items():
         one, owners = owned[0][1], tuple(part for part, _ in owned if part.family)
         entry = Entry(one, f"{path}{name}", owners, len(owned) == len(parts))
@@ -83,7 +84,9 @@ def _gather(kind: type[Part], section: Section, path: str, found: dict[str, Sect
             section.entries.append(entry)
         elif one.column not in found:
             found[one.column] = Section(one.column, entry, dict(one.part.known))
-            _gather(one.part, found[one.column], f"{entry.path}.", found)
+            families.append((one.part, found[one.column]))
+    for family, its in families:  # after all of them have their sections: a family stands by its shortest path
+        _gather(family, its, f"{its.head.path}." if its.head else "", found)
 
 
 def own_entries(section: Section) -> list[Entry]:

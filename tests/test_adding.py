@@ -1,4 +1,4 @@
-"""The examples of docs/adding.md, each tried in a copy of the project as a reader would try it."""
+"""The examples of docs/adding.md and docs/own-data.md, each tried in a copy of the project as a reader would try it."""
 
 import re
 import shutil
@@ -12,6 +12,7 @@ import pytest
 PROJECT = Path(__file__).parent.parent
 PAGE = (PROJECT / "docs" / "adding.md").read_text()
 SECTIONS = {title: text for title, text in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)}
+SECTIONS["A data set of one's own"] = (PROJECT / "docs" / "own-data.md").read_text().partition("## In Python alone")[0]
 EXAMPLES = [title for title, text in SECTIONS.items() if "```" in text]
 COPIED = ("analysis", "benchmarks", "docs", "psp_core", "study", "tests")
 FAST = ("A context",)

@@ -14,7 +14,7 @@ CITATION = re.compile(r"papers\.md,?(?: part)? ([AB]\d?(?:(?:,| and|, and) [AB]\
 
 def sections(text: str) -> set[str]:
     """The parts and sections that headings of a page begin with: A, A1, A2, ..."""
-    return set(re.findall(r"^#{1,2} ([AB]\d?)\.? ", text, re.MULTILINE))
+    return set(re.findall(r"^#{2,3} ([AB]\d?)\.? ", text, re.MULTILINE))
 
 
 def cited(text: str) -> list[str]:

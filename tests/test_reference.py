@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from psp_core.contexts import CONTEXTS
+from psp_core.experiments import EXPERIMENTS
 from psp_core.parts import every_setting
 from psp_core.trial import Trial
 from study.pages import ROOT, TABLES, pages, with_tables
@@ -30,11 +31,20 @@ def test_a_page_has_every_context_with_its_bytes() -> None:
 
 
 def test_a_table_that_was_changed_by_hand_is_written_anew() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"<!-- {family}: make reference -->" in readme for family in TABLES)
-    changed = readme.replace("| `binary` |", "| `binray` |")
-    assert changed != readme
-    assert with_tables(changed) == readme
+    page = (ROOT / "docs" / "store.md").read_text(encoding="utf-8")
+    assert all(f"<!-- {table}: make reference -->" in page for table in TABLES)
+    changed = page.replace("| `tasks_seen` |", "| `tasks_sene` |")
+    assert changed != page
+    assert with_tables(changed) == page
+
+
+def test_the_stores_page_has_every_column_that_is_no_setting() -> None:
+    text = pages()[ROOT / "docs" / "store.md"]
+    settings = {one.column for root in EXPERIMENTS.values() for one in root.columns_of_settings()}
+    columns = {column for schema in TABLES.values() for column in schema.names}
+    assert {column for column in columns if f"| `{column}` |" not in text} <= settings
+    assert "| `kept_bytes` |" in text
+    assert "| `width` |" not in text
 
 
 @pytest.mark.parametrize("column", COLUMNS)

@@ -57,7 +57,8 @@ class HAT(Method, name="hat"):
 
     stability: float = setting(
         400.0,
-        "What gates' embeddings are multiplied by at a task's end, the paper's s_max: the larger, the harder gates.",
+        "What the gates' embeddings are multiplied by at the end of a task: the larger, the harder the gates. The "
+        "paper calls it s_max.",
         rule=Rule(lambda value: 1 < value < 1e4, "must lie between 1 and 10000; the paper's is 400."),
         column="stability",
         per_member=True,
@@ -65,7 +66,7 @@ class HAT(Method, name="hat"):
     )
     compressibility: float = setting(
         0.75,
-        "What units cost that no earlier task uses, the paper's c.",
+        "The cost of using a unit that no earlier task uses. The paper calls it c.",
         rule=NOT_NEGATIVE,
         column="compressibility",
         per_member=True,

@@ -43,7 +43,11 @@ class HopSupSup(Method, name="hopsupsup"):
 
     implies: ClassVar[Mapping[str, Any]] = MappingProxyType({"context": "none"})
     answers: ClassVar[Mapping[str, Outcome]] = {
-        "inferred": Outcome(float, "Whether recovered masks are nearest to the task's own, 1 or 0."),
+        "inferred": Outcome(
+            float,
+            "Share of batches whose task was found; null where the task was given. Of hopsupsup, 1 or 0: whether the "
+            "masks that were recovered are nearest to the task's own.",
+        ),
         "mask_agreement": Outcome(float, "Share of a recovered mask's entries that are the task's own."),
     }
     can_measure_within: ClassVar[bool] = False

@@ -36,8 +36,9 @@ class Merged(Method, name="merged"):
 
     merge: Merge = setting(
         "randes",
-        "How networks that are trained apart are put together: `average` or `task-arithmetic`, one network for all; "
-        "`tall-masks`, a mask for each task over their sum; `randes`, a context for each.",
+        "How networks that were trained apart are merged. A delta is what a task's training has added to the weights. "
+        "`average` or `task-arithmetic`: one network for all tasks; `tall-masks`: a mask for each task over the sum "
+        "of deltas; `randes`: an orthogonal, real context for each delta.",
         label="{}",
         says_default=True,
     )

@@ -55,8 +55,8 @@ class NNs(SupermaskSettings, name="nns", formerly="supsup"):
     )
     eps: float = setting(
         0.125,
-        "Train without task labels (NNs): start a new mask when no stored mask beats a uniform guess by a factor of "
-        "1 + eps. The paper uses 1/8.",
+        "Threshold for a new mask, eps: a mask is begun when no stored mask beats a uniform guess by a factor of 1 + "
+        "eps. The paper has 1/8.",
         rule=Rule(lambda value: 0 <= value < float("inf"), "must be a finite number of at least 0, such as 0.125."),
         column="new_mask_eps",
         label=", no task told, eps {:g}",
@@ -64,7 +64,7 @@ class NNs(SupermaskSettings, name="nns", formerly="supsup"):
     )
     steps_per_decision: int = setting(
         100,
-        "Steps until a batch is asked again whether it is of a new task.",
+        "Steps between two decisions whether the images are of a new task.",
         rule=at_least(1),
         column="steps_per_decision",
     )

@@ -64,8 +64,8 @@ def heads_setting() -> Any:  # noqa: ANN401 - a `Heads`' setting
     """Of methods whose networks may have an output layer for each task."""
     return setting(
         "shared",
-        "Output layers: `shared`, one for all tasks, with contexts or masks; or `per-task`, one for each, without, "
-        "all of whose weights and biases are trained.",
+        "Output layers: `shared`, one for all tasks, with contexts or masks; or `per-task`, one for each task, "
+        "without contexts or masks, whose weights and biases are all trained.",
         column="heads",
         label={"per-task": ", head per task"},
     )
@@ -75,9 +75,10 @@ def inference_setting() -> Any:  # noqa: ANN401 - an `Inference`'s setting
     """Of methods that can find out which task a batch is of."""
     return setting(
         "given",
-        "Who says which task a test batch is of: it is `given`, or inferred from a mix of all tasks' masks or "
-        "contexts, by the `entropy` of the outputs or by the `superfluous` ones, in `one-shot`, by `binary` "
-        "elimination or by `gradient-descent`; `entropy-exhaustive` asks every task's own network instead.",
+        "Who says which task a test batch belongs to: it is `given`; or the network infers it from a mix of all "
+        "tasks' masks or contexts, by the `entropy` of the outputs or by the `superfluous` outputs, in one step "
+        "(`one-shot`), by `binary` elimination or by `gradient-descent`; or each task's own network is asked "
+        "(`entropy-exhaustive`).",
         label=", {}",
     )
 
@@ -86,7 +87,7 @@ def superfluous_setting() -> Any:  # noqa: ANN401 - an int's setting
     """Of the same methods."""
     return setting(
         0,
-        "Outputs beside the classes, which training only pushes down.",
+        "How many outputs there are beside the classes. Training only pushes them down; task inference can use them.",
         rule=at_least(0),
         column="superfluous",
         label=" +{}",

@@ -37,30 +37,33 @@ class SuperposedSettings(InferringMethod):
         label=" x{}",
     )
     schedule: Schedule = setting(
-        "task", "How the contexts that are used are made of those that were drawn.", label=", {}"
+        "task",
+        "A rule that makes the contexts in use from the contexts that were drawn; `task` uses each as it was drawn.",
+        label=", {}",
     )
     output_contexts: bool = setting(
         False,
         "Whether each task also has a number for each output of a layer: a random sign at first, so that its weights "
-        "are W * (c s^T), BatchE's factors of rank one. Trained where contexts are. ResNets' stems, which have no "
-        "context otherwise, then have both.",
+        "are W * (c s^T), BatchE's factors of rank one. They are trained if contexts are. A ResNet's first layer, "
+        "which has no context otherwise, then has both.",
         column="output_contexts",
         label={True: ", outputs too"},
     )
     channel_contexts: bool = setting(
         False,
-        "Whether contexts of convolutions have one number for each channel of the layer's input, as BatchE's factors "
-        "have; else one for each input of a filter, as in paper A.",
+        "Whether a convolution's context has one number for each channel of the layer's input, as BatchE's factors "
+        "have; otherwise it has one for each input of a filter, as in paper A.",
         column="channel_contexts",
         label={True: ", by channel"},
     )
     heads: Heads = heads_setting()
     trunk: Trunk = setting(
         "shared",
-        "What trains the weights and biases that all tasks share: `shared`, every task; `first-task`, task 0, and then "
-        "they are frozen; `random`, nothing; `per-task`, the upper bound: each task has a net of its own, which "
-        "begins as the previous task's ended; or `independent`, likewise, but each net begins with the first weights, "
-        "so that no task knows of another. Heads and trained contexts are never frozen.",
+        "What trains the trunk, the weights and biases that all tasks share: every task (`shared`), task 0 alone, "
+        "after which they are frozen (`first-task`), or nothing (`random`). With `per-task`, the upper bound, nothing "
+        "is shared: each task has a net of its own, which begins as the previous task's ended. With `independent`, "
+        "each net begins with the first weights, so that no task knows of another. Heads and trained contexts are "
+        "never frozen.",
         column="trunk",
         label={
             "first-task": ", trunk first-task",
@@ -71,16 +74,17 @@ class SuperposedSettings(InferringMethod):
     )
     later_lr: float | None = setting(
         None,
-        "Learning rate of the tasks that do not train the trunk, where task 0 does; none for `lr`.",
+        "With `trunk: first-task`, the learning rate from task 1 on, when heads or contexts are trained alone; none "
+        "for `lr`.",
         rule=positive(", such as 0.01"),
         column="later_lr",
     )
     learned_contexts: bool = setting(
         False,
-        "Whether the current task's contexts are trained too: with the weights' optimiser settings, and left when "
-        "the next task begins; nothing keeps them on the unit circle or orthogonal. Where a schedule makes the "
-        "contexts in use of several, all of these are trained. The paper's are fixed; its released code trains them "
-        "(papers.md, A7).",
+        "Whether the current task's contexts are trained along with the weights, with the same optimiser settings. "
+        "They stay as they are when the next task begins. Nothing keeps them on the unit circle or orthogonal. If a "
+        "schedule combines several contexts, all of these are trained. Paper A's contexts are fixed; its released "
+        "code trains them (papers.md, A7).",
         column="learned_contexts",
     )
     initial_weights: InitialWeights = setting(
@@ -91,8 +95,8 @@ class SuperposedSettings(InferringMethod):
     )
     joint: bool = setting(
         False,
-        "Whether all tasks are trained at once, the upper bound of what shares weights: each image of a batch is of a "
-        "task drawn at random, whose context and head it meets, from the first of num_tasks * steps_per_task steps on. "
+        "Whether all tasks are trained at once, the upper bound of methods that share weights: each image of a batch "
+        "is of a random task, whose context and head it meets, in all of the num_tasks * steps_per_task steps. "
         "Measured at the end alone.",
         column="joint",
         label={True: ", joint"},

@@ -31,7 +31,8 @@ class EWC(Protection, name="ewc"):
     kept_numbers: ClassVar[int] = 2
 
     strength: float = setting(
-        text="Lambda: what a weight's distance from its anchors costs, in units of its Fisher information.",
+        text="Strength of the penalty, lambda: what a weight's distance from its anchors costs, in units of its "
+        "Fisher information.",
         rule=positive(", such as 100"),
         per_member=True,
         label=" {:g}",
@@ -86,7 +87,8 @@ class OnlineEWC(EWC, name="online-ewc"):
 
     decay: float = setting(
         1.0,
-        "Gamma: what earlier tasks' Fisher information counts when a task's own is added.",
+        "What the Fisher information of earlier tasks is multiplied by when a task's own is added. The paper calls it "
+        "gamma.",
         rule=Rule(lambda value: 0 <= value <= 1, "must lie in [0, 1]; 1 forgets nothing."),
     )
 

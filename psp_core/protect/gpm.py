@@ -44,7 +44,7 @@ class GPM(Protection, name="gpm"):
 
     threshold: float = setting(
         0.95,
-        "The share of the energy of a layer's inputs on earlier tasks that steps stay orthogonal to.",
+        "The share of the energy of a layer's inputs on earlier tasks to which steps stay orthogonal.",
         rule=Rule(lambda value: 0 < value <= 1, "must lie between 0 and 1, such as 0.95; 1 keeps all directions."),
         per_member=True,
         label=" {:g}",

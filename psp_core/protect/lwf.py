@@ -36,7 +36,8 @@ class LwF(Protection, name="lwf"):
 
     strength: float = setting(
         1.0,
-        "Lambda: what another answer for an earlier task costs, beside the task's own loss.",
+        "Strength of the distillation, lambda: what another answer for an earlier task costs, beside the task's own "
+        "loss.",
         rule=positive(", such as 1"),
         per_member=True,
         label=" {:g}",

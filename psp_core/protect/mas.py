@@ -26,7 +26,8 @@ class MAS(EWC, name="mas"):
     """
 
     strength: float = setting(
-        text="Lambda: what a weight's distance from its anchor costs, in units of its importance; the paper has 1.",
+        text="Strength of the penalty, lambda: what a weight's distance from its anchor costs, in units of its "
+        "importance; the paper has 1.",
         rule=positive(", such as 1"),
         per_member=True,
         label=" {:g}",

@@ -52,13 +52,14 @@ class WithMemory(Protection):
 
     budget: int = setting(
         200_000,
-        "Bytes of the images that are kept, their labels and tasks' numbers counted.",
+        "How many bytes the kept images may take, with their labels and the numbers of their tasks.",
         rule=at_least(1),
         label=" {:g}",
     )
     share: float | None = setting(
         None,
-        "The share of `max_bytes` that images take, in place of `budget`; the network's width takes the rest.",
+        "The share of `max_bytes` that the kept images may take, in place of `budget`; the network's width takes the "
+        "rest.",
         rule=Rule(lambda value: 0 < value < 1, "must lie between 0 and 1, such as 0.5."),
         label=" {:g} of all bytes",
     )

@@ -31,7 +31,7 @@ class SI(Protection, name="si"):
 
     strength: float = setting(
         0.1,
-        "What a weight's distance from its anchor costs: the paper's c.",
+        "Strength of the penalty: what a weight's distance from its anchor costs. The paper calls it c.",
         rule=positive(),
         per_member=True,
         label=" {:g}",
@@ -39,7 +39,7 @@ class SI(Protection, name="si"):
     )
     damping: float = setting(
         1e-3,
-        "Keeps the importance of weights finite that hardly moved: the paper's xi.",
+        "Keeps the importance finite of weights that hardly moved. The paper calls it xi.",
         rule=positive(),
         per_member=True,
     )

@@ -25,7 +25,8 @@ class Turned(Stream, name="turned"):
 
     interpolation: Literal["bilinear", "nearest"] = setting(
         "bilinear",
-        "What stands between pixels: `bilinear`, a mean of four, or the `nearest`, as for paper B's authors.",
+        "How the pixels of a turned image are found: `bilinear`, from the four nearest pixels, or `nearest`, from "
+        "one, as in paper B's released code.",
         column="interpolation",
     )
 

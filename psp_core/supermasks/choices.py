@@ -49,8 +49,8 @@ class TopK(Masks, name="top-k"):
     """Ones at the scores of largest size."""
 
     sparsity: float = setting(
-        text="How many weights masks keep, such as 8: s (I + O) of a layer with I inputs and O outputs, and half of "
-        "them at most.",
+        text="How many weights a mask keeps: s (I + O) in a layer of I inputs and O outputs, but at most half of "
+        "them. This is s, such as 8.",
         rule=positive(),
         column="sparsity",
         label=" {:g}",

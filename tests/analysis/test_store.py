@@ -14,12 +14,14 @@ from analysis.store import StoreError, read_measurements, read_store
 from study.store import TrialStore
 from tests.conftest import run_here, small_study
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 
 
-def readme_snippet(word: str) -> str:
-    """The one block of Python in the README that has this word."""
-    (block,) = (text for text in re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL) if word in text)
+def snippet(page: str, word: str) -> str:
+    """The one block of Python in a page of the manual that has this word."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (block,) = (text for text in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if word in text)
     return str(block)
 
 
@@ -38,10 +40,11 @@ def drop_a_row(out: Path) -> str:
     return dropped
 
 
-def test_the_readmes_python_has_every_measurement_once(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("page", ["figures.md", "store.md", "tutorial.md"])
+def test_the_manuals_python_has_every_measurement_once(page: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(out.parents[1])
     found: dict[str, pd.DataFrame] = {}
-    exec(readme_snippet("read_measurements"), found)
+    exec(snippet(page, "read_measurements"), found)
     assert len(found["frame"]) == 8 * 6
     assert {"loss", "num_samples", "steps_per_second", "context", "seed"} <= set(found["frame"])
 
