@@ -182,19 +182,24 @@ def _cell(value: float, form: str, half: float = np.nan) -> str:
 
 
 def compare_store(out: str) -> list[Comparison]:
-    """All published values that the store's trials can be put beside.
-
-    Trials must have the paper's settings, but for the number of hidden layers, in which paper and code differ.
-    Each number of hidden layers has its own comparison. So have trained contexts, and each value of any other setting.
+    """As `compared_with`.
 
     Raises:
         StoreError: no store at that place, or none of its trials has a published counterpart.
     """
-    store = read_store(out)
-    found = [] if store.evals.empty else list(_comparisons(store))
+    found = compared_with(read_store(out))
     if not found:
         raise StoreError(f"out={out!r} holds no trial with settings that a published value is known for.")
     return found
+
+
+def compared_with(store: StoredTrials) -> list[Comparison]:
+    """All published values that the store's trials can be put beside.
+
+    Trials must have the paper's settings, but for the number of hidden layers, in which paper and code differ.
+    Each number of hidden layers has its own comparison. So have trained contexts, and each value of any other setting.
+    """
+    return [] if store.evals.empty else list(_comparisons(store))
 
 
 def _as_theirs(store: StoredTrials) -> pd.DataFrame:

@@ -1,10 +1,8 @@
 """A store's figures folder. Figures that a command drew before, and would not draw now, are removed."""
 
-import contextlib
 import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
@@ -15,6 +13,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.layout import apply_style
 from analysis.store import StoreError, open_folder
+from analysis.whole_files import write_whole
 
 FORMATS: Final = ("png", "svg", "pdf")
 MANIFEST: Final = "made-by-psp.json"
@@ -107,17 +106,7 @@ class FigureFolder:
 
     def _write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all: by a rename, or by one PUT to an object store."""
-        written = f".{name}.{os.getpid()}" if self._is_local() else name
-        try:
-            with self._fs.open_output_stream(f"{self._path}/{written}") as stream:
-                stream.write(content)
-            if written != name:
-                self._fs.move(f"{self._path}/{written}", f"{self._path}/{name}")
-        except OSError:
-            if written != name:
-                with contextlib.suppress(OSError):
-                    self._fs.delete_file(f"{self._path}/{written}")
-            raise
+        write_whole(self._fs, self._path, name, content)
 
     def _is_local(self) -> bool:
         return isinstance(self._fs, pafs.LocalFileSystem)

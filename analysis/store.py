@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from analysis.experiments import settings_apart, values_apart
 from analysis.labels import labels_without, tell_numbers_of_tasks_apart, whole_stream_tasks
 from analysis.old_stores import OLDEST, completed
+from analysis.several_stores import cells_in, joined, measured_in, names_of, of_store
 from analysis.tuned import Cell, read_cells, settled
 
 # Figures read these settings by name, so they stand beside the measurements though they do not vary.
@@ -98,21 +99,36 @@ def _with_an_end(uri: str) -> str:
     return f"{uri}{'&' if '?' in uri else '?'}retry_limit_seconds=10"
 
 
-def read_store(out: str) -> StoredTrials:
-    """Read a whole store. A damaged file is named; the other files still count.
+def read_store(*outs: str) -> StoredTrials:
+    """Read a whole store, or several as one. A damaged file is named; the other files still count.
+
+    Of several stores, a setting `store` tells which one a trial is in, so no mean is taken over two.
 
     Raises:
-        StoreError: there is no store at that place, or nothing in it can be read.
+        StoreError: there is no store at a place, or nothing in it can be read.
     """
-    trials, measured, damaged = _read(out, EVALS)
-    cells = read_cells(*open_folder(out))
-    trials = settled(completed(trials).copy(), cells)  # a copy has its columns together: pandas warns of many apart
+    names = names_of(outs)
+    parts = [_part(out, name if len(outs) > 1 else None) for out, name in zip(outs, names, strict=True)]
+    trials = pd.concat([part[0] for part in parts], ignore_index=True)
+    measured = tuple(map(joined, zip(*(part[1] for part in parts), strict=True)))
+    damaged = [text for part in parts for text in part[2]]
+    cells = [cell for part in parts for cell in part[3]]
     validated = on_validation(trials)
     if validated.all() or not validated.any():
         return replace(_stored(trials, measured, damaged), cells=cells)
     validating = _stored(trials[validated].reset_index(drop=True), measured, [])
     results = _stored(trials[~validated].reset_index(drop=True), measured, damaged)
     return replace(results, validated=validating, cells=cells)
+
+
+def _part(out: str, name: str | None) -> tuple[pd.DataFrame, tuple[pd.DataFrame, ...], list[str], list[Cell]]:
+    """A store's trials, measurements, damaged files and choices; with its name where there are several stores."""
+    trials, measured, damaged = _read(out, EVALS)
+    cells = read_cells(*open_folder(out))
+    trials = settled(completed(trials).copy(), cells)  # a copy has its columns together: pandas warns of many apart
+    if name is None:
+        return trials, measured, damaged, cells
+    return of_store(trials, name), tuple(measured_in(rows, name) for rows in measured), damaged, cells_in(cells, name)
 
 
 def on_validation(trials: pd.DataFrame) -> "pd.Series[bool]":

@@ -60,9 +60,14 @@ def summary_text(summary: Summary, format: str) -> str:
 
     Columns of settings that do not vary, and of what no row has, are left out.
     """
-    rows = summary.rows.dropna(axis="columns", how="all")
     if format == "csv":
-        return rows.to_csv(index=False).rstrip("\n")
+        return summary.rows.dropna(axis="columns", how="all").to_csv(index=False).rstrip("\n")
+    return written(summary_columns(summary), format)
+
+
+def summary_columns(summary: Summary) -> dict[str, list[str]]:
+    """The cells of a summary as texts, by heading."""
+    rows = summary.rows.dropna(axis="columns", how="all")
     lr = ["lr"] if rows["lr"].nunique() > 1 else []
     plain = [*summary.settings, *lr, "tasks", "trials", *(name for name in ("diverged",) if name in rows)]
     columns = {NAMES.get(name, name_of(name)): [_plain(value) for value in rows[name]] for name in plain}
@@ -70,7 +75,7 @@ def summary_text(summary: Summary, format: str) -> str:
     if "capacity" in rows:
         columns["capacity"] = [capacity_words(row) for _, row in rows.iterrows()]
     columns |= {NAMES.get(name, name_of(name)): [_number(value) for value in rows[name]] for name in summary.costs}
-    return written(columns, format)
+    return columns
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - any setting's

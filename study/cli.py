@@ -10,7 +10,7 @@ from typing import Annotated, Final
 import typer
 
 from study import __version__
-from study.commands import plan, results, run, stores, studies
+from study.commands import plan, report, results, run, stores, studies
 from study.redact import without_secrets
 
 BAD_INPUT: Final = 2
@@ -24,7 +24,12 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
         "schema": studies.schema,
     },
     "Runs": {"plan": plan.plan, "run": run.run, "status": stores.status},
-    "Results": {"plot": results.plot, "table": results.table, "compare": results.compare},
+    "Results": {
+        "report": report.report,
+        "plot": results.plot,
+        "table": results.table,
+        "compare": results.compare,
+    },
     "Stores and machines": {"compact": stores.compact, "rm": stores.rm, "tune-planner": plan.tune_planner},
 }
 """The commands as the help shows them, by heading."""
@@ -51,6 +56,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "psp rm results/my-study --where status=failed",
         "psp rm results/my-study --where context=binary,complex --where 'final_accuracy<0.2'",
     ),
+    "report": ("psp report results/quickstart", "psp report results/before results/after --to compared.html"),
     "plot": ("psp plot results/quickstart --format pdf", "psp plot results/my-study --x depth --hue context"),
     "table": ("psp table results/quickstart --format latex --threshold 0.8", "psp table results/capacity-law --law"),
     "compare": ("psp compare results/permuting-mnist-256",),

@@ -100,7 +100,7 @@ class TrialStore:
             StudyError: as `check`, or the place cannot be written.
         """
         self.check(spec)
-        runs, this = self._runs(), {"set": list(spec.assignments), **ran_with}
+        runs, this = self.runs(), {"set": list(spec.assignments), **ran_with}
         content = {
             **(spec.whole or spec).to_mapping(),
             PROVENANCE: {**ran_with, RUNS: [run for run in runs if run != this] + [this]},
@@ -128,20 +128,24 @@ class TrialStore:
 
     def read_parts(self, spec: StudySpec) -> list[StudySpec]:
         """What was run of the store's study by `--set`; nothing of what the study, read anew, has no values for."""
-        assignments = dict.fromkeys(tuple(map(str, run["set"])) for run in self._runs() if run["set"])
+        assignments = dict.fromkeys(tuple(map(str, run["set"])) for run in self.runs() if run["set"])
         parts = []
         for some in assignments:
             with contextlib.suppress(StudyError):
                 parts.append(spec.with_values(list(some)))
         return parts
 
-    def _runs(self) -> list[dict[str, Any]]:
-        """Each run so far that differs from the others: what was set, and what ran it."""
+    def provenance(self) -> dict[str, Any]:
+        """What its study.yaml says of what ran it: versions by name, and under RUNS each run that differs."""
         if not self.files.exists("study.yaml"):
-            return []
+            return {}
         content = parse_yaml(self.files.read("study.yaml").decode(errors="replace"), "study.yaml")
         ran_with = content.get(PROVENANCE) if isinstance(content, Mapping) else None
-        runs = ran_with.get(RUNS) if isinstance(ran_with, Mapping) else None
+        return dict(ran_with) if isinstance(ran_with, Mapping) else {}
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Each run so far that differs from the others: what was set, and what ran it."""
+        runs = self.provenance().get(RUNS)
         good = (run for run in runs or () if isinstance(run, Mapping) and isinstance(run.get("set"), list))
         return [dict(run) for run in good] if isinstance(runs, list) else []
 

@@ -20,6 +20,7 @@ ALLOWED = {
     ("study/cli.py", "analysis"),
     ("study/commands/results.py", "analysis"),
     ("study/commands/run.py", "analysis"),
+    ("study/commands/report.py", "analysis"),
 }
 
 
