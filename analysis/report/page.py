@@ -9,17 +9,18 @@ from typing import Any, Final
 
 import jinja2
 import pandas as pd
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis.compare import Comparison
 from analysis.report import vega
 from analysis.report.bundle import vega as vega_script
 from analysis.report.chart import Chart
 from analysis.report.charts import charts
-from analysis.report.findings import findings, sentence
+from analysis.report.findings import findings
 from analysis.report.matrices import packed
 from analysis.report.progress import Progress
 from analysis.report.shown import Shown, look_of
+from analysis.report.study_words import sentence
 from analysis.report.trials import cost_sentence, table_of_trials, tables_of
 from analysis.roles import text_of
 from analysis.store import StoredTrials
@@ -81,9 +82,10 @@ def page(
         else f"{len(names)} stores",
         kicker="Models in superposition: a capacity study" if len(names) == 1 else f"{len(names)} stores side by side",
         about=of.about if of else "",
-        sentence=sentence(store, of),
+        sentence=with_curves(sentence(store, of), list(looks)),
         bars=[_bar(one, len(names) > 1) for one in known],
         findings=findings(store, of, compared),
+        with_curves=lambda text: with_curves(text, list(looks)),
         charts=[asdict(one) | {"short": SHORT[one.name]} for one in drawn],
         facets=shown.facets,
         has_matrices=matrices is not None,
@@ -101,6 +103,18 @@ def page(
         footer=f"Made by psp report on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC of {', '.join(names)}. "
         "Charts: Vega and Vega-Lite (University of Washington Interactive Data Lab, BSD licence), within this file.",
     )
+
+
+def with_curves(text: str, hues: Sequence[str]) -> Markup:
+    """A sentence whose names of curves, which stand in marks, are bold and have their colour."""
+    parts = []
+    for place, part in enumerate(text.split("`")):
+        if place % 2 == 0:
+            parts.append(escape(part))
+            continue
+        style = Markup(' style="--dot:var(--hue-{})"').format(hues.index(part)) if part in hues else ""
+        parts.append(Markup('<b class="curve{}"{}>{}</b>').format(" dotted" if style else "", style, part))
+    return Markup("").join(parts)
 
 
 def _template() -> jinja2.Template:
@@ -205,7 +219,8 @@ def _bar(progress: Progress, is_named: bool) -> dict[str, Any]:
             for kind, number, name in parts
             if number and kind != "to-do"
         ],
-        "text": ", ".join(f"{number} {name}" for _, number, name in parts if number) + ".",
+        "text": ", ".join(f"{number} {name}" for _, number, name in parts if number)
+        + (f"; {progress.others} more stored that the study does not plan." if progress.others else "."),
     }
 
 

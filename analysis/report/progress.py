@@ -17,8 +17,9 @@ class Progress:
         diverged: how many diverged.
         failed: how many ended by an error.
         running: how many are being trained.
-        missing: the settings that vary of each planned trial without a measurement, and `status`: failed, running or
-            to do.
+        others: how many stored trials are none of the planned.
+        missing: of each planned trial without a measurement its `curve`, settings that vary, and `status`: failed,
+            running or to do.
         commands: the shell commands that make the store again.
         study: the study file's text.
         ran_with: versions of what ran the study, by name.
@@ -31,6 +32,7 @@ class Progress:
     diverged: int = 0
     failed: int = 0
     running: int = 0
+    others: int = 0
     missing: Sequence[Mapping[str, Any]] = ()
     commands: Sequence[str] = ()
     study: str = ""

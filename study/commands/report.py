@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,6 +11,7 @@ from study.redact import without_secrets
 
 if TYPE_CHECKING:
     from analysis.report import Progress
+    from psp_core.experiment import Experiment
     from study.spec import StudySpec
     from study.standing import Standing
     from study.store import TrialStore
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 Outs = Annotated[
     list[str], typer.Argument(help="Trial stores: folders, or URIs such as s3://bucket/path.", metavar="OUT...")
 ]
+
+
+AXES: Final = ("width", "lr", "num_tasks", "seed")
 
 
 def report(
@@ -63,12 +67,9 @@ def _progress(spec: "StudySpec", store: "TrialStore", now: "Standing") -> "Progr
     running = begun(store.unfinished()) if held(store.files) else {}
     left = [planned for planned in now.planned if not planned.is_done]
     states = ["running" if trial_id(planned.trained) in running else planned.status or "to do" for planned in left]
-    names = [*spec.varying, "seed"]
-    missing = [
-        {name: planned.trial.row[name] for name in names if name in planned.trial.row} | {"status": state}
-        for planned, state in zip(left, states, strict=True)
-    ]
-    missing += [{"status": "to do"}] * len(now.to_come)
+    missing = [_told(planned.trial) | {"status": state} for planned, state in zip(left, states, strict=True)]
+    missing += [_told(trial) | {"status": "to do"} for trial in now.to_come]
+    named = {trial_id(trial) for planned in now.planned for trial in (planned.trial, planned.trained)}
     ran_with = {str(name): str(value) for name, value in store.provenance().items() if name != RUNS}
     return Progress(
         name=spec.name,
@@ -78,11 +79,17 @@ def _progress(spec: "StudySpec", store: "TrialStore", now: "Standing") -> "Progr
         diverged=now.count("diverged"),
         failed=states.count("failed"),
         running=states.count("running"),
+        others=len(now.stored.keys() - named - {planned.answer for planned in now.planned}),
         missing=missing,
         commands=_commands(spec.name, [list(map(str, run["set"])) for run in store.runs()]),
         study=store.files.read("study.yaml").decode(errors="replace"),
         ran_with=ran_with,
     )
+
+
+def _told(trial: "Experiment") -> dict[str, Any]:
+    """What tells a trial from others: its curve, and AXES."""
+    return {"curve": "".join(trial.curve_of.values())} | {name: trial.row[name] for name in AXES if name in trial.row}
 
 
 def _commands(name: str, runs: list[list[str]]) -> list[str]:

@@ -10,16 +10,10 @@ import pytest
 
 from analysis.law import law
 from analysis.report import Progress, write_report
-from analysis.report.findings import (
-    capacities,
-    difference,
-    differences,
-    findings,
-    law_sentence,
-    missing_lines,
-    sentence,
-)
+from analysis.report.differences import difference, differences
+from analysis.report.findings import capacities, findings, law_sentence
 from analysis.report.matrices import STEPS, UNKNOWN, packed
+from analysis.report.study_words import missing_lines, sentence
 from analysis.store import StoredTrials, StoreError, read_store
 from tests.analysis.test_roles import store_of
 
@@ -36,11 +30,11 @@ HALF = 4.302653 * 0.01 / np.sqrt(3)
 
 def progress(**changed: object) -> Progress:
     missing = [
-        {"width": 64, "context": "binary", "seed": 0, "status": "running"},
-        {"width": 64, "context": "none", "seed": 0, "status": "to do"},
-        {"width": 128, "context": "none", "seed": 1, "status": "failed"},
+        {"width": 64, "curve": "binary", "seed": 0, "status": "running"},
+        {"width": 64, "curve": "none", "seed": 0, "status": "to do"},
+        {"width": 128, "curve": "none", "seed": 1, "status": "failed"},
     ]
-    told = {"name": "made-up", "planned": 10, "done": 7, "failed": 1, "running": 1, "missing": missing}
+    told = {"name": "made-up", "planned": 11, "done": 8, "failed": 1, "running": 1, "missing": missing}
     return Progress(**{**told, **changed})  # type: ignore[arg-type]
 
 
@@ -53,18 +47,20 @@ def test_a_difference_is_over_seeds_that_both_have_with_students_interval() -> N
     best, base = differences(TEN)
     assert (best.one, best.other, best.pairs) == ("complex", "binary", 3)
     assert [best.by.value, best.by.low, best.by.high] == pytest.approx([0.09, 0.09 - HALF, 0.09 + HALF])
-    assert str(best) == "complex ends 9.0 points above binary (95% interval 6.5 to 11.5; paired over 3 seeds)"
+    assert str(best) == "`complex` ends 9.0 points above `binary` (95% interval 6.5 to 11.5; paired over 3 seeds)"
     assert (base.other, base.by.value) == ("none", pytest.approx(0.51))
 
 
 def test_curves_whose_interval_holds_zero_are_not_told_apart() -> None:
     near = TEN.assign(accuracy=[0.3, 0.3, 0.3, 0.79, 0.84, 0.82, 0.80, 0.82, 0.84, 0.82])
-    assert str(differences(near)[0]).startswith("complex and binary cannot be told apart: 0.3 points (95% interval -")
+    assert str(differences(near)[0]).startswith(
+        "`complex` and `binary` cannot be told apart: 0.3 points (95% interval -"
+    )
 
 
 def test_one_seed_has_no_interval_and_none_in_common_no_difference() -> None:
     (only, _) = differences(TEN[TEN["seed"] == 0])
-    assert str(only) == "complex ends 10.0 points above binary (one seed, so no interval)"
+    assert str(only) == "`complex` ends 10.0 points above `binary` (one seed)"
     assert differences(TEN[(TEN["context"] == "none") | (TEN["seed"] == 3)]) == []
     assert differences(TEN[TEN["context"] == "none"]) == []
     apart = difference(pd.Series([0.5], index=[0]), pd.Series([0.5], index=[1]))
@@ -81,9 +77,9 @@ def test_capacities_are_told_from_the_most_with_what_bounds_them() -> None:
         ("fourier", 10, 2, 4, 5, 4.0, 4.0, 0),
     )
     assert capacities(some) == (
-        "binary and complex keep all 10 tasks on every seed, and might keep more; "
-        "rotation keeps at least 9, for 2 of 3 seeds kept all their tasks; "
-        "mask keeps 5 to 8; fourier keeps 4 on every seed; none keeps 2.33 [1, 3.77]"
+        "`binary` and `complex` keep all 10 tasks on every seed, and might keep more; "
+        "`rotation` keeps at least 9, for 2 of 3 seeds kept all their tasks; "
+        "`mask` keeps 5 to 8; `fourier` keeps 4 on every seed; `none` keeps 2.33 [1, 3.77]"
     )
 
 
@@ -95,13 +91,13 @@ def test_the_law_is_told_with_its_interval_and_what_is_censored() -> None:
     b = found.exponent
     assert b.low < b.value < b.high
     assert law_sentence([found]) == (
-        f"Capacity grows as width^b: binary b = {b.value:.2f} [{b.low:.2f}, {b.high:.2f}]. Brackets: 95% intervals. "
-        "1 trials kept all their tasks and count as a lower bound."
+        f"Capacity grows as width^b: `binary` b = {b.value:.2f} [{b.low:.2f}, {b.high:.2f}]. Brackets: 95% intervals. "
+        "Trials that kept all their tasks count as a lower bound: 1."
     )
 
 
 def test_what_is_missing_is_told_by_setting() -> None:
-    assert missing_lines(progress()) == ["Width: 64 (2), 128 (1).", "Context: none (2), binary (1)."]
+    assert missing_lines(progress()) == ["Width: 64 (2), 128 (1).", "Curve: `none` (2), `binary` (1)."]
     assert progress().to_do == 1
 
 
@@ -117,9 +113,9 @@ def store(made: str) -> StoredTrials:
 
 def test_a_study_that_is_half_way_says_what_is_measured_and_what_is_not(store: StoredTrials) -> None:
     (missing,) = (one for one in findings(store, progress()) if one.kind == "missing")
-    assert missing.text == "3 of 10 planned trials are not measured yet: 1 running, 1 failed, 1 to do."
-    assert not [one for one in findings(store, progress(done=10)) if one.kind == "missing"]
-    assert sentence(store, progress()).startswith("7 of 10 trials, of which each learns 3 tasks of permuting digits")
+    assert missing.text == "3 of 11 planned trials are not measured yet: 1 running, 1 failed, 1 to do."
+    assert not [one for one in findings(store, progress(done=11)) if one.kind == "missing"]
+    assert sentence(store, progress()).startswith("8 of 11 trials, of which each learns 3 tasks of permuting digits")
     assert sentence(store).startswith("8 trials, of which each")
 
 
@@ -167,7 +163,7 @@ def test_the_page_stands_alone_and_is_small(made: str, tmp_path: Path) -> None:
     around = re.sub(r"(<script[^>]*>).*?</script>", r"\1", page, flags=re.S)
     assert not re.findall(r"<[^>]+\b(?:src|srcset|action)=|<link|@import|url\(", around)
     assert set(re.findall(r'href="(.)', around)) == {"#"}
-    assert "7 of 10 trials" in page
+    assert "8 of 11 trials" in page
     assert len(data_of(page)["table"]["rows"]) == 8  # type: ignore[index]
 
 
