@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.compare import Comparison
 from analysis.experiments import of_curves, settings_shown
 from analysis.law import Crossing, Law, crossings_of, laws
+from analysis.law_text import in_brackets
 from analysis.measured import Measured
 from analysis.report.differences import differences
 from analysis.report.progress import Progress

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Final
 
 from analysis.report.progress import Progress
-from analysis.report.wording import MOST_NAMED, capital, named
+from analysis.report.wording import MOST_NAMED, capital, listed, named
 from analysis.roles import in_order, name_of, text_of, values_of
 from analysis.store import StoredTrials
 from analysis.tables import settings_of
