@@ -115,7 +115,7 @@ def tuned(measured: Measured, drawn: pd.DataFrame) -> str:
 
 def _said_of(name: str, trials: pd.DataFrame) -> str:
     values = values_of(trials, name)
-    return f"{name_of(name)} {' to '.join(dict.fromkeys(text_of(value) for value in (values[0], values[-1])))}"
+    return f"{name_of(name) or name} {' to '.join(dict.fromkeys(text_of(value) for value in (values[0], values[-1])))}"
 
 
 def _missing(measured: Measured, drawn: pd.DataFrame, by: list[str]) -> str:

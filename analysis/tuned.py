@@ -71,11 +71,9 @@ def _cell(content: Row, search: str) -> Cell:
 
 
 def _in_words(values: Row) -> Row:
-    """Settings, of which a part with settings of its own is a text: `xdg, gated 0.8`."""
+    """Settings, of which a part with settings of its own is a text: `xdg 0.8`."""
     return {
-        column: ", ".join(str(each) if key == "name" else f"{key} {each}" for key, each in value.items())
-        if isinstance(value, dict)
-        else value
+        column: " ".join(map(str, value.values())) if isinstance(value, dict) else value
         for column, value in values.items()
     }
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
-from analysis.figures.base import Axis, UnsupportedError, is_geometric, name_axes
-from analysis.figures.layout import Key, Texts, sheet
+from analysis.figures.base import LETTER_INCHES, Axis, UnsupportedError, is_geometric, name_axes
+from analysis.figures.layout import MOST_COLUMNS, PAGE, Key, Texts, sheet
 from analysis.figures.looks import Look, looks_of_contexts, unjoined
 from analysis.roles import is_number, name_of, said, text_of, values_of
 from analysis.tuned import Cell, without_pieces
@@ -45,13 +46,20 @@ def draw(cells: Sequence[Cell], trials: pd.DataFrame) -> Figure:
         caption=_caption(cells, frame),
         keys=[Key(title="", looks={name: replace(look, label=name) for name, look in looks.items()})],
     )
-    figure, grid = sheet([str(place) for (_, place), _ in panels], texts, sharex=False)
+    names = [[text_of(value) for value in values_of(rows, "value") if not is_number(value)] for _, rows in panels]
+    room = PAGE / min(len(panels), MOST_COLUMNS) - 0.5
+    turned = any(sum(len(name) + 2 for name in some) * LETTER_INCHES > room for some in names)
+    longest = max(len(name) for some in names for name in ["", *some])
+    below = 0.42 + (0.5 * longest * LETTER_INCHES if turned else 0)
+    figure, grid = sheet([str(place) for (_, place), _ in panels], texts, sharex=False, below=below)
     y = Axis(column="accuracy", label="validation accuracy")
     for axes, ((setting, _), rows) in zip(grid, panels, strict=True):
-        name_axes([axes], Axis(column="value", label=name_of(str(setting))), y)
+        name_axes([axes], Axis(column="value", label=name_of(str(setting)) or str(setting)), y)
         _mark(axes, values_of(rows, "value"))
         for name, some in rows.groupby("context", sort=False):
             _draw_one(axes, some, looks[str(name)])
+        if turned and not is_number(rows["value"].iloc[0]):
+            plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     return figure
 
 

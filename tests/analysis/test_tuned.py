@@ -93,6 +93,28 @@ def test_the_figure_marks_what_was_chosen(out: str) -> None:
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {"none", "none, ewc"}
 
 
+def test_a_part_that_was_chosen_is_named_in_the_figure_and_in_captions(tmp_path: Path) -> None:
+    parts = ["none", "signed-permutation", {"name": "xdg", "gated": 0.5}, "structured-rotation", "permutation"]
+    settings = {**TINY["settings"], "lr": LRS, "context": {"choice": parts}}
+    tune = {"seeds": [100], "validation": 100, "settings": {"num_tasks": 2}}
+    train(spec_of(variants=None, axes={"width": [8]}, settings=settings, tune=tune), tmp_path / "out")
+    store = read_store(str(tmp_path / "out"))
+    assert store.validated
+    figure = draw(store.cells, store.validated.trials)
+    (of_context,) = [axes for axes in figure.axes if axes.get_xlabel() == "context"]
+    ticks = of_context.get_xticklabels()
+    assert {tick.get_text() for tick in ticks} == {
+        "none",
+        "signed-permutation",
+        "xdg 0.5",
+        "structured-rotation",
+        "permutation",
+    }
+    assert {tick.get_rotation() for tick in ticks} == {30}  # side by side they would lie on one another
+    (cell,) = store.cells
+    assert f"context {cell.chosen['context']}" in " ".join(summarise(store).notes)
+
+
 def test_before_anything_is_measured_the_tuning_alone_is_drawn(out: str, tmp_path: Path) -> None:
     copy = tmp_path / "out"
     shutil.copytree(out, copy)

@@ -136,3 +136,15 @@ def test_named_parts_compare_and_hash_by_what_they_say() -> None:
     assert len({one, same, other}) == 2
     assert Choice("choice", ("none", one)).to_mapping() == {"choice": ["none", {"name": "xdg", "gated": 0.5}]}
     assert str(one) == "xdg gated=0.5"
+
+
+@pytest.mark.slow
+def test_optuna_proposes_parts_with_their_settings() -> None:
+    values = ("none", "binary", NamedPart(name="xdg", gated=0.5))
+    tune = {"search": "optuna", "trials": 2, "rounds": 1, "seeds": [100], "validation": 100}
+    (tuning, _), _ = stages(choosing(tune=tune), by_name("xdg"))
+    assert all(trial.row["gated"] == 0.5 for trial in tuning.trials if trial.row["context"] == "xdg")
+    from study.tune import OptunaSearcher  # imports Ray, which takes seconds
+
+    searcher = OptunaSearcher({"context": Choice("choice", values)}, startup=12)
+    assert {row["context"] for row in searcher.ask(12)} == set(values)
