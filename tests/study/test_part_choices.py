@@ -138,7 +138,6 @@ def test_named_parts_compare_and_hash_by_what_they_say() -> None:
     assert str(one) == "xdg gated=0.5"
 
 
-@pytest.mark.slow
 def test_optuna_proposes_parts_with_their_settings() -> None:
     values = ("none", "binary", NamedPart(name="xdg", gated=0.5))
     tune = {"search": "optuna", "trials": 2, "rounds": 1, "seeds": [100], "validation": 100}
