@@ -25,7 +25,7 @@ def caption(
     shown_as: str | None = "bands",
     of_means: bool = True,
 ) -> str:
-    """The caption of a figure.
+    """The caption of a figure: a line of what is drawn and which interval, of the trials, and of their settings.
 
     Args:
         measured: the experiment.
@@ -38,9 +38,11 @@ def caption(
     drawn = frame.drop_duplicates("trial_id")
     by = list(dict.fromkeys([*measured.roles.settings, *(s for s in measured.roles.x if x == "place" or s == x)]))
     by = [setting for setting in by if setting in drawn and setting != "lr"]
-    parts = [note, _seeds(drawn, by, shown_as, of_means), _rates(measured, drawn, by), tuned(measured, drawn)]
-    parts += [_missing(measured, drawn, by), _by_curve(measured, drawn), fixed(measured, drawn)]
-    return "\n".join(filter(None, [" ".join(filter(None, parts[:-1])), parts[-1]]))
+    shown = [note, _seeds(drawn, by, shown_as, of_means)]
+    trials = [_rates(measured, drawn, by), tuned(measured, drawn), _missing(measured, drawn, by)]
+    trials.append(_by_curve(measured, drawn))
+    lines = [" ".join(filter(None, sentences)) for sentences in (shown, trials)]
+    return "\n".join(filter(None, [*lines, fixed(measured, drawn)]))
 
 
 def _seeds(drawn: pd.DataFrame, by: list[str], shown_as: str | None, of_means: bool) -> str:

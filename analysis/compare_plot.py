@@ -11,6 +11,7 @@ from analysis.compare import Comparison
 from analysis.figures.base import Axis, Curves, about_areas, count_steps, draw_curves
 from analysis.figures.layout import Texts
 from analysis.figures.looks import Look
+from analysis.figures.styles import styled
 from analysis.folder import FigureFolder
 from analysis.roles import Roles
 from analysis.store import StoreError
@@ -39,6 +40,7 @@ def draw_comparisons(comparisons: list[Comparison], out: str, format: str = "png
         yield f"no figure: {error}"
 
 
+@styled
 def draw(comparison: Comparison) -> Figure:
     """One panel for each width: a curve and band for each of our contexts, a point for each published value."""
     unit, settings = comparison.step_unit, comparison.source.settings

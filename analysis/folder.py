@@ -1,32 +1,19 @@
 """A store's figures folder. Figures that a command drew before, and would not draw now, are removed."""
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 
-import matplotlib.pyplot as plt
 import pyarrow.fs as pafs
 from matplotlib.figure import Figure
 
-from analysis.figures.layout import apply_style
+from analysis.figures.saving import check_format, written
 from analysis.store import StoreError, open_folder
 from analysis.whole_files import write_whole
 
-FORMATS: Final = ("png", "svg", "pdf")
 MANIFEST: Final = "made-by-psp.json"
-
-
-def check_format(format: str) -> None:
-    """Refuse an unknown format.
-
-    Raises:
-        StoreError: the format is not in FORMATS.
-    """
-    if format not in FORMATS:
-        raise StoreError(f"format={format!r} is not known; use one of {', '.join(FORMATS)}.")
 
 
 class FigureFolder:
@@ -38,7 +25,7 @@ class FigureFolder:
 
     Args:
         out: a trial store.
-        format: the format of the figures.
+        format: one or more of png, svg and pdf, with commas.
         command: the name of the command that draws.
         options: what the figures depend on beside the store.
 
@@ -47,8 +34,8 @@ class FigureFolder:
     """
 
     def __init__(self, out: str, format: str, command: str, options: Mapping[str, Any] | None = None) -> None:
-        """Make the folder if it is not there, and set matplotlib's style."""
-        self.out, self.format, self.command = out, format, command
+        """Make the folder if it is not there."""
+        self.out, self.formats, self.command = out, check_format(format), command
         self._fs, root = open_folder(out)
         self._path = f"{root}/figures"
         self._state = self._digest_of_store(root, options or {})
@@ -59,7 +46,6 @@ class FigureFolder:
                 self._fs.create_dir(self._path, recursive=True)
         except OSError as error:
             raise self._not_written(error) from None
-        apply_style()
 
     def __enter__(self) -> Self:
         """Begin to draw."""
@@ -88,21 +74,20 @@ class FigureFolder:
                 raise self._not_written(failure) from None
 
     def save(self, figure: Figure, name: str) -> str:
-        """Write a figure and close it; returns its place below `out`, as the user wrote `out`.
+        """Write a figure; returns its place below `out`, as the user wrote `out`: `OUT/figures/capacity.{png,pdf}`.
 
         Raises:
             StoreError: the file cannot be written.
         """
-        content = io.BytesIO()
-        figure.savefig(content, format=self.format)
-        plt.close(figure)
-        file = f"{name}.{self.format}"
-        try:
-            self._write(file, content.getvalue())
-        except OSError as error:
-            raise self._not_written(error) from None
-        self._drawn[file] = {"digest": _digest(content.getvalue()), "state": self._state}
-        return f"{self.out.rstrip('/')}/figures/{file}"
+        for format in self.formats:
+            file, content = f"{name}.{format}", written(figure, format)
+            try:
+                self._write(file, content)
+            except OSError as error:
+                raise self._not_written(error) from None
+            self._drawn[file] = {"digest": _digest(content), "state": self._state}
+        ends = self.formats[0] if len(self.formats) == 1 else f"{{{','.join(self.formats)}}}"
+        return f"{self.out.rstrip('/')}/figures/{name}.{ends}"
 
     def _write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all: by a rename, or by one PUT to an object store."""

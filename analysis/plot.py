@@ -10,16 +10,27 @@ from matplotlib.figure import Figure
 
 from analysis.experiments import settings_apart, settings_shown
 from analysis.figures import BY_SETTING, FIGURES, OtherStudyError, UnsupportedError, crosstalk, tuning
-from analysis.folder import FigureFolder, check_format
+from analysis.figures.saving import check_format
+from analysis.figures.styles import check_style
+from analysis.figures.styles import style as in_style
+from analysis.folder import FigureFolder
 from analysis.labels import labelled_settings
 from analysis.measured import Measured, relabel
-from analysis.roles import ROLES, check_names, choose, exact_text_of, is_number, runs_over, values_of, varying
+from analysis.roles import ROLES, Roles, check_names, choose, exact_text_of, is_number, runs_over, values_of, varying
+from analysis.selection import parsed, select
 from analysis.store import StoredTrials, StoreError, on_validation, read_store, relabelled
 from analysis.tables import settings_of
 
 
 def plot_store(
-    out: str, format: str = "png", *, bounds: bool = False, store: StoredTrials | None = None, **chosen: str | None
+    out: str,
+    format: str = "png",
+    *,
+    bounds: bool = False,
+    style: str = "page",
+    selected: Collection[str] = (),
+    store: StoredTrials | None = None,
+    **chosen: str | None,
 ) -> Iterator[str]:
     """Draw the figures into OUT/figures; yields a line for each figure, drawn or skipped.
 
@@ -27,17 +38,21 @@ def plot_store(
 
     Args:
         out: a trial store.
-        format: png, svg or pdf.
+        format: one or more of png, svg and pdf, with commas.
         bounds: whether published bounds are drawn beside capacity.
+        style: one of `analysis.figures.styles.STYLES`.
+        selected: the trials to draw: `context=binary,complex`. [default: all]
         store: what `out` holds, where that is read already.
-        chosen: the setting to be shown by each of `x`, `hue`, `style` and `panel`. [default: as suits what varies]
+        chosen: the setting to be shown by each of `x`, `hue`, `dashes` and `panel`. [default: as suits what varies]
 
     Raises:
-        StoreError: unknown format or setting, or no store at that place. Where a file of the store is damaged: at the
-            end, when all other files' figures are drawn.
+        StoreError: unknown format, style, setting or value, or no store at that place. Where a file of the store is
+            damaged: at the end, when all other files' figures are drawn.
     """
     check_format(format)
-    store = store or read_store(out)
+    check_style(style)
+    whole = store or read_store(out)
+    store = select(whole, parsed(selected, whole))
     yield from (f"note: {note}" for note in store.left_out)
     if store.validated:
         yield from (f"note: of those on validation images, {note}" for note in store.validated.left_out)
@@ -47,9 +62,10 @@ def plot_store(
     if store.evals.empty and asked:
         raise StoreError(f"out={out!r} holds retrieval alone, whose one figure has no other {' or '.join(asked)}.")
     is_tuning = bool(store.cells) and on_validation(store.trials).all()  # nothing is measured yet
-    of_accuracy = [] if store.evals.empty or is_tuning else _of_accuracy(store, asked, bounds)
+    of_accuracy = [] if store.evals.empty or is_tuning else _of_accuracy(store, asked, bounds, whole)
     figures = [*_of_crosstalk(store), *of_accuracy, *_of_tuning(store)]
-    with FigureFolder(out, format, "plot", {**asked, **({"bounds": "all"} if bounds else {})}) as folder:
+    options = {**asked, "bounds": bounds, "selected": sorted(selected)}
+    with FigureFolder(out, format, "plot", options) as folder, in_style(style):
         told = set()
         for name, draw in figures:
             try:
@@ -77,11 +93,13 @@ def _of_crosstalk(store: StoredTrials) -> Iterator[Job]:
         return
     varied = [name for name in settings_apart(store.trials) if store.crosstalk[name].nunique(dropna=False) > 1]
     for where, rows in _split(store.crosstalk, varied):
-        yield f"crosstalk{suffix_of(where)}", lambda where=where, rows=rows: crosstalk.draw(rows, where)  # type: ignore[misc]
+        yield f"crosstalk{suffix_of(where)}", lambda where=where, rows=rows: crosstalk(rows, where)  # type: ignore[misc]
 
 
-def _of_accuracy(store: StoredTrials, chosen: Mapping[str, str | None], bounds: bool) -> Iterator[Job]:
-    whole = replace(with_roles(store, chosen), with_bounds=bounds)
+def _of_accuracy(
+    store: StoredTrials, chosen: Mapping[str, str | None], bounds: bool, among: StoredTrials
+) -> Iterator[Job]:
+    whole = replace(with_roles(store, chosen, among), with_bounds=bounds)
     for suffix, measured in experiments(whole):
         for name, draw in FIGURES.items():
             yield f"{name}{suffix}", lambda draw=draw, measured=measured: draw(measured)  # type: ignore[misc]
@@ -97,25 +115,40 @@ def _of_accuracy(store: StoredTrials, chosen: Mapping[str, str | None], bounds: 
 def _of_tuning(store: StoredTrials) -> Iterator[Job]:
     if store.cells:
         tried = store.validated.trials if store.validated else store.trials
-        yield "tuning", lambda: tuning.draw(store.cells, tried)
+        yield "tuning", lambda: tuning(store.cells, tried)
 
 
-def with_roles(store: StoredTrials, chosen: Mapping[str, str | None] | None = None) -> Measured:
+def with_roles(
+    store: StoredTrials, chosen: Mapping[str, str | None] | None = None, among: StoredTrials | None = None
+) -> Measured:
     """A store's measurements, and the roles of settings in its figures.
+
+    Args:
+        store: a trial store, or a selection of its trials.
+        chosen: a setting for some of ROLES.
+        among: the whole store, where each curve has a look of its own. [default: store]
 
     Raises:
         StoreError: a chosen setting is unknown or does not vary.
     """
     shown, labelled = settings_shown(store.evals), labelled_settings(store.trials)
     trials = _settings(store.evals, store.trials, shown)
-    asked = check_names(trials, chosen or {}, store.trials)
+    among = among or store
+    asked = check_names(_settings(among.evals, among.trials, settings_shown(among.evals)), chosen or {}, among.trials)
     measured = Measured(store.evals, store.trials, store.curves, store.predictions, diverged=store.diverged)
     unsaid = [setting for role, setting in asked.items() if role != "x" and setting in labelled]
     if unsaid:
         measured = relabel(measured, unsaid)
         trials = _settings(measured.evals, store.trials, shown)
     axes = [setting for setting in labelled if _is_axis(trials, store.trials, setting, shown)]
-    return replace(measured, roles=choose(trials, shown, asked, axes))
+    roles = choose(trials, shown, asked, axes)
+    return replace(measured, roles=replace(roles, every=_every(among, roles)))
+
+
+def _every(store: StoredTrials, roles: Roles) -> dict[str, list[Any]]:
+    """All values in the store of the settings that figures show; labels are whole."""
+    trials = _settings(store.evals, store.trials, settings_shown(store.evals))
+    return {name: values_of(trials, name) for name in ("context", *roles.settings) if name in trials}
 
 
 def _settings(evals: pd.DataFrame, trials: pd.DataFrame, shown: Sequence[str]) -> pd.DataFrame:

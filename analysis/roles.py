@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pandas as pd
@@ -11,7 +11,7 @@ from analysis.experiments import of_curves
 from analysis.labels import CONTEXTS
 from analysis.store import StoreError
 
-ROLES: Final = ("x", "hue", "style", "panel")
+ROLES: Final = ("x", "hue", "dashes", "panel")
 MOST_DASHES: Final = 4
 MOST_CURVES: Final = 12
 NAMES: Final = {
@@ -31,31 +31,33 @@ class Roles:
 
     Attributes:
         x: the settings that figures run over: one setting, one figure. In other figures they have another role.
-        hue: the setting shown by colour and marker, and by dashes where there is no style.
-        style: the setting shown by dashes.
+        hue: the setting shown by colour and marker, and by dashes where no setting has these.
+        dashes: the setting shown by dashes.
         panel: the setting with a panel for each value.
         is_chosen: whether the user asked for x.
+        every: the values that settings have in the whole store, drawn or not. Each has a look of its own.
     """
 
     x: tuple[str, ...] = ("width",)
     hue: str = "context"
-    style: str | None = None
+    dashes: str | None = None
     panel: str | None = "width"
     is_chosen: bool = False
+    every: Mapping[str, Collection[Any]] = field(default_factory=dict, compare=False)
 
     @property
     def settings(self) -> list[str]:
         """The settings that tell a figure's curves and panels apart."""
-        return [setting for setting in (self.panel, self.hue, self.style) if setting is not None]
+        return [setting for setting in (self.panel, self.hue, self.dashes) if setting is not None]
 
     def against(self, x: str) -> "Roles":
         """The roles of the other settings in a figure that runs over x."""
         if x == self.panel:
-            return replace(self, panel=self.style, style=None)
-        if x == self.style:
-            return replace(self, style=None)
+            return replace(self, panel=self.dashes, dashes=None)
+        if x == self.dashes:
+            return replace(self, dashes=None)
         if x == self.hue:
-            return replace(self, hue=self.style or "context", style=None)
+            return replace(self, hue=self.dashes or "context", dashes=None)
         return self
 
 
@@ -132,19 +134,20 @@ def choose(
         labelled: settings that labels speak of and that could be an x.
     """
     x = asked.get("x")
-    rest = [setting for setting in varying(trials, settings) if setting not in (asked.get("style"), asked.get("panel"))]
+    taken = (asked.get("dashes"), asked.get("panel"))
+    rest = [setting for setting in varying(trials, settings) if setting not in taken]
     hue = asked.get("hue") or next(iter([*(setting for setting in rest if setting != x), *rest]), "context")
     rest = [setting for setting in rest if setting != hue]
     numbers = [setting for setting in rest if all(map(is_number, values_of(trials, setting)))]
     panel = asked.get("panel") or (x if x in rest else next(iter([*numbers, *rest]), None))
     rest = [setting for setting in rest if setting != panel]
-    style = asked.get("style")
-    for setting in rest if style is None else ():
-        dashes, hues = (len(values_of(trials, name)) for name in (setting, hue))
-        if dashes <= MOST_DASHES and dashes * hues <= MOST_CURVES:
-            style = setting
+    dashes = asked.get("dashes")
+    for setting in rest if dashes is None else ():
+        looks, hues = (len(values_of(trials, name)) for name in (setting, hue))
+        if looks <= MOST_DASHES and looks * hues <= MOST_CURVES:
+            dashes = setting
             break
-    roles = Roles(hue=hue, style=style, panel=panel)
+    roles = Roles(hue=hue, dashes=dashes, panel=panel)
     if x:
         return replace(roles, x=(x,), is_chosen=True)
     others = [setting for setting in settings if setting not in _told_by_bytes(trials, settings)]
@@ -177,5 +180,5 @@ def check_names(known: pd.DataFrame, chosen: Mapping[str, str | None], stored: p
     shown = [name for role, name in asked.items() if role != "x"]
     for name in shown:
         if shown.count(name) > 1:
-            raise StoreError(f"{name} cannot be two of hue, style and panel; leave one out. {listed}")
+            raise StoreError(f"{name} cannot be two of hue, dashes and panel; leave one out. {listed}")
     return asked

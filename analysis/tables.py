@@ -76,6 +76,27 @@ def first_task_by_step(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFram
     return rows.sort_values(["trial_id", "step"], kind="stable").reset_index(drop=True)
 
 
+def through_time(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy of each task as training goes on: columns TRIAL, task, time, accuracy.
+
+    `time` is the number of tasks trained, with a fraction within a task. Where a trial's curve has the moment, the
+    value is the curve's. Trials whose curves have other moments than those beside them: as `first_task_by_step`.
+
+    Args:
+        evals: one row for each trial, tasks seen and task. No cycles.
+        curves: one row for each trial, step and task; of these trials, of others, or empty.
+    """
+    columns = [*TRIAL, "task", "time", "accuracy"]
+    after = evals.astype({"trial_id": object}).assign(time=evals["tasks_seen"].astype(float))[columns]
+    if curves.empty:
+        return after
+    steps = settings_of(evals, ["steps_per_task"]).merge(_measured_alike(evals), on="trial_id")
+    within = curves.astype({"trial_id": object}).merge(steps, on="trial_id")
+    within = within.assign(time=within["step"] / within["steps_per_task"])[columns]
+    rows = pd.concat([within, after], ignore_index=True).drop_duplicates(["trial_id", "task", "time"])
+    return rows.sort_values(["trial_id", "task", "time"], ignore_index=True)
+
+
 def _measured_alike(evals: pd.DataFrame) -> pd.DataFrame:
     """The trials of those contexts and widths whose trials all have the same moments: columns TRIAL."""
     moments = evals.loc[~evals["trial_id"].duplicated(), ["trial_id", "eval_every", "eval_from"]]

@@ -29,6 +29,22 @@ def forgetting(evals: pd.DataFrame) -> pd.DataFrame:
     return _mean_of_old(evals, lambda earlier, new, last: earlier - last, "forgetting")
 
 
+def forgetting_so_far(evals: pd.DataFrame) -> pd.DataFrame:
+    """Forgetting after each number of tasks, as `forgetting` after the last: columns TRIAL, tasks_seen, forgetting.
+
+    There is a row only where every R[i, j] of the definition was measured.
+    """
+    rows = evals[[*TRIAL, "tasks_seen", "task", "accuracy"]].astype({"trial_id": object})
+    rows = rows.sort_values(["trial_id", "task", "tasks_seen"], kind="stable")
+    of_task = rows.groupby(["trial_id", "task"], sort=False)
+    rows = rows.assign(best=of_task["accuracy"].cummax().groupby([rows["trial_id"], rows["task"]]).shift())
+    rows = rows.assign(lost=rows["best"] - rows["accuracy"], before=of_task.cumcount())
+    old = rows[(rows["task"] < rows["tasks_seen"] - 1) & (rows["before"] == rows["tasks_seen"] - 1 - rows["task"])]
+    found = old.groupby([*TRIAL, "tasks_seen"], observed=True, dropna=False)["lost"].agg(["mean", "size"]).reset_index()
+    found = found[found["size"] == found["tasks_seen"] - 1]
+    return found.rename(columns={"mean": "forgetting"}).drop(columns="size").reset_index(drop=True)
+
+
 def backward_transfer(evals: pd.DataFrame) -> pd.DataFrame:
     """What later tasks have added to a task's accuracy: columns TRIAL, backward.
 

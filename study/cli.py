@@ -57,7 +57,10 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "psp rm results/my-study --where context=binary,complex --where 'final_accuracy<0.2'",
     ),
     "report": ("psp report results/quickstart", "psp report results/before results/after --to compared.html"),
-    "plot": ("psp plot results/quickstart --format pdf", "psp plot results/my-study --x depth --hue context"),
+    "plot": (
+        "psp plot results/quickstart --style paper --format pdf,svg",
+        "psp plot results/my-study --x depth --hue context",
+    ),
     "table": ("psp table results/quickstart --format latex --threshold 0.8", "psp table results/capacity-law --law"),
     "compare": ("psp compare results/permuting-mnist-256",),
 }

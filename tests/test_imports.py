@@ -43,7 +43,7 @@ def test_imports_run_one_way(package: str) -> None:
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("analysis.plot, analysis.compare", "torch ray psp_core"),
+        ("analysis.plot, analysis.compare", "torch ray psp_core matplotlib.pyplot"),
         ("study.shipped", "torch"),
         ("study.cli", "torch ray pandas seaborn matplotlib"),
         ("psp_core, psp_core.messages", "torch"),

@@ -3,10 +3,12 @@
 from matplotlib.figure import Figure
 
 from analysis.figures.base import Axis, OtherStudyError, UnsupportedError, curves
+from analysis.figures.styles import styled
 from analysis.measured import Measured
 from analysis.tables import TRIAL
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """Curves over the angles at which tasks begin.
 

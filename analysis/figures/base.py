@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
 
 from analysis.captions import caption
-from analysis.figures.layout import Key, Texts, sheet
+from analysis.figures.layout import LEFT, Key, Texts, sheet
 from analysis.figures.looks import GREY, Look, dashed, looks_of_contexts, looks_of_names, looks_of_numbers
 from analysis.measured import Measured
-from analysis.roles import Roles, is_number, name_of, said, text_of, values_of
+from analysis.roles import Roles, in_order, is_number, name_of, said, text_of, values_of
 from analysis.tables import over_seeds
 
 MOST_POINTS: Final = 100  # a curve of more points has a thinner line
+SIGNED: Final = 0.6  # inches at the left for numbers with a sign
 LETTER_INCHES: Final = 0.055  # the width of a letter on an axis
 MANY_CYCLES: Final = 8
 WIDE: Final = 0.2
@@ -76,46 +76,47 @@ class Curves:
     @property
     def by(self) -> list[str]:
         """The settings that tell the curves of a panel apart."""
-        return [setting for setting in (self.roles.hue, self.roles.style) if setting is not None]
+        return [setting for setting in (self.roles.hue, self.roles.dashes) if setting is not None]
 
     @property
     def hues(self) -> dict[Any, Look]:
         """A look for each value of the colour's setting."""
         values = values_of(self.frame, self.roles.hue)
+        every = in_order({*values, *self.roles.every.get(self.roles.hue, ())})
         looks: dict[Any, Look]
         if self.roles.hue == "context":
-            looks = dict(looks_of_contexts(values))
-        elif all(map(is_number, values)):
-            looks = dict(looks_of_numbers(values))
+            looks = dict(looks_of_contexts(every))
+        elif all(map(is_number, every)):
+            looks = dict(looks_of_numbers(every))
         else:
-            looks = dict(looks_of_names(values))
-        return {value: replace(look, label=text_of(value)) for value, look in looks.items()}
+            looks = dict(looks_of_names(every))
+        return {value: replace(looks[value], label=text_of(value)) for value in values}
 
     @property
-    def styles(self) -> list[Any]:
+    def dashes(self) -> list[Any]:
         """The values that have dashes of their own."""
-        return values_of(self.frame, self.roles.style) if self.roles.style else []
+        return values_of(self.frame, self.roles.dashes) if self.roles.dashes else []
 
     def of(self, rows: pd.DataFrame) -> Iterator[tuple[Look, pd.DataFrame]]:
         """The curves in these rows, each with its look, in the order of the legend."""
-        for place, style in enumerate(self.styles or [None]):
-            looks = dashed(self.hues, place) if self.styles else self.hues
+        for place, dashes in enumerate(self.dashes or [None]):
+            looks = dashed(self.hues, place) if self.dashes else self.hues
             for value, look in looks.items():
                 some = rows[alike(rows[self.roles.hue], value)]
-                if self.roles.style:
-                    some = some[alike(some[self.roles.style], style)]
+                if self.roles.dashes:
+                    some = some[alike(some[self.roles.dashes], dashes)]
                 if not some.empty:
                     yield look, some
 
     def keys(self, *, lines: bool = True, markers: bool = True) -> list[Key]:
         """The legend."""
-        hues = dashed(self.hues, 0) if self.styles else self.hues
+        hues = dashed(self.hues, 0) if self.dashes else self.hues
         named = {text_of(value): look for value, look in hues.items()}
         keys = [Key(title=name_of(self.roles.hue), looks=named, lines=lines, markers=markers)]
-        if self.styles:
+        if self.dashes:
             plain = Look(colour=GREY, marker="", dashes=())
-            looks = {text_of(style): dashed({0: plain}, place)[0] for place, style in enumerate(self.styles)}
-            keys.append(Key(title=name_of(str(self.roles.style)), looks=looks))
+            looks = {text_of(value): dashed({0: plain}, place)[0] for place, value in enumerate(self.dashes)}
+            keys.append(Key(title=name_of(str(self.roles.dashes)), looks=looks))
         return keys
 
 
@@ -124,8 +125,35 @@ def alike(values: "pd.Series[Any]", value: object) -> "pd.Series[bool]":
     return values.isna() if value is None else values == value
 
 
+def each_curve(frame: pd.DataFrame, settings: Sequence[str], most: int = 24) -> list[tuple[str, pd.DataFrame]]:
+    """The name and the rows of each curve, for a figure with a panel for each.
+
+    Raises:
+        UnsupportedError: there are more than so many.
+    """
+    found = [("", frame)]
+    for setting in settings:
+        found = [
+            (f"{name}, {said(setting, value)}" if name else said(setting, value), some)
+            for name, rows in found
+            for value in values_of(rows, setting)
+            if not (some := rows[alike(rows[setting], value)]).empty
+        ]
+    if len(found) > most:
+        raise UnsupportedError(f"would be {len(found)} panels; draw fewer curves with --select")
+    return found
+
+
 def curves(
-    measured: Measured, frame: pd.DataFrame, x: Axis, y: Axis, *, title: str, note: str = "", cycle: int | None = None
+    measured: Measured,
+    frame: pd.DataFrame,
+    x: Axis,
+    y: Axis,
+    *,
+    title: str,
+    note: str = "",
+    cycle: int | None = None,
+    left: float = LEFT,
 ) -> Figure:
     """Mean over seeds with its 95% interval against x.
 
@@ -137,14 +165,15 @@ def curves(
         title: the figure's title.
         note: the caption's first sentences.
         cycle: as in `draw_curves`.
+        left: as in `draw_curves`.
     """
     shown = Curves(measured.beside(frame), measured.roles)
     note = f"{note} {about_areas(shown, x, y, cycle)}".strip()
     text = caption(measured, shown.frame, note, x=x.column)
-    return draw_curves(shown, x, y, Texts(title=measured.titled(title), caption=text, keys=shown.keys()), cycle)
+    return draw_curves(shown, x, y, Texts(title=measured.titled(title), caption=text, keys=shown.keys()), cycle, left)
 
 
-def draw_curves(shown: Curves, x: Axis, y: Axis, texts: Texts, cycle: int | None = None) -> Figure:
+def draw_curves(shown: Curves, x: Axis, y: Axis, texts: Texts, cycle: int | None = None, left: float = LEFT) -> Figure:
     """A panel for each value of a setting; in each panel a line and a band for each curve.
 
     Args:
@@ -154,9 +183,10 @@ def draw_curves(shown: Curves, x: Axis, y: Axis, texts: Texts, cycle: int | None
         texts: the texts around the panels.
         cycle: the length of the stream's cycle, in units of x. A curve that swings widely within cycles is drawn as an
             area.
+        left: inches for the names on the vertical axis.
     """
     panels = shown.panels
-    figure, grid = sheet([name for name, _ in panels], texts)
+    figure, grid = sheet([name for name, _ in panels], texts, left=left)
     for axes, (_, rows) in zip(grid, panels, strict=True):
         for place, (look, some) in enumerate(shown.of(rows)):
             summary = over_seeds(some, [x.column], y.column)
@@ -229,19 +259,27 @@ def name_axes(grid: Sequence[Axes], x: Axis, y: Axis) -> None:
             axes.set_ylabel(y.label)
 
 
+def fit_lines(grid: Sequence[Axes]) -> None:
+    """Have a vertical axis for the lines: an interval of two seeds may reach far beyond all of them."""
+    heights = np.concatenate([np.asarray(line.get_ydata(), dtype=float) for axes in grid for line in axes.get_lines()])
+    low, high = min(0.0, float(np.nanmin(heights))), max(0.0, float(np.nanmax(heights)))
+    pad = max(0.1 * (high - low), 0.02)
+    grid[0].set_ylim(low - pad, high + pad)
+
+
 def count_steps(axes: Axes) -> None:
     """Put few marks on an axis of optimiser steps, because their numbers are long."""
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def mark_level(axes: Axes, level: float | None, name: str) -> None:
-    """Where the level is known: a dotted line across a panel, with a name at its right end."""
+def mark_level(axes: Axes, level: float | None, name: str, *, at_left: bool = False) -> None:
+    """Where the level is known: a dotted line across a panel, with a name at its right or left end."""
     if level is None:
         return
     axes.axhline(level, color="0.35", linestyle=":", linewidth=0.8, zorder=1)
-    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 6, "color": "0.35", "ha": "right"}
-    axes.text(0.99, level + 0.008, name, va="bottom", **place)
+    place: dict[str, Any] = {"transform": axes.get_yaxis_transform(), "fontsize": 6, "color": "0.35"}
+    axes.text(0.01 if at_left else 0.99, level + 0.008, name, va="bottom", ha="left" if at_left else "right", **place)
 
 
 def settings_axis(values: Sequence[Any], setting: str) -> tuple[Axis, Mapping[Any, float]]:
@@ -268,7 +306,8 @@ def mark_settings(axes: Axes, places: Mapping[Any, float], turned: bool) -> None
     names = [text_of(value) if index % every == 0 else "" for index, value in enumerate(places)]
     axes.set_xticks(at, names)
     if turned:
-        plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+        for text in axes.get_xticklabels():
+            text.set(rotation=30, ha="right", rotation_mode="anchor")
     low, high = (np.log(min(at)), np.log(max(at))) if is_log else (min(at), max(at))
     pad = 0.08 * max(high - low, 1e-9)
     axes.set_xlim(*(np.exp((low - pad, high + pad)) if is_log else (low - pad, high + pad)))

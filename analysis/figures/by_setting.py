@@ -24,8 +24,9 @@ from analysis.figures.base import (
     refuse_cycles,
     settings_axis,
 )
-from analysis.figures.layout import PAGE, Texts, sheet
+from analysis.figures.layout import Texts, panel_inches, sheet
 from analysis.figures.looks import Look, unjoined
+from analysis.figures.styles import styled
 from analysis.measured import Measured, with_chance
 from analysis.roles import is_number, name_of, text_of, values_of
 from analysis.tables import capacity, mean_accuracy, over_seeds
@@ -37,6 +38,7 @@ STEP: Final = 0.012  # the distance between curves that else would overlap, as a
 DrawOne = Callable[[Axes, pd.DataFrame, str, Look], None]
 
 
+@styled
 def draw_capacity(measured: Measured, x: str) -> Figure:
     """How many tasks stay at 90% of a single task's accuracy: the median seed, and the seeds' range.
 
@@ -71,6 +73,7 @@ def draw_capacity(measured: Measured, x: str) -> Figure:
     return figure
 
 
+@styled
 def draw_accuracy(measured: Measured, x: str) -> Figure:
     """Mean accuracy over all tasks after the last one.
 
@@ -100,6 +103,7 @@ def draw_accuracy(measured: Measured, x: str) -> Figure:
     return figure
 
 
+@styled
 def draw_lr(measured: Measured) -> Figure:
     """Mean accuracy at the end against the learning rate."""
     return draw_accuracy(measured, "lr")
@@ -136,7 +140,8 @@ def _draw(
     texts = Texts(title=measured.titled(title), caption=text, keys=shown.keys())
     panels = shown.panels
     longest = max(len(text_of(value)) for value in values)
-    turned = not all(map(is_number, values)) and len(panels) * len(values) * (longest + 2) * LETTER_INCHES > PAGE / 2
+    names = len(values) * (longest + 2) * LETTER_INCHES
+    turned = not all(map(is_number, values)) and names > panel_inches(len(panels))
     below = 0.42 + (0.5 * longest * LETTER_INCHES if turned else 0)
     figure, grid = sheet([name for name, _ in panels], texts, below=below)
     for axes, (_, rows) in zip(grid, panels, strict=True):

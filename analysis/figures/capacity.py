@@ -5,12 +5,14 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from analysis.figures.base import Axis, Curves, UnsupportedError, curves, mark_level, refuse_cycles
+from analysis.figures.styles import styled
 from analysis.measured import Measured
 from analysis.tables import mean_accuracy
 
 APART: Final = 0.06  # the distance of two levels whose names do not overlap
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """Curves, with dotted lines at the accuracy of guessing and of a single task.
 

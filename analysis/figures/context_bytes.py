@@ -10,10 +10,12 @@ from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator
 from analysis.captions import caption
 from analysis.figures.base import Axis, Curves, OtherStudyError, mark_level, name_axes
 from analysis.figures.layout import Texts, sheet
+from analysis.figures.styles import styled
 from analysis.measured import Measured
 from analysis.tables import mean_accuracy, over_seeds
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """A point for each curve, at the bytes of all its contexts over the number of tasks.
 

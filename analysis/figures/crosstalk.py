@@ -8,14 +8,17 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from analysis.figures.layout import Key, Texts, sheet
 from analysis.figures.looks import Look
+from analysis.figures.styles import styled
 from analysis.roles import in_order, said
 
 COLOURS: Final = "viridis_r"
 
 
+@styled
 def draw(frame: pd.DataFrame, where: Mapping[str, Any] = MappingProxyType({})) -> Figure:
     """One panel for each size N, a row for each context, a point for each number of models K.
 
@@ -64,7 +67,10 @@ def draw(frame: pd.DataFrame, where: Mapping[str, Any] = MappingProxyType({})) -
             axes.plot(some["measured"], some["row"], "o", color=look.colour, markersize=3, alpha=0.85)
         predicted = points.groupby("row")["theory"].mean()
         axes.plot(predicted, predicted.index, "|", color="black", markersize=8, markeredgewidth=1.1)
-        axes.set(xscale="log", xlabel="crosstalk · N / (K - 1)")
+        axes.set(xscale="log", xlabel="crosstalk · N/(K−1)")  # noqa: RUF001 - a minus
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=4))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_yticks(range(len(contexts)), contexts)
     grid[0].set_ylim(len(contexts) - 0.4, -0.6)
     return figure

@@ -10,12 +10,14 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 from analysis.captions import caption
 from analysis.figures.base import Axis, Curves, OtherStudyError, name_axes, refuse_cycles
 from analysis.figures.layout import Texts, sheet
+from analysis.figures.styles import current, styled
 from analysis.measured import Measured
 from analysis.tables import mean_accuracy, over_seeds
 
 SHARES: Final = (0.1, 0.2, 0.5, 1.0)  # a panel for each of these shares of the tasks
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """A panel for each of some numbers of tasks; in each panel a curve over widths for each context or kind of mask.
 
@@ -63,7 +65,7 @@ def _panels(measured: Measured, frame: pd.DataFrame) -> Figure:
         for name, some in rows
         for number in numbers
     ]
-    figure, grid = sheet([name for name, _ in named], texts, columns=len(numbers))
+    figure, grid = sheet([name for name, _ in named], texts, columns=min(len(numbers), current().most_columns))
     for axes, (_, some) in zip(grid, named, strict=True):
         for look, of_curve in shown.of(some):
             points = over_seeds(of_curve, ["width", "bytes"], "accuracy").sort_values("bytes")

@@ -3,10 +3,12 @@
 from matplotlib.figure import Figure
 
 from analysis.figures.base import Axis, UnsupportedError, count_steps, curves, mark_level
+from analysis.figures.styles import styled
 from analysis.measured import Measured
 from analysis.tables import first_task, first_task_by_step
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """Curves over the number of tasks.
 

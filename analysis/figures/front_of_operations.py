@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.fronts import Price, draw_front
+from analysis.figures.styles import styled
 from analysis.measured import Measured
 
 
@@ -25,6 +26,7 @@ OPERATIONS: Final = Price(
 )
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """A line for each method.
 

@@ -12,7 +12,8 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
 from analysis.captions import caption
 from analysis.figures.base import Axis, Curves, OtherStudyError, mark_level, name_axes, refuse_cycles
-from analysis.figures.layout import COLUMN, PAGE, Texts, sheet
+from analysis.figures.layout import Texts, sheet
+from analysis.figures.styles import current
 from analysis.measured import Measured
 from analysis.tables import mean_accuracy, over_seeds
 
@@ -97,7 +98,7 @@ def _panels(measured: Measured, shown: Curves, price: Price, size: list[str]) ->
     marks = (1, 3) if prices.max() < 50 * prices.min() else (1,)
     is_wide = len(panels) > 1 or sum(len(key.looks) for key in texts.keys) > MANY
     height = None if len(panels) > 1 else 2.4
-    width = PAGE if is_wide else COLUMN
+    width = current().page if is_wide else current().column
     figure, grid = sheet([name for name, _ in panels], texts, width=width, height=height, right=0.2)
     for axes, (_, rows) in zip(grid, panels, strict=True):
         _panel(axes, shown, rows, size)

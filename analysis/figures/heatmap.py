@@ -7,21 +7,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.captions import caption
-from analysis.figures.base import OtherStudyError, UnsupportedError, refuse_cycles
-from analysis.figures.layout import PAGE, Texts, sheet
+from analysis.figures.base import OtherStudyError, UnsupportedError, each_curve, refuse_cycles
+from analysis.figures.layout import Texts, sheet
+from analysis.figures.styles import current, styled
 from analysis.measured import Measured
-from analysis.roles import is_number, name_of, said, text_of, values_of
+from analysis.roles import is_number, name_of, text_of, values_of
 from analysis.tables import mean_accuracy
 
-MOST_MAPS: Final = 24
+NARROWEST: Final = 0.75  # inches, for the name of the horizontal axis
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """Rows are values of the setting, columns are numbers of tasks.
 
     Raises:
         OtherStudyError: no setting has two values, or a stream has cycles.
-        UnsupportedError: fewer than two numbers of tasks were measured, or there would be more than MOST_MAPS maps.
+        UnsupportedError: fewer than two numbers of tasks were measured, or there are too many curves.
     """
     refuse_cycles(measured.evals, "the number of tasks stored no longer grows; see first-task")
     if not measured.roles.x:
@@ -34,23 +36,8 @@ def draw(measured: Measured) -> Figure:
         raise OtherStudyError(f"needs at least two values of {x}")
     if frame["tasks_seen"].nunique() < 2:
         raise UnsupportedError("needs all tasks measured after at least two numbers of tasks (eval_tasks: all)")
-    maps = _maps(frame, measured.roles.settings)
-    if len(maps) > MOST_MAPS:
-        raise UnsupportedError(f"would be {len(maps)} maps; draw fewer curves")
+    maps = each_curve(frame, measured.roles.settings)
     return _draw(measured, frame, maps, x)
-
-
-def _maps(frame: pd.DataFrame, settings: list[str]) -> list[tuple[str, pd.DataFrame]]:
-    """The name and the rows of each curve."""
-    maps = [("", frame)]
-    for setting in settings:
-        maps = [
-            (f"{name}, {said(setting, value)}" if name else said(setting, value), some)
-            for name, rows in maps
-            for value in values_of(rows, setting)
-            if not (some := rows[rows[setting].isna() if value is None else rows[setting] == value]).empty
-        ]
-    return maps
 
 
 def _draw(measured: Measured, frame: pd.DataFrame, maps: list[tuple[str, pd.DataFrame]], x: str) -> Figure:
@@ -63,7 +50,7 @@ def _draw(measured: Measured, frame: pd.DataFrame, maps: list[tuple[str, pd.Data
         caption=caption(measured, frame, x=x, shown_as=None),
     )
     longest = max(len(name) for name, _ in maps)
-    columns = max(1, min(len(maps), 5, int(PAGE / (0.065 * longest + 0.15))))
+    columns = max(1, min(len(maps), 5, int(current().page / (max(0.065 * longest, NARROWEST) + 0.15))))
     height = max(0.17 * len(values), 0.7)
     figure, grid = sheet([name for name, _ in maps], texts, columns=columns, height=height, right=0.55)
     for axes, (_, rows) in zip(grid, maps, strict=True):
@@ -79,15 +66,15 @@ def _draw(measured: Measured, frame: pd.DataFrame, maps: list[tuple[str, pd.Data
         if axes.get_subplotspec().is_first_col():  # type: ignore[union-attr]
             axes.set_ylabel(name_of(x))
     grid[0].set_ylim(len(values), 0)
-    _add_bar(figure, grid[-1 if len(maps) <= columns else columns - 1], image)
+    add_bar(figure, grid[-1 if len(maps) <= columns else columns - 1], image, "mean accuracy")
     return figure
 
 
-def _add_bar(figure: Figure, beside: object, image: object) -> None:
-    """Draw a bar of colours for all maps at the right of the first row."""
+def add_bar(figure: Figure, beside: object, image: object, name: str) -> None:
+    """Draw a bar of colours for all maps at the right of the first row, in the half inch that is left there."""
     _, bottom, _, height = beside.get_position().bounds  # type: ignore[attr-defined]
     width = figure.get_figwidth()
     bar = figure.add_axes((1 - 0.47 / width, bottom, 0.08 / width, height))
-    figure.colorbar(image, cax=bar, label="mean accuracy")  # type: ignore[arg-type]
+    figure.colorbar(image, cax=bar, label=name)  # type: ignore[arg-type]
     bar.yaxis.label.set_fontsize(6.5)
     bar.grid(visible=False)

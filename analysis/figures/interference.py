@@ -2,11 +2,13 @@
 
 from matplotlib.figure import Figure
 
-from analysis.figures.base import Axis, UnsupportedError, curves, refuse_cycles
+from analysis.figures.base import SIGNED, Axis, UnsupportedError, curves, fit_lines, refuse_cycles
+from analysis.figures.styles import styled
 from analysis.measured import Measured
 from analysis.tables import interference
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """Curves over the number of tasks trained since.
 
@@ -19,4 +21,6 @@ def draw(measured: Measured) -> Figure:
         raise UnsupportedError("needs a task that was measured again after a later one")
     x = Axis(column="lag", label="lag: tasks trained since")
     y = Axis(column="lost", label="accuracy lost, mean over tasks")
-    return curves(measured, frame, x, y, title="Interference: accuracy lost as later tasks are trained")
+    figure = curves(measured, frame, x, y, title="Interference: accuracy lost as later tasks are trained", left=SIGNED)
+    fit_lines(figure.axes)
+    return figure

@@ -14,6 +14,7 @@ from analysis.captions import caption
 from analysis.figures.base import Axis, Curves, OtherStudyError, UnsupportedError, name_axes
 from analysis.figures.layout import Key, Texts, sheet
 from analysis.figures.looks import GREY, Look
+from analysis.figures.styles import styled
 from analysis.law import Law, laws
 from analysis.law_text import fit_text, in_brackets
 from analysis.measured import Measured
@@ -40,6 +41,7 @@ ARROW: Final = 1.25  # how far an arrow of a censored point reaches, as a factor
 TICKS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """Each curve's capacities and its fitted power of width (`analysis.law`), a panel for each value of a setting.
 
@@ -57,7 +59,7 @@ def draw(measured: Measured) -> Figure:
     shown = Curves(frame[frame["width"].map(is_number)], measured.roles)
     predicted = crossings(beside_measured(measured), THRESHOLD)
     predicted = predicted[predicted["source"] != MEASURED]
-    is_solid = not predicted.empty and not shown.styles  # dashes show theories then
+    is_solid = not predicted.empty and not shown.dashes  # dashes show theories then
     keys = [*_keys(shown, found, is_solid=is_solid), *_key_of_theories(predicted)]
     panels = shown.panels
     texts = Texts(
@@ -171,7 +173,7 @@ def _keys(shown: Curves, found: Sequence[Law], *, is_solid: bool) -> list[Key]:
         keys = [
             replace(key, looks={name: replace(look, dashes=()) for name, look in key.looks.items()}) for key in keys
         ]
-    if shown.styles or len(shown.panels) > 1 or shown.roles.hue != "context":
+    if shown.dashes or len(shown.panels) > 1 or shown.roles.hue != "context":
         return keys
     exponents = {law.name: in_brackets(law.exponent, ".2f") for law in found if law.is_fitted}
     if not exponents:

@@ -5,54 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import matplotlib as mpl
-import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.looks import Look
+from analysis.figures.styles import CAPTION, LEGEND, TITLE, current
 
-COLUMN: Final = 3.4  # inches: one of a page's two columns
-PAGE: Final = 6.9  # inches: both columns
-MOST_COLUMNS: Final = 4
 LETTER: Final = 0.0075  # width of an average letter, in inches for each point of its size
-RIGHT, BETWEEN, MARGIN = 0.08, 0.13, 0.05
-CAPTION, LEGEND, TITLE = 6.5, 7.0, 8.5  # points
-
-STYLE: Final[Mapping[str, Any]] = {
-    "pdf.fonttype": 42,  # TrueType: many venues refuse Type 3
-    "ps.fonttype": 42,
-    "svg.fonttype": "none",  # text stays text
-    "savefig.dpi": 300,
-    "font.family": "sans-serif",
-    "font.size": LEGEND,
-    "axes.titlesize": 7.5,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": LEGEND,
-    "legend.title_fontsize": LEGEND,
-    "figure.titlesize": TITLE,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 3.2,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": "0.4",
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.titlepad": 3.5,
-    "axes.labelpad": 2.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.5,
-    "xtick.major.size": 2,
-    "ytick.major.size": 2,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.pad": 2,
-    "ytick.major.pad": 2,
-}
+LEFT, RIGHT, BETWEEN, MARGIN = 0.48, 0.08, 0.13, 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +37,7 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True)
 class Texts:
-    """The texts around the panels."""
+    """The texts around the panels. A brief style shows the caption's first line alone."""
 
     title: str
     caption: str
@@ -89,7 +51,7 @@ def sheet(
     columns: int | None = None,
     width: float | None = None,
     height: float | None = None,
-    left: float = 0.48,
+    left: float = LEFT,
     right: float = RIGHT,
     below: float = 0.42,
     sharey: bool = True,
@@ -102,7 +64,7 @@ def sheet(
     Args:
         titles: the panels' titles.
         texts: title, legend and caption.
-        columns: the panels in a row. [default: at most four, in rows as even as possible]
+        columns: the panels in a row. [default: as many as the style allows, in rows as even as possible]
         width: of the figure, in inches.
         height: of a panel, in inches.
         left: inches for the names on the vertical axis.
@@ -113,12 +75,13 @@ def sheet(
     """
     columns = columns or _columns(len(titles))
     rows = -(-len(titles) // columns)
-    width = width or (COLUMN if len(titles) == 1 else PAGE)
+    style = current()
+    width = width or (style.column if len(titles) == 1 else style.page)
     beside = BETWEEN if sharey else left
-    wide = (width - left - right - beside * (columns - 1)) / columns
+    wide = _panel_inches(columns, width, left, right, beside)
     high = height or min(0.85 * wide + 0.25, 2.0)
-    heading = _wrap(texts.title, width, TITLE)
-    caption = _wrap(texts.caption, width, CAPTION)
+    heading = _wrap(texts.title, width, TITLE) if style.has_title else ""
+    caption = _wrap(texts.caption.partition("\n")[0] if style.is_brief else texts.caption, width, CAPTION)
     legend = sum(_legend_inches(key, width) for key in texts.keys)
     named = any(titles)
     top = 0.06 + _lines(heading, TITLE) + (0.22 if named else 0.08)
@@ -127,9 +90,9 @@ def sheet(
     total = top + rows * high + (rows - 1) * between + bottom
     margins = {"left": left / width, "right": 1 - right / width, "top": 1 - top / total, "bottom": bottom / total}
     margins |= {"wspace": beside / wide, "hspace": between / high}
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(width, total), gridspec_kw=margins, sharex=sharex, sharey=sharey, squeeze=False
-    )
+    figure = Figure(figsize=(width, total))
+    FigureCanvasAgg(figure)  # pyplot, which keeps all figures it makes, has no part in this
+    grid = figure.subplots(rows, columns, gridspec_kw=margins, sharex=sharex, sharey=sharey, squeeze=False)
     for axes in grid.flat[len(titles) :]:
         axes.remove()
     panels = list(grid.flat[: len(titles)])
@@ -137,12 +100,24 @@ def sheet(
         axes.set_title(title)
         axes.tick_params(labelbottom=True)  # also where the place below the panel is empty
     figure.suptitle(heading, x=MARGIN / width, y=1 - 0.05 / total, ha="left", va="top")
+    figure.text(0, 0, texts.title, visible=False, gid="title")
+    figure.text(0, 0, texts.caption, visible=False, gid="caption")
     _write_below(figure, texts.keys, caption, total - top - rows * high - (rows - 1) * between - below)
     return figure, panels
 
 
+def panel_inches(panels: int) -> float:
+    """How wide each of so many panels is, where all have the same vertical axis."""
+    style = current()
+    return _panel_inches(_columns(panels), style.column if panels == 1 else style.page, LEFT, RIGHT, BETWEEN)
+
+
+def _panel_inches(columns: int, width: float, left: float, right: float, beside: float) -> float:
+    return (width - left - right - beside * (columns - 1)) / columns
+
+
 def _columns(panels: int) -> int:
-    rows = -(-panels // MOST_COLUMNS)
+    rows = -(-panels // current().most_columns)
     return -(-panels // rows) if panels else 1
 
 
@@ -176,13 +151,21 @@ def _write_below(figure: Figure, keys: Sequence[Key], caption: str, inches: floa
         color="0.25",
         va="top",
         linespacing=1.15,
-        gid="caption",
     )
 
 
 def caption_of(figure: Figure) -> str:
-    """A figure's caption, in one line."""
-    return " ".join(" ".join(text.get_text() for text in figure.texts if text.get_gid() == "caption").split())
+    """A figure's whole caption, in one line."""
+    return _hidden(figure, "caption")
+
+
+def title_of(figure: Figure) -> str:
+    """A figure's title, in one line."""
+    return _hidden(figure, "title")
+
+
+def _hidden(figure: Figure, gid: str) -> str:
+    return " ".join(" ".join(text.get_text() for text in figure.texts if text.get_gid() == gid).split())
 
 
 def _legend_columns(key: Key, width: float) -> int:
@@ -203,9 +186,3 @@ def _wrap(text: str, width: float, points: float) -> str:
 def _lines(text: str, points: float) -> float:
     """The height of a text, in inches."""
     return len(text.splitlines()) * points / 72 * 1.25
-
-
-def apply_style() -> None:
-    """Have matplotlib draw without a screen, in STYLE."""
-    mpl.use("Agg")
-    mpl.rcParams.update(dict(STYLE))  # type: ignore[arg-type]

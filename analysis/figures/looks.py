@@ -1,26 +1,37 @@
-"""Gives each curve a colour, a marker and dashes. A context has the same look in every figure."""
+"""Gives each curve a colour, a marker and dashes. A context or a method has the same look in every figure."""
 
 import itertools
+import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import matplotlib as mpl
 
-from analysis.labels import CONTEXTS
+from analysis.roles import in_order
 
 Colour = tuple[float, float, float]
 
-NUM_OF_PAPER: Final = 4
 VARIANTS: Final[dict[str, Colour]] = {  # the paper's other curves
     "none, head per task": (0.1, 0.1, 0.1),
     "complex, local-mix": (0.4, 0.07, 0.3),
     "complex x100": (0.45, 0.35, 0.85),
     "complex x100, local-mix": (0.5, 0.7, 0.1),
 }
-GREY: Final[Colour] = (0.5, 0.5, 0.5)
-# The hues of seaborn's palette for the colour-blind, without grey.
-HUES: Final = ("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#ece133", "#56b4e9")
+GREY: Final[Colour] = (0.45, 0.45, 0.45)
+HUES: Final = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#882255", "#999933")
+"""For the colour-blind: Okabe and Ito's ("Color Universal Design", 2008) without black and yellow, which is hard to see
+as a line; and wine and olive of Tol's "muted" palette ("Colour Schemes", 2021)."""
+KNOWN: Final = (
+    *("binary", "complex", "one-power", "rotation", "structured-rotation", "supsup", "none, ewc", "xdg"),
+    *("rotation-powers", "householder", "permutation", "signed-permutation"),
+    *("hadamard", "fourier", "plain-complex", "mask"),
+    *("none, si", "hat c", "none, packnet", "none, replay", "none, gpm", "none, lwf", "none, mas", "batche"),
+    *("structured-rotation-1", "ternary", "gaussian", "none, online-ewc", "none, a-gem", "none, joint"),
+    *("none, independent nets", "randes"),
+)
+"""Labels without their numbers, in the order of colours: HUES, then HUES darker, lighter, and darker again."""
 MARKERS: Final = "os^DvPX*<>pdh"
 UNFILLED: Final = "|+x"
 DASHES: Final[tuple[tuple[float, ...], ...]] = (
@@ -57,15 +68,26 @@ class Look:
 
 
 def looks_of_contexts(labels: Collection[str]) -> dict[str, Look]:
-    """A look for each of these labels, in the order of legends."""
-    of_contexts = {name: _hue(index) for index, name in enumerate(CONTEXTS[1:])}
-    known = {"none": GREY, **of_contexts, **VARIANTS}
-    others = sorted(set(labels) - set(known))
-    taken = {index for index, name in enumerate(CONTEXTS[1:]) if name in labels}
-    free = (index for index in itertools.count(NUM_OF_PAPER) if index not in taken)
-    every = known | {name: _hue(index) for name, index in zip(others, free, strict=False)}
-    looks = {name: _look(index, colour) for index, (name, colour) in enumerate(every.items())}
-    return {label: look for label, look in looks.items() if label in labels}
+    """A look for each of these labels, in the order of legends.
+
+    A label of KNOWN always has the same, also with a number such as a strength, unless another label differs from it in
+    its numbers alone. Every other label has what KNOWN leaves.
+    """
+    names = {label: label if label in KNOWN else _without_numbers(label) for label in labels}
+    alike = Counter(names.values())
+    known = {label: KNOWN.index(name) for label, name in names.items() if name in KNOWN and alike[name] == 1}
+    free = (index for index in itertools.count() if index not in known.values())
+    others = sorted({*labels} - {*known, "none", *VARIANTS})
+    indices = known | dict(zip(others, free, strict=False))
+    looks = {"none": _look(0, GREY)}
+    looks |= {label: _look(1 + index, _hue(index)) for label, index in indices.items()}
+    looks |= {label: _look(1 + len(KNOWN) + place, colour) for place, (label, colour) in enumerate(VARIANTS.items())}
+    return {label: looks[label] for label in in_order(labels)}
+
+
+def _without_numbers(label: str) -> str:
+    """`none, ewc 0.1` as `none, ewc`."""
+    return re.sub(r" [\d.e+-]+(?=,|$)", "", label)
 
 
 def looks_of_names(names: Sequence[str]) -> dict[str, Look]:
@@ -99,7 +121,7 @@ def _look(index: int, colour: Colour, dashes: tuple[float, ...] | None = None) -
 
 
 def _hue(index: int) -> Colour:
-    """HUES, then HUES darker, lighter, and darker again."""
+    """HUES, darker, lighter, and darker again."""
     hue = mpl.colors.to_rgb(HUES[index % len(HUES)])
     round_ = index // len(HUES)
     if round_ == 2:

@@ -8,6 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.captions import caption
 from analysis.figures.base import Curves, OtherStudyError, draw_curve, mark_level
 from analysis.figures.layout import Texts, sheet
+from analysis.figures.styles import current, styled
 from analysis.measured import Measured
 from analysis.roles import name_of
 from analysis.tables import mean_accuracy, over_seeds
@@ -16,6 +17,7 @@ X: Final = "new_mask_eps"
 QUANTITIES: Final = {"num_masks": "masks begun", "purity": "purity of the masks", "accuracy": "mean accuracy"}
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """The number of masks, their purity, and mean accuracy over all tasks; a row for each panel.
 
@@ -35,10 +37,10 @@ def draw(measured: Measured) -> Figure:
     texts = Texts(
         title=measured.titled("No task is told, in training either: masks are begun by themselves"),
         caption=caption(measured, frame, "Dotted: number of tasks.", x=X),
-        keys=shown.keys() if len(shown.hues) > 1 or shown.styles else (),
+        keys=shown.keys() if len(shown.hues) > 1 or shown.dashes else (),
     )
     titles = [name for name, _ in rows for _ in QUANTITIES]
-    figure, grid = sheet(titles, texts, columns=len(QUANTITIES), sharey=False)
+    figure, grid = sheet(titles, texts, columns=min(len(QUANTITIES), current().most_columns), sharey=False)
     panels = [(column, some) for _, some in rows for column in QUANTITIES]
     for axes, (column, some) in zip(grid, panels, strict=True):
         for look, of_curve in shown.of(some):
@@ -50,5 +52,5 @@ def draw(measured: Measured) -> Figure:
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=column == "num_masks"))
     for axes, (column, some) in zip(grid, panels, strict=True):
         if column == "num_masks":
-            mark_level(axes, float(some["num_tasks"].iloc[0]), "number of tasks")
+            mark_level(axes, float(some["num_tasks"].iloc[0]), "number of tasks", at_left=True)
     return figure

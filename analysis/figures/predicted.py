@@ -20,7 +20,8 @@ from analysis.figures.base import (
     name_axes,
     settings_axis,
 )
-from analysis.figures.layout import MOST_COLUMNS, Texts, sheet
+from analysis.figures.layout import Texts, sheet
+from analysis.figures.styles import current, styled
 from analysis.measured import Measured
 from analysis.predictions import MEASURED, beside_measured, crossings, ratios
 from analysis.roles import Roles, said, values_of
@@ -30,6 +31,7 @@ SHARE: Final = 0.9
 MOST_MARKS: Final = 7
 
 
+@styled
 def draw(measured: Measured) -> Figure:
     """Mean accuracy over the tasks stored.
 
@@ -41,6 +43,7 @@ def draw(measured: Measured) -> Figure:
     return _draw(measured, frame, "mean accuracy over them", "Capacity as Proposition 2 predicts it from one task")
 
 
+@styled
 def draw_first_task(measured: Measured) -> Figure:
     """Accuracy of task 0, of which more is known: with noise of the size that the weights have moved since.
 
@@ -57,7 +60,7 @@ def _draw(measured: Measured, frame: pd.DataFrame, what: str, title: str) -> Fig
     frame = measured.beside(frame)
     predicted = frame.loc[frame["source"] != MEASURED, roles.hue].unique()
     frame = frame[frame[roles.hue].isin(predicted)]
-    shown = Curves(frame, replace(roles, hue="source", style=None))
+    shown = Curves(frame, replace(roles, hue="source", dashes=None))
     rows = [
         (value, Curves(some, shown.roles))
         for value in values_of(frame, roles.hue)
@@ -66,7 +69,7 @@ def _draw(measured: Measured, frame: pd.DataFrame, what: str, title: str) -> Fig
     titles = [f"{said(roles.hue, value)}, {name}".strip(", ") for value, some in rows for name, _ in some.panels]
     text = caption(measured, frame, f"Until K = {int(frame['tasks_seen'].max())} where predicted.", x="tasks_seen")
     texts = Texts(title=measured.titled(title), caption=text, keys=shown.keys())
-    figure, grid = sheet(titles, texts, columns=min(len(shown.panels), MOST_COLUMNS))
+    figure, grid = sheet(titles, texts, columns=min(len(shown.panels), current().most_columns))
     x = Axis(column="tasks_seen", label="number of tasks stored")
     marks = [2**power for power in range(int(frame["tasks_seen"].max()).bit_length())]
     for axes, (_, some) in zip(grid, (panel for _, row in rows for panel in row.panels), strict=True):
@@ -82,6 +85,7 @@ def _draw(measured: Measured, frame: pd.DataFrame, what: str, title: str) -> Fig
     return figure
 
 
+@styled
 def draw_capacity(measured: Measured) -> Figure:
     """By how much each theory is wrong: predicted over measured number of tasks at 90% of one task's accuracy.
 
@@ -121,6 +125,6 @@ def _with_sources(roles: Roles, frame: pd.DataFrame) -> Roles:
     """The roles with dashes for what is measured and for each theory."""
     if set(frame["source"]) <= {MEASURED}:
         raise OtherStudyError("needs trials that predict (kind: prediction)")
-    if roles.style is not None:
-        raise UnsupportedError(f"needs dashes for its theories, which show {roles.style} here")
-    return replace(roles, style="source")
+    if roles.dashes is not None:
+        raise UnsupportedError(f"needs dashes for its theories, which show {roles.dashes} here")
+    return replace(roles, dashes="source")

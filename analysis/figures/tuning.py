@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from analysis.figures.base import LETTER_INCHES, Axis, UnsupportedError, is_geometric, name_axes
-from analysis.figures.layout import MOST_COLUMNS, PAGE, Key, Texts, sheet
+from analysis.figures.layout import Key, Texts, panel_inches, sheet
 from analysis.figures.looks import Look, looks_of_contexts, unjoined
+from analysis.figures.styles import styled
 from analysis.roles import is_number, name_of, said, text_of, values_of
 from analysis.tuned import Cell, without_pieces
 
@@ -26,6 +27,7 @@ RING: Final[dict[str, Any]] = {
 }
 
 
+@styled
 def draw(cells: Sequence[Cell], trials: pd.DataFrame) -> Figure:
     """A panel for each setting that was chosen, and for each width or other axis; rings are around what was chosen.
 
@@ -47,7 +49,7 @@ def draw(cells: Sequence[Cell], trials: pd.DataFrame) -> Figure:
         keys=[Key(title="", looks={name: replace(look, label=name) for name, look in looks.items()})],
     )
     names = [[text_of(value) for value in values_of(rows, "value") if not is_number(value)] for _, rows in panels]
-    room = PAGE / min(len(panels), MOST_COLUMNS) - 0.5
+    room = panel_inches(len(panels))
     turned = any(sum(len(name) + 2 for name in some) * LETTER_INCHES > room for some in names)
     longest = max(len(name) for some in names for name in ["", *some])
     below = 0.42 + (0.5 * longest * LETTER_INCHES if turned else 0)

@@ -135,7 +135,7 @@ class Shown:
 
     def _settings(self) -> dict[str, str]:
         roles = self.roles
-        named = {"hue": roles.hue, "style": roles.style, "panel": roles.panel}
+        named = {"hue": roles.hue, "style": roles.dashes, "panel": roles.panel}
         return {role: name for role, name in named.items() if name} | {name: name for name in self.apart}
 
     @cached_property

@@ -7,26 +7,37 @@ import typer
 from study.commands.arguments import Out, refuse_a_name
 from study.redact import without_secrets
 
+Format = Annotated[str, typer.Option(help="png, svg or pdf; several with commas.")]
+
 
 def plot(
     out: Out,
-    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
+    format: Format = "png",
+    style: Annotated[
+        str, typer.Option(help="page, talk, or paper: one column, with title and settings left to the text.")
+    ] = "page",
+    selected: Annotated[
+        list[str] | None,
+        typer.Option("--select", help="Draw these trials alone: context=binary,complex. Their looks stay."),
+    ] = None,
     x: Annotated[str | None, typer.Option("--x", help="The setting that some figures run over, such as depth.")] = None,
     hue: Annotated[str | None, typer.Option(help="The setting that has colours, such as context.")] = None,
-    style: Annotated[str | None, typer.Option(help="The setting that has dashes.")] = None,
+    dashes: Annotated[str | None, typer.Option(help="The setting that has dashes.")] = None,
     panel: Annotated[str | None, typer.Option(help="The setting that has a panel for each value.")] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="Draw published bounds beside capacity.")] = False,
 ) -> None:
     """Draw every figure that the stored trials support. What is not chosen follows from what varies."""
     from analysis.brief import brief
-    from analysis.folder import check_format
+    from analysis.figures.saving import check_format
     from analysis.plot import plot_store
     from analysis.store import read_store
 
     check_format(format)
     refuse_a_name(out)
     store = read_store(out)
-    for line in plot_store(out, format, bounds=bounds, store=store, x=x, hue=hue, style=style, panel=panel):
+    roles = {"x": x, "hue": hue, "dashes": dashes, "panel": panel}
+    drawing = plot_store(out, format, bounds=bounds, style=style, selected=selected or (), store=store, **roles)
+    for line in drawing:
         typer.echo(without_secrets(line))
     for line in brief(store, out):
         typer.echo(without_secrets(line))
@@ -70,12 +81,12 @@ def table(
 
 def compare(
     out: Out,
-    format: Annotated[str, typer.Option(help="png, svg or pdf.")] = "png",
+    format: Format = "png",
 ) -> None:
     """Print the stored trials beside the papers' published values, as Markdown tables, and draw them."""
     from analysis.compare import compare_store
     from analysis.compare_plot import draw_comparisons
-    from analysis.folder import check_format
+    from analysis.figures.saving import check_format
 
     check_format(format)
     refuse_a_name(out)

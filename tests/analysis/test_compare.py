@@ -20,8 +20,6 @@ from study.spec import load_study
 from study.store import TrialStore
 from tests.analysis.rows import row_of
 
-mpl.use("Agg")
-
 PERMUTING = {
     "status": "ok", "context": "binary", "stream": "permuting", "dataset": "mnist", "model": "mlp", "width": 512,
     "depth": 2, "num_tasks": 5, "lr": 1e-4, "steps_per_task": 1000, "batch_size": 128, "optimiser": "rmsprop",

@@ -8,14 +8,12 @@ import pandas as pd
 import pytest
 
 from analysis.figures import FIGURES, UnsupportedError
-from analysis.figures.layout import caption_of
+from analysis.figures.layout import caption_of, title_of
 from analysis.measured import Measured
 from analysis.plot import plot_store
 from analysis.store import StoredTrials, read_store
 from analysis.tables import mean_accuracy
 from tests.conftest import run_here, small_study
-
-mpl.use("Agg")
 
 ROTATING = {"stream": "rotating", "num_tasks": 4, "num_cycles": 3, "width": 8}
 
@@ -114,7 +112,7 @@ def test_one_turn_counts_tasks_and_is_still_about_0_degrees(tmp_path: Path) -> N
 def test_around_the_circle_is_the_last_row_by_angle(turning: StoredTrials) -> None:
     figure = FIGURES["around-the-circle"](Measured(turning.evals))
     (axes,) = figure.axes
-    assert "after 3 cycles" in figure.get_suptitle()
+    assert "after 3 cycles" in title_of(figure)
     (line,) = (line for line in axes.get_lines() if line.get_label() == "complex")
     assert line.get_xdata().tolist() == [0, 90, 180, 270]
     last = turning.evals[(turning.evals["context"] == "complex") & (turning.evals["tasks_seen"] == 12)]
@@ -140,7 +138,8 @@ def test_split_streams_have_the_figures_of_permuting_ones(tmp_path: Path, settin
     digits_store(out, ["none", "binary"], **settings, width=8)
     drawn = [line.rpartition("/")[2] for line in plot_store(str(out)) if line.startswith("drew")]
     fronts = ["front-of-bytes.png", "front-of-operations.png"]
-    assert drawn == ["capacity.png", "first-task.png", "interference.png", *fronts]
+    of_time = ["forgetting.png", "through-time.png", "r-matrix.png"]
+    assert drawn == ["capacity.png", "first-task.png", "interference.png", *of_time, *fronts]
 
 
 def points(figure: mpl.figure.Figure) -> dict[str, tuple[float, float]]:

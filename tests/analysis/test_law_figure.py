@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,8 +24,6 @@ from study.cli import app
 from tests.analysis.test_cycles import ROTATING, digits_store
 from tests.analysis.test_roles import store_of
 from tests.figures import FigureContract, drawn
-
-mpl.use("Agg")
 
 NUM_TASKS = 8
 WIDTHS = (8, 16, 32, 64)

@@ -12,7 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.figures import BY_SETTING, FIGURES, UnsupportedError
-from analysis.figures.layout import COLUMN, PAGE, STYLE, caption_of
+from analysis.figures.layout import caption_of
+from analysis.figures.styles import STYLES, style
 from analysis.measured import Measured, chance
 from analysis.old_stores import completed
 from analysis.plot import experiments, plot_store, with_roles
@@ -23,8 +24,6 @@ from psp_core.trial import TrialConfig
 from tests.analysis.rows import row_of
 from tests.analysis.test_roles import store_of
 from tests.conftest import run_here, small_study
-
-mpl.use("Agg")
 
 
 @pytest.fixture
@@ -44,13 +43,14 @@ def all_figures(measured: Measured) -> list[Figure]:
     return figures
 
 
-def test_every_figure_fits_a_page_and_its_texts_can_be_read(out: Path) -> None:
-    with mpl.rc_context(dict(STYLE)):
+@pytest.mark.parametrize("name", STYLES)
+def test_every_figure_fits_its_place_and_its_texts_can_be_read(out: Path, name: str) -> None:
+    with style(name):
         ((_, measured),) = experiments(with_roles(read_store(str(out))))
         figures = all_figures(measured)
-        assert len(figures) == 9
+        assert len(figures) == 12
         for figure in figures:
-            assert figure.get_figwidth() in (COLUMN, PAGE)
+            assert figure.get_figwidth() in (STYLES[name].column, STYLES[name].page)
             figure.canvas.draw()
             texts = [text for text in figure.findobj(mpl.text.Text) if text.get_text().strip() and text.get_visible()]
             assert min(text.get_fontsize() for text in texts) >= 6
@@ -74,7 +74,7 @@ def test_fonts_are_kept_as_venues_and_editors_want_them(out: Path) -> None:
     assert b"/Type3" not in pdf
     assert b"/TrueType" in pdf or b"/CIDFontType2" in pdf
     assert "<text" in (out / "figures" / "capacity.svg").read_text()
-    assert mpl.image.imread(out / "figures" / "capacity.png").shape[1] == round(PAGE * 300)
+    assert mpl.image.imread(out / "figures" / "capacity.png").shape[1] == round(STYLES["page"].page * 300)
 
 
 def test_what_an_earlier_state_left_goes_and_what_users_put_there_stays(

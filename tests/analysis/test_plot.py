@@ -19,8 +19,6 @@ from psp_core.contexts import CONTEXTS
 from study.spec import StudySpec
 from tests.conftest import run_here
 
-mpl.use("Agg")
-
 
 @pytest.fixture
 def evals(small_store: Path) -> pd.DataFrame:
@@ -162,7 +160,7 @@ def test_crosstalk_is_drawn_beside_the_theory(tmp_path: Path) -> None:
         f"drew {tmp_path}/out/figures/crosstalk-support={support}.png" for support in ("0.25", "1")
     ]
     rows = store.crosstalk[store.crosstalk["support"] == 1]
-    figure = crosstalk.draw(rows)
+    figure = crosstalk(rows)
     assert [axes.get_title() for axes in figure.axes] == ["N = 16", "N = 32"]
     (axes, _) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["binary", "rotation", "mask"]

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib import pyplot as plt
 
 from analysis.figures import FIGURES, OtherStudyError, UnsupportedError
 from analysis.measured import Measured
@@ -80,13 +79,11 @@ def test_a_panel_for_each_predicted_curve_has_a_line_for_each_theory(name: str, 
     for axes in figure.axes:
         assert {line.get_label() for line in axes.get_lines()} >= sources
         assert axes.get_xlabel()
-    plt.close(figure)
 
 
 def test_ratios_are_drawn_against_width(measured: Measured) -> None:
     figure = FIGURES["predicted-capacity"](measured)
     assert figure.axes[0].get_xlabel() == "width"
-    plt.close(figure)
 
 
 @pytest.mark.parametrize("name", [*FIGURES_OF_THEORY, "predicted-capacity"])
@@ -94,4 +91,4 @@ def test_figures_say_what_they_need(name: str, measured: Measured) -> None:
     with pytest.raises(OtherStudyError, match="trials that predict"):
         FIGURES[name](replace(measured, predictions=pd.DataFrame()))
     with pytest.raises(UnsupportedError, match="needs dashes for its theories, which show lr here"):
-        FIGURES[name](replace(measured, roles=replace(measured.roles, style="lr")))
+        FIGURES[name](replace(measured, roles=replace(measured.roles, dashes="lr")))

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 import pytest
 
@@ -23,8 +22,6 @@ from analysis.measured import Measured
 from analysis.plot import experiments, plot_store, with_roles
 from analysis.store import StoredTrials, StoreError, read_store
 from analysis.tables import capacity, first_task, interference, mean_accuracy
-
-mpl.use("Agg")
 
 REFERENCE = Path(__file__).parents[2] / "reference"
 RECORDED = Path(__file__).with_suffix(".json")

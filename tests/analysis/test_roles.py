@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,8 +23,6 @@ from study.store import TrialStore
 from tests.analysis.rows import row_of
 from tests.analysis.test_store import README
 from tests.conftest import run_here
-
-mpl.use("Agg")
 
 TOP_K = {"method": "supsup", "context": "none", "masks": "top-k"}
 
@@ -63,17 +60,16 @@ def drawn(lines: list[str]) -> list[str]:
 def test_the_readmes_example_has_one_set_of_figures_that_answers_it(tmp_path: Path) -> None:
     (block,) = (text for text in README.read_text().split("```yaml")[1:] if "Does depth help?" in text)
     study = yaml.safe_load(block.partition("```")[0])
-    study["settings"] |= {"dataset": "digits", "width": 4, "num_tasks": 2, "steps_per_task": 2, "batch_size": 8}
+    study["settings"] |= {"dataset": "digits", "width": 4, "num_tasks": 3, "steps_per_task": 2, "batch_size": 8}
     run_here(StudySpec.from_mapping(study), tmp_path / "out")
     lines = list(plot_store(str(tmp_path / "out")))
     assert drawn(lines) == [
-        "accuracy-by-depth", "bytes", "capacity", "capacity-by-depth", "first-task", "front-of-bytes",
-        "front-of-operations", "heatmap", "interference",
-        "learning-rate",
+        "accuracy-by-depth", "bytes", "capacity", "capacity-by-depth", "first-task", "forgetting",
+        "front-of-bytes", "front-of-operations", "heatmap", "interference", "learning-rate", "r-matrix", "through-time",
     ]  # fmt: skip
-    assert len(lines) == 10  # and nothing is said of figures that other studies have
+    assert len(lines) == 13  # and nothing is said of figures that other studies have
     whole = with_roles(read_store(str(tmp_path / "out")))
-    assert whole.roles == Roles(x=("depth",), hue="context", style=None, panel="depth")
+    assert whole.roles == Roles(x=("depth",), hue="context", dashes=None, panel="depth")
     ((_, measured),) = experiments(whole)
     figure = BY_SETTING["accuracy-by"](measured, "depth")
     (axes,) = figure.axes
@@ -95,7 +91,7 @@ WIDTHS, DEPTHS, OPTIMISERS, CONTEXTS = [8, 16], [1, 2, 3], ["sgd", "adam"], ["no
         ({"depth": DEPTHS, "optimiser": OPTIMISERS}, Roles(x=("depth",), hue="optimiser", panel="depth")),
         (
             {"depth": DEPTHS, "optimiser": OPTIMISERS, "context": CONTEXTS},
-            Roles(x=("depth",), hue="context", panel="depth", style="optimiser"),
+            Roles(x=("depth",), hue="context", panel="depth", dashes="optimiser"),
         ),
         ({"width": WIDTHS, "depth": DEPTHS}, Roles(x=("depth", "width"), hue="width", panel="depth")),
     ],
@@ -113,9 +109,9 @@ FOUR = {"context": CONTEXTS, "width": WIDTHS, "depth": DEPTHS, "optimiser": OPTI
         {},
         {"x": "optimiser"},
         {"x": "depth", "hue": "context", "panel": "optimiser"},
-        {"x": "depth", "hue": "context", "panel": "optimiser", "style": "width"},
+        {"x": "depth", "hue": "context", "panel": "optimiser", "dashes": "width"},
         {"hue": "depth", "panel": "context"},
-        {"style": "depth", "hue": "optimiser"},
+        {"dashes": "depth", "hue": "optimiser"},
         {"hue": "lr", "x": "lr"},
     ],
 )
@@ -160,7 +156,7 @@ def test_what_has_no_role_left_has_files_of_its_own_that_say_so(tmp_path: Path) 
     [
         ({"x": "dept"}, "--x dept is no setting; depth is. What varies here: context, depth"),
         ({"panel": "width"}, "--panel width has nothing to show: it is 8 in every trial. What varies here"),
-        ({"hue": "depth", "style": "depth"}, "depth cannot be two of hue, style and panel"),
+        ({"hue": "depth", "dashes": "depth"}, "depth cannot be two of hue, dashes and panel"),
     ],
 )
 def test_a_wrong_choice_is_answered_with_what_there_is(tmp_path: Path, chosen: dict[str, str], message: str) -> None:
@@ -179,7 +175,7 @@ def test_a_setting_that_labels_speak_of_is_an_axis_too(tmp_path: Path) -> None:
     (axes,) = figure.axes
     assert {str(bar.get_label()) for bar in axes.containers} == {"supsup, top-k", "supsup, top-k, previous scores"}
     assert "Not shown: what has no sparsity." in caption_of(figure)
-    chosen = with_roles(read_store(out), {"panel": "transfer", "hue": "sparsity", "style": "context"})
+    chosen = with_roles(read_store(out), {"panel": "transfer", "hue": "sparsity", "dashes": "context"})
     assert set(chosen.evals["context"].unique()) == {"supsup, top-k", "binary"}
 
 
