@@ -89,7 +89,7 @@ class Dataset:
         return math.prod(self.shape)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Pixels as uint8 to floats of about zero mean and unit variance, same shape."""
+        """Pixels as uint8 to floats, same shape: as a rule of about zero mean and unit variance."""
         return pixels.to(torch.get_default_dtype()).mul_(1 / (self.scale * self.std)).sub_(self.mean / self.std)
 
     def constants(self) -> Tensor | None:
@@ -102,13 +102,15 @@ class Dataset:
         """The same data set with another normalisation.
 
         Args:
-            how: `data-set`, as it is, or `by-channel`, with each channel's mean and standard deviation.
+            how: `data-set`, as it is; `unit`, in [0, 1]; or `by-channel`, with each channel's mean and deviation.
 
         Raises:
             ValueError: `by-channel`, and those are not known.
         """
         if how == "data-set":
             return self
+        if how == "unit":
+            return replace(self, mean=0.0, std=1.0)
         if self.channels is None:
             raise ValueError(f"dataset={self.name!r} has no constants for each channel; use normalisation 'data-set'.")
         pixels = math.prod(self.shape[1:])

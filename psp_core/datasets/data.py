@@ -21,9 +21,10 @@ class Data(Part, family="dataset"):
 
     sizes: ClassVar[Sizes]
 
-    normalisation: Literal["data-set", "by-channel"] = setting(
+    normalisation: Literal["data-set", "unit", "by-channel"] = setting(
         "data-set",
-        "How pixels are scaled: by one mean and deviation of the `data-set`, or `by-channel` as in paper B's code.",
+        "How pixels are scaled: by one mean and deviation of the `data-set`; to the `unit` interval [0, 1], where a "
+        "black pixel is 0; or `by-channel` as in paper B's code.",
         column="normalisation",
     )
     validation: int = setting(

@@ -331,6 +331,7 @@ def test_each_channel_is_normalised_by_its_own_constants_as_torchvision_does() -
     found = data.normalised("by-channel").to(torch.device("cpu")).normalise(data.train_images[None])[0]
     torch.testing.assert_close(found, by_channel.flatten(1))
     torch.testing.assert_close(data.normalised("data-set").normalise(data.train_images), unit.flatten(1) * 2 - 1)
+    torch.testing.assert_close(data.normalised("unit").normalise(data.train_images), unit.flatten(1))
     with pytest.raises(ValueError, match="dataset='digits' has no constants for each channel"):
         load_dataset("digits").normalised("by-channel")
 
