@@ -3,77 +3,109 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
-from rich.console import Group
 from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
 from psp_core.experiment import Experiment
 from psp_core.messages import plural
+from study.eta import Course, remaining
+from study.heartbeat import Heartbeat
+from study.live import lines
 from study.plan import Pack, trial_id
 from study.screen import Screen, clock
+from study.snapshot import RunningPack, Snapshot, Use
 from study.workers import Workers, this_machine
 
 SECONDS_OF_SILENCE: Final = 60
-MOST_LINES: Final = 8  # of running packs
+MOST_LINES: Final = 8  # of running packs, where lines cannot be drawn again
+SECONDS_OF_PACE: Final = 5.0  # over which steps a second are counted, at least, where reports come that often
+
+
+@dataclass
+class _Pace:
+    """How fast a pack trains, by what was heard last: when that was, and how much of it was trained."""
+
+    heard: float
+    fraction: float
+    steps_per_second: float | None = None
 
 
 class Tally:
-    """Counts of a running study, its throughput and the remaining time.
-
-    The estimate of the remaining time weighs each task by its planned cost, so that it does not jump when wide and
-    narrow networks take turns.
+    """Counts of a running study, its throughput and the remaining time (`study.eta`).
 
     Args:
-        packs: all packs of this run.
+        packs: all packs of this run, in the order in which they start.
         axes: the settings that differ between its trials.
         workers: where they run; this machine by default.
         start: when the run began, by `time.monotonic`; now by default.
+        at_once: how many packs train at the same time; as many as there are workers by default.
     """
 
     def __init__(
-        self, packs: Sequence[Pack], axes: Sequence[str], workers: Workers | None = None, start: float | None = None
+        self,
+        packs: Sequence[Pack],
+        axes: Sequence[str],
+        workers: Workers | None = None,
+        start: float | None = None,
+        at_once: int | None = None,
     ) -> None:
         """Count nothing yet."""
         workers = workers or this_machine()
         self.axes = axes
+        self.at_once = at_once or workers.count
         self.total = sum(len(pack.trials) for pack in packs)
-        self.cost = {pack.id: pack.seconds(workers) for pack in packs}
+        self.courses = {pack.id: Course(pack.seconds(workers)) for pack in packs}
         self.trials = {pack.id: len(pack.trials) for pack in packs}
-        self.total_cost = sum(self.cost.values())
-        self.cost_done: dict[str, float] = {}
         self.running: dict[str, Pack] = {}
-        self.tasks: dict[str, int] = {}  # seen by each running pack
+        self.paces: dict[str, _Pace] = {}
+        self.reports: dict[str, Mapping[str, Any]] = {}  # the last of each running pack
         self.done = self.failed = self.diverged = 0
-        self.best: tuple[float, str] | None = None
+        self.best: dict[str, tuple[float, str]] = {}  # of each curve the accuracy, and the trial in words
         self.start = time.monotonic() if start is None else start
         self.first_pack: float | None = None
 
     def started(self, pack: Pack) -> None:
         """A pack begins, or begins again."""
-        self.first_pack = self.first_pack or time.monotonic()
+        now = time.monotonic()
+        self.first_pack = self.first_pack or now
         self.running[pack.id] = pack
-        self.tasks.setdefault(pack.id, pack.tasks_before)
+        self.reports.pop(pack.id, None)
+        self.paces.pop(pack.id, None)
+        course = self.courses[pack.id]
+        course.began = course.heard = now
+        course.fraction = course.at_first = 0.0
 
     def progressed(self, pack: Pack, result: Mapping[str, Any]) -> None:
         """A pack has trained one more task, or has ended."""
-        self.cost_done[pack.id] = self.cost[pack.id] * (1.0 if result["done"] else result["fraction"])
+        now, course = time.monotonic(), self.courses[pack.id]
+        course.fraction = 1.0 if result["done"] else result["fraction"]
+        course.at_first, course.heard = result.get("at_first", 0.0), now
+        self._take_pace(pack, now, course.fraction)
+        for curve, (accuracy, best) in result.get("bests", {}).items():
+            if accuracy > self.best.get(curve, (-1.0, ""))[0]:
+                (trial,) = (trial for trial in pack.trials if trial_id(trial) == best)
+                others = [axis for axis in self.axes if axis not in trial.curve_of]  # which the curve does not say
+                self.best[curve] = (accuracy, describe([trial], [*others, "seed"]))
         if not result["done"]:
-            before, visits = pack.tasks_before, pack.num_visits
-            self.tasks[pack.id] = before + round(result["fraction"] * (visits - before))
+            self.reports[pack.id] = result
             return
         self.running.pop(pack.id, None)
+        self.reports.pop(pack.id, None)
         if result["failed"]:
             self.failed += len(pack.trials)
-            return
-        self.done += len(pack.trials)
-        self.diverged += result["diverged"]
-        if result["accuracy"] > (self.best[0] if self.best else -1):  # false for NaN
-            best = [trial for trial in pack.trials if trial_id(trial) == result["best"]]
-            self.best = (result["accuracy"], describe(best, self.axes))
+        else:
+            self.done += len(pack.trials)
+            self.diverged += result["diverged"]
+
+    def _take_pace(self, pack: Pack, now: float, fraction: float) -> None:
+        before = self.paces.setdefault(
+            pack.id, _Pace(self.courses[pack.id].began or now, self.courses[pack.id].at_first)
+        )
+        if now - before.heard >= SECONDS_OF_PACE or (before.steps_per_second is None and now > before.heard):
+            pace = pack.num_steps * (fraction - before.fraction) / (now - before.heard)
+            self.paces[pack.id] = _Pace(now, fraction, pace)
 
     def lost(self, pack: Pack) -> None:
         """Ray gave up on a pack."""
@@ -83,57 +115,42 @@ class Tally:
         """The settings that distinguish this pack, such as `context=binary width=64`."""
         return describe(pack.trials, self.axes)
 
-    def eta(self) -> float | None:
-        """Seconds until the end; None before anything is done."""
-        cost_done = sum(self.cost_done.values())
-        return self.since_first_pack() * (self.total_cost / cost_done - 1) if cost_done else None
+    def snapshot(self) -> Snapshot:
+        """What the run is now."""
+        now = time.monotonic()
+        courses = list(self.courses.values())
+        planned = sum(course.planned for course in courses)
+        trained = sum(self.trials[name] * course.trained for name, course in self.courses.items())
+        since = now - self.first_pack if self.first_pack else 0.0
+        best = sorted(self.best.items(), key=lambda entry: -entry[1][0])
+        return Snapshot(
+            total=self.total,
+            ended=self.done + self.failed,
+            failed=self.failed,
+            diverged=self.diverged,
+            share=sum(course.planned * course.fraction for course in courses) / planned if planned else 0.0,
+            elapsed=now - self.start,
+            eta=remaining(courses, self.at_once, now),
+            trials_per_minute=60 * trained / since if trained and since else None,
+            has_begun=self.first_pack is not None,
+            best=[(curve, accuracy, trial) for curve, (accuracy, trial) in best],
+            packs=[self.seen(pack) for pack in self.running.values()],
+            use=Use.of([report["use"] for report in self.reports.values() if "use" in report]),
+        )
 
-    def since_first_pack(self) -> float:
-        """Seconds since the first pack began; 0 before that."""
-        return time.monotonic() - self.first_pack if self.first_pack else 0.0
-
-    def elapsed(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.start
-
-    def eta_clock(self) -> str:
-        """The time until the end as a clock shows it."""
-        eta = self.eta()
-        return clock(eta) if eta is not None else "--:--"
-
-    def rate(self) -> str:
-        """Trials per minute, with fractions of unfinished trials; dashes before anything is done."""
-        trained = sum(self.trials[pack] * done / self.cost[pack] for pack, done in self.cost_done.items())
-        return f"{60 * trained / self.since_first_pack():.1f}" if trained and self.since_first_pack() else "--"
-
-    def best_text(self) -> str:
-        """The best trial's accuracy, and its settings."""
-        assert self.best
-        return f"{self.best[0]:.3f} ({self.best[1]})"
-
-    def headline(self) -> str:
-        """Share done, elapsed and remaining time, in at most 48 columns beside the bar."""
-        share = sum(self.cost_done.values()) / self.total_cost if self.total_cost else 0.0
-        begun = f"ETA {self.eta_clock()}" if self.first_pack else "starting workers"
-        return f"{share:4.0%} · {clock(self.elapsed())} · {begun}"
-
-    def counts(self) -> str:
-        """Numbers of trials done, running, failed and diverged, and trials per minute."""
-        parts = [
-            f"{self.done + self.failed} of {plural(self.total, 'trial')}",
-            f"{sum(len(pack.trials) for pack in self.running.values())} running",
-            f"{self.failed} failed",
-            *([f"{self.diverged} diverged"] if self.diverged else []),
-            f"{self.rate()} trials/min",
-        ]
-        return " · ".join(parts)
-
-    def underway(self) -> list[str]:
-        """How far each running pack is, such as `context=binary width=256: 9 trials, task 12 of 50`."""
-        return [
-            f"{self.label(pack)}: {plural(len(pack.trials), 'trial')}, task {self.tasks[pack.id]} of {pack.num_visits}"
-            for pack in self.running.values()
-        ]
+    def seen(self, pack: Pack) -> RunningPack:
+        """A pack that is being trained."""
+        fraction, before = self.courses[pack.id].fraction, pack.tasks_before
+        pace = self.paces.get(pack.id)
+        return RunningPack(
+            label=self.label(pack),
+            trials=len(pack.trials),
+            task=before + round(fraction * (pack.num_visits - before)),
+            tasks=pack.num_visits,
+            share=fraction,
+            place=self.reports.get(pack.id, {}).get("place", "..."),
+            steps_per_second=pace.steps_per_second if pace else None,
+        )
 
 
 class Display:
@@ -144,13 +161,17 @@ class Display:
     Args:
         screen: where to print.
         tally: what to show.
+        heartbeat: keeps snapshots for others to watch, if any.
     """
 
-    def __init__(self, screen: Screen, tally: Tally) -> None:
+    def __init__(self, screen: Screen, tally: Tally, heartbeat: Heartbeat | None = None) -> None:
         """Show nothing yet."""
         self.screen = screen
         self.tally = tally
-        self.live = Live(get_renderable=self._lines, console=screen, transient=True) if screen.is_live else None
+        self.heartbeat = heartbeat
+        self.live: Live | None = None
+        if screen.is_live:
+            self.live = Live(get_renderable=lambda: lines(tally.snapshot()), console=screen, transient=True)
         self.last_line = time.monotonic()
 
     def __enter__(self) -> "Display":
@@ -160,15 +181,16 @@ class Display:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Remove the live lines, and print the best accuracy."""
+        """Remove the live lines, and print the best accuracy, and each curve's in detail."""
         if self.live:
             self.live.stop()
-        if self.tally.best:
-            self.screen.say(f"best {self.tally.best_text()}")
+        for place, (curve, accuracy, trial) in enumerate(self.tally.snapshot().best):
+            (self.screen.detail if place else self.screen.say)(f"best {accuracy:.3f} {curve} ({trial})")
 
     def started(self, pack: Pack) -> None:
         """A pack begins."""
         self.tally.started(pack)
+        self._detail(pack, f"{plural(len(pack.trials), 'trial')} begin")
 
     def progressed(self, pack: Pack, result: Mapping[str, Any]) -> None:
         """A pack has trained one more task, or has ended."""
@@ -176,6 +198,9 @@ class Display:
         if result["done"]:
             measured = f"accuracy {result['accuracy']:.3f}" if math.isfinite(result["accuracy"]) else "done"
             self._event(pack, "failed" if result["failed"] else measured)
+        else:
+            running = self.tally.seen(pack)
+            self._detail(pack, f"task {running.task} of {running.tasks}, {running.pace}, {running.place}")
 
     def lost(self, pack: Pack) -> None:
         """Ray gave up on a pack."""
@@ -183,37 +208,33 @@ class Display:
         self._event(pack, "failed: Ray gave up on it")
 
     def look(self) -> None:
-        """Say how far running packs are, if nothing was said for a minute; to be called often."""
+        """Keep a snapshot, and say how far running packs are if nothing was said for a minute; to be called often."""
+        if self.heartbeat and self.heartbeat.is_due:
+            self.heartbeat.beat(self.tally.snapshot())
         if self.live or time.monotonic() - self.last_line < SECONDS_OF_SILENCE:
             return
         self.last_line = time.monotonic()
-        for line in _shortened(self.tally.underway()):
-            self.screen.say(f"{clock(self.tally.elapsed())} {line}")
-
-    def _lines(self) -> Group:
-        """The live lines, each cut to the terminal's width: progress, counts, the best accuracy, running packs."""
-        tally = self.tally
-        bar = ProgressBar(total=tally.total_cost, completed=sum(tally.cost_done.values()), width=30)
-        head = Table.grid(padding=(0, 1))
-        head.add_row(bar, Text(tally.headline()))
-        best = [f"best {tally.best_text()}"] if tally.best else []
-        texts = [tally.counts(), *best, *_shortened(tally.underway())]
-        return Group(head, *(Text(text, no_wrap=True, overflow="ellipsis") for text in texts))
+        now = self.tally.snapshot()
+        for line in shortened([str(pack) for pack in now.packs]):
+            self.screen.say(f"{clock(now.elapsed)} {line}")
 
     def _event(self, pack: Pack, outcome: str) -> None:
-        tally = self.tally
+        now = self.tally.snapshot()
         of_trials = plural(len(pack.trials), "trial")
-        eta = "" if self.live else f"; ETA {tally.eta_clock()}"  # the live lines show the ETA
+        eta = "" if self.live else f"; ETA {now.eta_clock}"  # the live lines show the ETA
         self.screen.say(
-            f"[{tally.done + tally.failed}/{tally.total}] {clock(tally.elapsed())} {tally.label(pack)}: "
-            f"{of_trials}, {outcome}{eta}"
+            f"[{now.ended}/{now.total}] {clock(now.elapsed)} {self.tally.label(pack)}: {of_trials}, {outcome}{eta}"
         )
         self.last_line = time.monotonic()
 
+    def _detail(self, pack: Pack, text: str) -> None:
+        self.screen.detail(f"{clock(time.monotonic() - self.tally.start)} {self.tally.label(pack)}: {text}")
 
-def _shortened(lines: list[str]) -> list[str]:
-    more = len(lines) - MOST_LINES
-    return [*lines[:MOST_LINES], f"and {plural(more, 'more pack')}"] if more > 0 else lines
+
+def shortened(texts: list[str]) -> list[str]:
+    """The first of these lines, and how many more packs there are."""
+    more = len(texts) - MOST_LINES
+    return [*texts[:MOST_LINES], f"and {plural(more, 'more pack')}"] if more > 0 else texts
 
 
 def describe(trials: Sequence[Experiment], axes: Sequence[str]) -> str:

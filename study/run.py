@@ -12,6 +12,7 @@ from psp_core.datasets import Dataset, load_dataset, where_is
 from psp_core.messages import plural
 from study.choice import chosen
 from study.explain import chosen_lines, same_tasks
+from study.heartbeat import Heartbeat
 from study.lease import Lease
 from study.nested import MEASURED
 from study.plan import Pack, trial_id, without
@@ -170,6 +171,7 @@ def _train(
         stages, found = by_stage(spec, stored := Stored.of(store))
         plans = [_planned(stage, engine, options) for stage in stages]
         packs = {pack.id: pack for plan in plans for pack in plan.left}
+        heartbeat = running.enter_context(Heartbeat(store.files))
         store.tidy(packs)
         store.begin_again()
         told = set[str]()
@@ -177,7 +179,7 @@ def _train(
             if number == len(stages) - 1:
                 _tell(screen, told, spec, store, found, stored)
             if plans[number].left:
-                _train_stage(spec, store, screen, options, datasets, engine, start, plans[number])
+                _train_stage(spec, store, screen, options, datasets, engine, start, plans[number], heartbeat)
             if spec.tune is None or stop.due():
                 break
             stages, found = by_stage(spec, stored := Stored.of(store))
@@ -223,6 +225,7 @@ def _train_stage(
     engine: "Engine",
     start: float,
     plan: _StagePlan,
+    heartbeat: Heartbeat,
 ) -> None:
     if plan.stage.name:
         screen.say(f"{plan.stage.name}: {plural(sum(len(pack.trials) for pack in plan.left), 'trial')}")
@@ -241,7 +244,9 @@ def _train_stage(
         for pack in plan.left
     ]
     limits = Limits(threads=plan.workers.threads(len(plan.stage.trained)), max_concurrent=options.max_concurrent)
-    with Display(screen, Tally(plan.left, spec.varying, plan.workers, start)) as display:
+    at_once = max(1, plan.workers.count // limits.threads)
+    tally = Tally(plan.left, spec.varying, plan.workers, start, min(at_once, options.max_concurrent or at_once))
+    with Display(screen, tally, heartbeat) as display:
         engine.run(jobs, datasets, display, limits)
 
 

@@ -1,15 +1,18 @@
 """Where a run prints: a terminal, a pipe or a file, whose reader may go away."""
 
+import contextlib
 import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
 
 
 class Screen(Console):
-    """Standard output of a run.
+    """Standard output of a run, and its log file.
 
     Only terminals get colours and a live display, whatever FORCE_COLOR says. When the reader goes away, as `head` does,
     the output ends and the study goes on.
@@ -17,21 +20,52 @@ class Screen(Console):
     Args:
         file: the output; standard output by default.
         width: columns; the terminal's width by default.
+        is_quiet: whether nothing is printed; the log has everything all the same.
+        is_verbose: whether details are printed.
+        log: a file to which every line is added, details too, each with its time.
+
+    Raises:
+        OSError: the log cannot be written.
     """
 
-    def __init__(self, file: TextIO | None = None, width: int | None = None) -> None:
+    def __init__(
+        self,
+        file: TextIO | None = None,
+        width: int | None = None,
+        *,
+        is_quiet: bool = False,
+        is_verbose: bool = False,
+        log: Path | None = None,
+    ) -> None:
         """Find out whether the output is a terminal."""
         isatty = (file or sys.stdout).isatty()
-        super().__init__(file=file, width=width, force_terminal=isatty, highlight=False, markup=False)
+        super().__init__(file=file, width=width, force_terminal=isatty, highlight=False, markup=False, quiet=is_quiet)
+        self.is_verbose = is_verbose
+        self._log = log
+        if log:
+            log.open("a").close()
 
     @property
     def is_live(self) -> bool:
         """Whether lines can be drawn again: on a terminal, unless TERM says that it cannot."""
-        return self.is_terminal and not self.is_dumb_terminal
+        return self.is_terminal and not self.is_dumb_terminal and not self.quiet
 
     def say(self, text: str) -> None:
         """Print one plain line, however long."""
+        self._note(text)
         self.print(text, soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """Print one plain line if details are wanted."""
+        self._note(text)
+        if self.is_verbose:
+            self.print(text, soft_wrap=True)
+
+    def _note(self, text: str) -> None:
+        if self._log:
+            line = f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n"
+            with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8") as file:  # a full disk costs lines
+                file.write(line)
 
     def waiting(self, text: str) -> AbstractContextManager[object]:
         """Say what is waited for: in a live line, or in a plain line where lines cannot be drawn again."""

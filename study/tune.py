@@ -25,6 +25,7 @@ from study.progress import Display
 from study.quiet import ENVIRONMENT
 from study.spec import StudyError
 from study.stop import ClusterLost, Stop
+from study.usage import usage
 from study.worker import Job, PackRun, record_failure
 from study.workers import Limits, Workers, among, choices_here, gpu_memory, gpu_name, refuse_shares_of_nothing
 
@@ -70,6 +71,7 @@ class PackTrainable(tune.Trainable):
         self.jobs = jobs
         self.datasets = datasets
         self.device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        self.place = " ".join(["GPU", *map(str, ray.get_gpu_ids())]) if ray.get_gpu_ids() else "CPU"
         self.on_device: dict[str, Dataset] = {}
         assigned = ray.get_runtime_context().get_assigned_resources()  # type: ignore[no-untyped-call]
         torch.set_num_threads(int(assigned["CPU"]))
@@ -92,7 +94,7 @@ class PackTrainable(tune.Trainable):
         report = self.run.step()
         while not report["done"] and report["kept"] == kept and time.monotonic() - start < SECONDS_TO_TRAIN:
             report = self.run.step()
-        return report
+        return {**report, "place": self.place, "use": usage(self.device)}
 
     def cleanup(self) -> None:
         """Keep the state of an unfinished pack."""

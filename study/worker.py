@@ -74,6 +74,7 @@ class PackRun:
         self.num_tasks = _num_tasks([job.pack])
         self.tasks_kept = 0  # of what goes on in the next step
         self.pieces_done: list[str] = []
+        self.at_first: float | None = None  # how much of the pack an earlier run had trained
         self.kept = 0.0  # how much of the pack its newest checkpoint holds
         self.kept_at: tuple[str, int] | None = None  # of which piece that is, and after how many tasks
         self.last_checkpoint = self.last_note = time.monotonic()
@@ -122,6 +123,7 @@ class PackRun:
         if self.training is None:
             self._leave_out_stored()
             self.training = self._begin()
+            self.at_first = self._fraction() if self.at_first is None else self.at_first
             self._note_progress(self.training.tasks_seen)
         self.training.train_task()
         self._note_progress(self.training.tasks_seen)
@@ -243,17 +245,21 @@ class PackRun:
 
     def _report(self, *, failed: bool) -> dict[str, Any]:
         found = [*self.stored, *self.results]
-        measured = [result for result in found if math.isfinite(result.final_accuracy)]
-        best = max(measured, key=lambda result: result.final_accuracy, default=None)
+        bests = dict[str, tuple[float, str]]()  # of each curve, with the trial
+        for result in found:
+            curve = "".join(result.config.curve_of.values())
+            if result.final_accuracy > bests.get(curve, (-1.0, ""))[0]:  # false for NaN
+                bests[curve] = (result.final_accuracy, trial_id(result.config))
         return {
             "fraction": self._fraction(),
+            "at_first": self.at_first or 0.0,
             "kept": self.kept,
             "done": not self.left,
             "refused": "",
             "failed": failed,
             "diverged": sum(result.diverged_at is not None for result in found),
-            "accuracy": best.final_accuracy if best else math.nan,
-            "best": trial_id(best.config) if best else "",
+            "accuracy": max((accuracy for accuracy, _ in bests.values()), default=math.nan),
+            "bests": bests,
         }
 
     def _fraction(self) -> float:

@@ -4,6 +4,7 @@ import shlex
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -13,6 +14,7 @@ from study.commands.arguments import Data, MaxMembers, Only, OutOption, PacksPer
 from study.redact import without_secrets
 
 if TYPE_CHECKING:
+    from study.screen import Screen
     from study.store import TrialStore
 
 OUT_OF_TIME: Final = 124  # as timeout(1) has it
@@ -53,15 +55,19 @@ def run(
         bool,
         typer.Option("--retry-failed", help="Train only the trials that failed. [default: these and all that is left]"),
     ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what begins and gets on too.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")] = False,
+    log_file: Annotated[
+        Path | None, typer.Option(help="Add every line, also those of -v, to this file, each with its time.")
+    ] = None,
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
     from study.files import StorageError
     from study.run import RunOptions, run_study
-    from study.screen import Screen
     from study.stop import ClusterLost, Stop
 
     _refuse_no_time(trial_timeout=trial_timeout, time_budget=time_budget)
-    screen = Screen()
+    screen = _screen(quiet, verbose, log_file)
     spec, store = opened(study, out, assignments, small, only)
     options = RunOptions(
         data=data,
@@ -97,6 +103,18 @@ def run(
         screen.say(line)
     screen.say(f"Results: {store.out}   Draw them: psp plot {shlex.quote(store.out)}")
     raise typer.Exit(1 if missing else 0)
+
+
+def _screen(quiet: bool, verbose: bool, log_file: Path | None) -> "Screen":
+    from study.screen import Screen
+    from study.spec import StudyError
+
+    if quiet and verbose:
+        raise StudyError("--quiet and --verbose contradict each other: give one of them.")
+    try:
+        return Screen(is_quiet=quiet, is_verbose=verbose, log=log_file)
+    except OSError as error:
+        raise StudyError(f"log_file={str(log_file)!r} cannot be written: {error}. Choose another place.") from None
 
 
 def _brief(store: "TrialStore") -> list[str]:

@@ -1,5 +1,6 @@
 """Trial stores: `psp status`, `compact`, `rm`."""
 
+import contextlib
 import json
 import sys
 from collections import Counter
@@ -20,18 +21,34 @@ if TYPE_CHECKING:
 MOST_LINES: Final = 10  # of what would be removed
 
 
-def status(out: Out, only: Only = None, as_json: Json = False) -> None:
+def status(
+    out: Out,
+    only: Only = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show a run as it goes on, until it ends.")] = False,
+    as_json: Json = False,
+) -> None:
     """Show what is done, running, failed and to do, with errors."""
     from study.spec import StudyError
     from study.standing import whole_standing
 
     spec, store = stored_study(out)
+    if watch:
+        _watch(store)
     now = whole_standing(spec, store, only or ())
     facts = _status(spec, store, now, is_part=bool(only))
     typer.echo(without_secrets(json.dumps(facts, indent=1) if as_json else _status_text(facts)))
     if now.damaged:
         raise StudyError(" ".join(now.damaged))
     raise typer.Exit(1 if now.count("failed") else 0)
+
+
+def _watch(store: "TrialStore") -> None:
+    """Show the run that writes into a store, until none does."""
+    from study.screen import Screen
+    from study.watch import watch
+
+    with contextlib.suppress(KeyboardInterrupt):
+        watch(store.files, Screen())
 
 
 def compact(out: Out) -> None:
