@@ -19,7 +19,8 @@ def lines(now: Snapshot) -> Group:
     """The lines, each cut to the terminal's width."""
     head = Table.grid(padding=(0, 1))
     head.add_row(ProgressBar(total=1.0, completed=now.share, width=30), Text(now.headline))
-    return Group(head, _line(now.counts), *_best(now), *_packs(now.packs))
+    use = [_line(str(now.use))] if str(now.use) else []
+    return Group(head, _line(now.counts), *use, *_best(now), *_packs(now.packs))
 
 
 def _best(now: Snapshot) -> list[RenderableType]:

@@ -132,7 +132,6 @@ class Snapshot:
             f"{self.failed} failed",
             *([f"{self.diverged} diverged"] if self.diverged else []),
             f"{rate} trials/min",
-            *([str(self.use)] if str(self.use) else []),
         ]
         return " · ".join(parts)
 

@@ -10,6 +10,7 @@ OUT/states/TRIAL.pt       with --keep-state: where a trial ended, for one of mor
 OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
 OUT/tuning.json           what a study that chooses settings tried, and chose (`study.standing.record`)
 OUT/driver.json           while a run writes here
+OUT/live.json             likewise: what `psp status --watch` shows (`study.heartbeat`)
 """
 
 import contextlib

@@ -36,4 +36,4 @@ def _draw(files: Files, screen: Screen) -> None:
 
 
 def _said(now: Snapshot | None) -> str:
-    return f"{now.headline.strip()} · {now.counts}" if now else "a run is starting"
+    return " · ".join(filter(None, [now.headline.strip(), now.counts, str(now.use)])) if now else "a run is starting"
