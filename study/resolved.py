@@ -32,8 +32,14 @@ def resolved(spec: StudySpec) -> dict[str, Any]:
 
 def _every_setting(spec: StudySpec, cell: Row) -> Row:
     """The settings of a cell's trials, those that the study chooses as it may choose them."""
-    columns = spec.root.from_flat(settled(cell)).columns() | choices_of(cell)
-    return {key: value for key, value in columns.items() if key not in UNSAID}
+    chosen = choices_of(cell)
+    columns = spec.root.from_flat(settled(cell)).columns()
+    for key, choice in chosen.items():
+        if spec.root.setting_at(key).part:  # whose own settings stand in the choice
+            for value in choice.values:
+                other = spec.root.from_flat(settled(cell) | {key: value}).columns()
+                columns = {column: mine for column, mine in columns.items() if (column, mine) in other.items()}
+    return {key: value for key, value in (columns | chosen).items() if key not in UNSAID}
 
 
 def _distinct(rows: list[Row], without: Any) -> list[Row]:  # noqa: ANN401 - any collection of keys

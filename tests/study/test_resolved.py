@@ -20,6 +20,16 @@ def test_what_is_shown_is_a_study_file_of_the_same_trials(name: str) -> None:
     assert {key for cell in spec.cells() for key in cell} <= every
 
 
+def test_a_part_that_the_study_chooses_keeps_its_settings_to_itself() -> None:
+    choice = {"choice": [{"name": "xdg", "gated": 0.5}, "none", {"name": "xdg", "gated": 0.8}]}
+    settings = {"dataset": "digits", "num_tasks": 3, "context": choice}
+    spec = StudySpec.from_mapping({"name": "tuned", "settings": settings, "tune": {"seeds": [100]}})
+    again = StudySpec.from_mapping(load_yaml("\n".join(resolved_text(spec))))
+    assert {trial_id(trial) for trial in again.trials()} == {trial_id(trial) for trial in spec.trials()}
+    assert resolved(spec)["settings"]["context"] == choice
+    assert "gated" not in again.settings
+
+
 def test_a_part_is_shown_as_a_part() -> None:
     spec = load_study("quickstart").with_only(["context=none,binary", "width=16", "seed=1"])
     content = resolved(spec)
