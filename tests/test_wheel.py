@@ -51,5 +51,7 @@ def test_a_clean_environment_runs_the_quickstart_from_a_wheel(wheel: Path, tmp_p
     place = done(there / "bin/python", "-c", "import analysis, psp_core, study; print(study.__file__)", cwd=tmp_path)
     assert Path(place.strip()).is_relative_to(there)
     done(there / "bin/psp", "run", "quickstart", "--set", "width=16", "--set", "seed=0", cwd=tmp_path)
-    done(there / "bin/psp", "plot", "results/quickstart", cwd=tmp_path)
-    assert (tmp_path / "results/quickstart/figures/heatmap.png").is_file()
+    for command in ("plot", "report"):
+        done(there / "bin/psp", command, "results/quickstart", cwd=tmp_path)
+    assert (tmp_path / "results/quickstart/figures/capacity.png").is_file()
+    assert (tmp_path / "results/quickstart/report.html").is_file()

@@ -28,7 +28,7 @@ from psp_core.together import drawn_together
 
 
 class Merged(Method, name="merged"):
-    """Each task trains a network from the same start; K tasks trained are their deltas merged, and measured as such.
+    """Each task trains a network from the same start; their deltas are merged, and tasks are answered from the result.
 
     So R[K-1, j] is what task j has left once K are merged, and capacity is of merging as of any other method. Tasks do
     not hear of one another in training: this is no continual learning, and it keeps all deltas until they are merged.

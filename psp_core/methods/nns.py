@@ -33,7 +33,7 @@ LEAST_MASKS: Final = 5
 
 
 class NNs(SupermaskSettings, name="nns", formerly="supsup"):
-    """Masks belong to no task that anyone names; a batch that no mask explains begins a new one.
+    """As supsup, but training is told no task either: a batch that no mask explains begins a new mask.
 
     Stores and studies of before call this `method: supsup` with `new_mask_eps`; the store's column still says supsup.
 

@@ -35,7 +35,7 @@ SETTLING_BATCHES: Final = 50
 
 
 class Superposed(SuperposedSettings, name="psp"):
-    """Tasks share weights, and each turns them by contexts of its own; or by nothing.
+    """All tasks share the weights, and each has contexts of its own; without contexts this is plain training.
 
     Source: paper A; the trunks and heads are Separate Heads, BatchE, their RandW forms, and Upper Bound of paper B
     (papers.md, B3 and B4).

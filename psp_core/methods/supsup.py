@@ -36,7 +36,7 @@ from psp_core.together import drawn_together
 
 
 class Supsup(SupermaskSettings, name="supsup"):
-    """Weights never change; each task has a mask of them, and its images say which, if nobody does.
+    """Weights are random and never change; each task has a mask of them, which its images can tell.
 
     Source: paper B, sections 3.1 and 3.2 (papers.md, B4).
     """
