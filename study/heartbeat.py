@@ -1,6 +1,7 @@
 """The snapshot that a run keeps in its store, so that others can watch it."""
 
 import contextlib
+import math
 import time
 from typing import Final
 
@@ -10,7 +11,8 @@ from study.lease import held
 from study.snapshot import Snapshot
 
 FILE: Final = "live.json"
-SECONDS: Final = 2.0  # between two snapshots
+SECONDS: Final = 2.0  # between two snapshots in a folder
+SECONDS_ELSEWHERE: Final = 10.0  # on an object store, which counts requests
 
 
 class Heartbeat:
@@ -21,12 +23,13 @@ class Heartbeat:
 
     def __init__(self, files: Files) -> None:
         """Write nothing yet."""
-        self._files, self._beside, self._last = files, Beside(), 0.0
+        self._files, self._beside, self._last = files, Beside(), -math.inf
+        self._seconds = SECONDS if files.folder else SECONDS_ELSEWHERE
 
     @property
     def is_due(self) -> bool:
         """Whether it is time for the next one."""
-        return time.monotonic() - self._last >= SECONDS and not self._beside.is_busy
+        return time.monotonic() - self._last >= self._seconds and not self._beside.is_busy
 
     def beat(self, now: Snapshot) -> None:
         """Write a snapshot while the run goes on."""

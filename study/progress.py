@@ -148,9 +148,17 @@ class Tally:
             task=before + round(fraction * (pack.num_visits - before)),
             tasks=pack.num_visits,
             share=fraction,
-            place=self.reports.get(pack.id, {}).get("place", "..."),
+            place=self._place(pack),
             steps_per_second=pace.steps_per_second if pace else None,
         )
+
+    def _place(self, pack: Pack) -> str:
+        """The device that a pack trains on, with its machine where there are several; dots before that is known."""
+        report = self.reports.get(pack.id)
+        if report is None or "place" not in report:
+            return "..."
+        hosts = {each["use"]["host"] for each in self.reports.values() if "use" in each}
+        return f"{report['use']['host']} {report['place']}" if len(hosts) > 1 else str(report["place"])
 
 
 class Display:

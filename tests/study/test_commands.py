@@ -14,6 +14,7 @@ from study import __version__
 from study.cli import COMMANDS, EXAMPLES
 from study.shipped import shipped_studies
 from study.spec import load_study
+from tests.conftest import small_study
 
 ROOT = Path(__file__).parents[2]
 
@@ -145,3 +146,21 @@ def test_programs_get_what_people_read(psp, small_store: Path) -> None:
     assert stages[1]["to_come"] > 0
     now = json.loads(psp("status", str(small_store), "--json").out)
     assert (now["planned"], now["done"], now["failed"], now["errors"]) == (8, 8, 0, [])
+
+
+def test_a_quiet_run_prints_nothing_and_logs_everything(psp, small_store: Path, tmp_path: Path) -> None:
+    study = tmp_path / "small.yaml"
+    study.write_text(yaml.safe_dump(small_study().to_mapping()))
+    done = ("run", str(study), "--out", str(small_store))
+    outcome = psp(*done, "-q", "--log-file", "run.log")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    logged = [line.split(" ", 1)[1] for line in (tmp_path / "run.log").read_text().splitlines()]
+    assert logged == psp(*done).out.splitlines()
+    assert any(line.startswith("Each curve, mean over width") for line in logged)
+    for options, message in (
+        (("-q", "-v"), "contradict"),
+        (("--log-file", "no/run.log"), "log_file='no/run.log' cannot"),
+    ):
+        outcome = psp(*done, *options)
+        assert outcome.code == 2
+        assert message in outcome.err

@@ -273,6 +273,17 @@ def test_machines_and_gpus_count_once() -> None:
     assert str(Use.of([])) == ""
 
 
+def test_workers_of_several_machines_are_named_with_them() -> None:
+    tally = Tally(packs(), ["width"])
+    places = []
+    for pack, host in zip(packs(), ("a", "a", "b"), strict=False):
+        tally.started(pack)
+        assert tally.seen(pack).place == "..."
+        tally.progressed(pack, half_way(pack, 1 / 3, place="GPU 0", use=USE | {"host": host}))
+        places.append([seen.place for seen in tally.snapshot().packs])
+    assert places == [["GPU 0"], ["GPU 0", "GPU 0"], ["a GPU 0", "a GPU 0", "b GPU 0"]]
+
+
 def test_details_are_printed_if_wanted_and_logged_always(tmp_path: Path, now: list[float]) -> None:
     def run(**options: Any) -> list[str]:
         file = io.StringIO()

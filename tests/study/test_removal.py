@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from analysis.plot import plot_store
 from analysis.store import read_measurements
 from study.removal import Condition, remove, rows_where
 from study.spec import StudyError
+from study.standing import standing
 from study.store import TrialStore
 from tests.conftest import small_study
+from tests.study.test_tuning import spec_of, train
 
 ROW = {"trial_id": "a", "status": "ok", "context": "none", "width": 8, "lr": 0.1, "error": None, "permute_first": True}
 
@@ -103,6 +106,20 @@ def test_packs_without_trials_go_and_so_do_states(out: Path) -> None:
     gone = dropped(out, "width=4")
     assert len(store.files.names("trials")) == len(store.files.names("evals")) == packs // 2
     assert store.kept() == set(names) - gone
+
+
+def test_a_study_that_lost_tuning_trials_can_be_drawn_and_trains_them_again(tmp_path: Path) -> None:
+    spec = spec_of(tune={"search": "random", "trials": 2, "seeds": [100], "validation": 100})
+    out = tmp_path / "out"
+    train(spec, out)
+    store = TrialStore(str(out))
+    rows, number = rows_where(store, [Condition.read("eval_on=validation"), Condition.read("width=4")])
+    assert len(rows) == 4  # two variants, two combinations of settings each
+    remove(store, {row["trial_id"] for row in rows})
+    assert sum(line.startswith("drew") for line in plot_store(str(out))) > 1
+    assert standing(spec, store).count(None) >= 4
+    train(spec, out)
+    assert len(rows_where(store, [])[0]) == number
 
 
 def test_a_trial_that_failed_and_was_trained_again_has_not_failed(out: Path) -> None:
