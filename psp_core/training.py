@@ -97,7 +97,7 @@ class PackTraining:
         self._held_out: dict[int | None, HeldOut] = {}
         factors_S = self.config.lr_schedule.factors(self.config.steps_per_task)
         self._lr_factors_S = None if factors_S is None else factors_S.to(device)
-        self._repeater = self._new_repeater()
+        self._repeater, self._active = self._new_repeater(), self._active_groups()
 
     @property
     def done(self) -> bool:
@@ -166,6 +166,8 @@ class PackTraining:
     def _begin_stretch(self, stretch: Stretch, step: int) -> None:
         """Begin a stretch after so many steps of the stream: no optimiser has seen what belongs to it, or one had."""
         replaced = self.learner.begin(stretch)
+        if self._active != (active := self._active_groups()):  # a graph of the last step would not take this one
+            self._repeater, self._active = self._new_repeater(), active
         for place, (group, optimiser) in enumerate(zip(self._trained, self.optimisers, strict=True)):
             if group.lives == "stretch":
                 optimiser.restart(replaced)
@@ -269,10 +271,7 @@ class PackTraining:
 
     def _begin_optimisers(self, task: int) -> None:
         """Choose what is trained in this task, and how fast."""
-        active = [group.is_active for group in self._trained]
         self.learner.begin_task(task)
-        if active != [group.is_active for group in self._trained]:
-            self._repeater = self._new_repeater()  # another step: a graph of the last one would not take it
         for group, optimiser in zip(self._trained, self.optimisers, strict=True):
             if group.lrs is not None:
                 optimiser.set_lrs(group.lrs)
@@ -289,6 +288,9 @@ class PackTraining:
         used_N, places_SEB = torch.unique(self._samples_SEB, return_inverse=True)
         self._images_NI, self._labels_N = images[used_N], self.dataset.train_labels[used_N]
         self._samples_SEB.copy_(places_SEB)
+
+    def _active_groups(self) -> list[bool]:
+        return [group.is_active for group in self._trained]
 
     def _new_repeater(self) -> Repeater:
         return Repeater(self.device, can_capture=self.learner.can_capture)

@@ -57,7 +57,7 @@ class Learner(ABC):
 
     @abstractmethod
     def begin(self, stretch: Stretch) -> Collection[int]:
-        """Make a stretch the current one.
+        """Make a stretch the current one; it may choose which groups are trained, too, of a phase for example.
 
         Returns:
             The members whose task-specific numbers this call replaced: their optimisers' state is of other numbers.

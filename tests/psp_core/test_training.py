@@ -1,3 +1,4 @@
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -6,6 +7,8 @@ from torch import nn
 
 from psp_core import Trial, TrialConfig, load_dataset, train
 from psp_core.contexts import CONTEXTS, get_context
+from psp_core.devices import Repeater
+from psp_core.groups import Stretch
 from psp_core.models import mlp
 from psp_core.optimisers import OPTIMISERS, WithMomentum
 from psp_core.streams.permuting import PermutingTasks
@@ -119,6 +122,32 @@ def test_a_pack_whose_members_have_all_diverged_is_not_trained_on(monkeypatch: p
     training.train_task()
     assert training.done
     assert training.results()[0].accuracy.isnan().all()
+
+
+def test_a_graph_of_steps_ends_where_other_groups_are_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a learner that trains heads alone in the second phase, each phase repeats a step of its own."""
+    packnet = replace(DIGITS, context="none", heads="per-task", protect="packnet", num_tasks=2)
+    training = PackTraining([packnet], load_dataset("digits"), torch.device("cpu"))
+    learner, repeated = training.learner, list[tuple[int, bool, int]]()
+    begin = learner.begin
+
+    def begin_phase(stretch: Stretch) -> Collection[int]:
+        learner.groups[0].is_active = not stretch.phase
+        return begin(stretch)
+
+    def run(repeater: Repeater, step: Callable[[], None], num_steps: int) -> None:
+        repeated.append((id(repeater), learner.groups[0].is_active, num_steps))
+        kept.append(repeater)
+
+    kept = list[Repeater]()  # so that no two have one id
+    monkeypatch.setattr(learner, "begin", begin_phase)
+    monkeypatch.setattr(Repeater, "run", run)
+    training.begin_task(0)
+    training.take_steps()
+    training.begin_task(1)
+    training.take_steps()
+    assert [(is_active, steps) for _, is_active, steps in repeated] == [(True, 13), (False, 7)] * 2
+    assert len({repeater for repeater, _, _ in repeated}) == 4
 
 
 @pytest.mark.parametrize("learned", [False, True])
