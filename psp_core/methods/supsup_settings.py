@@ -127,15 +127,17 @@ class SupermaskSettings(InferringMethod):
     def check(self, trial: Course) -> None:
         """Refuse what no network of frozen weights can do."""
         if trial.precision != "tf32":
-            raise ValueError(f"precision={trial.precision!r}: method='supsup' has 'tf32' alone so far; leave it out.")
+            raise ValueError(
+                f"precision={trial.precision!r}: method={self.name!r} has 'tf32' alone so far; leave it out."
+            )
         if trial.of(Model).normalises == "affine":
             raise ValueError(
-                "norm='affine' does not apply to method='supsup', where nothing trains what all tasks share, scales "
-                "and shifts neither; use norm 'per-task'."
+                f"norm='affine' does not apply to method={self.name!r}, which trains no scales and shifts; use norm "
+                "'per-task'."
             )
         if self.inference.first_layer_only:
             raise ValueError(
-                "inference_layers='first' is for gradients with respect to contexts, not for method='supsup'; leave it "
-                "out."
+                f"inference_layers='first' is for gradients with respect to contexts, not for method={self.name!r}; "
+                "leave it out."
             )
         super().check(trial)

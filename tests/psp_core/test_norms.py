@@ -294,7 +294,7 @@ def test_so_many_test_images_are_answered_together(settings: dict[str, Any], mon
         ),
         (
             {"norm": "affine", "method": "supsup", "context": "none"},
-            "norm='affine' does not apply to method='supsup', where nothing trains what all tasks",
+            "norm='affine' does not apply to method='supsup', which trains no scales",
         ),
         ({"test_batch_size": 64}, "test_batch_size=64 does not apply to model='small-conv', norm='per-task', whose"),
         ({"norm": "static", "test_batch_size": 1}, "test_batch_size=1 must be at least 2"),
