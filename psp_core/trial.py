@@ -54,13 +54,7 @@ class Trial(Course):
         "them; or `crop-flip`, which first cuts a part of an image's size out of the image with 4 black pixels "
         "around it.",
     )
-    method: Method = setting(
-        "psp",
-        "How a network keeps its tasks apart: `psp`, by contexts or not at all; `supsup`, by masks of weights; "
-        "`nns`, likewise where training is told no task; `hopsupsup`, by masks of hidden units that a Hopfield "
-        "network holds; `hat`, by gates of hidden units that each task learns; or `merged`, by training networks "
-        "apart and merging them.",
-    )
+    method: Method = setting("psp", "How a network keeps its tasks apart.")
     model: Model = setting("mlp", "The network.")
     optimiser: Optimiser = setting(
         "rmsprop",
