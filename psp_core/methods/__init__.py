@@ -3,6 +3,7 @@
 from typing import Final
 
 from psp_core.methods.base import Learner, Method
+from psp_core.methods.exssnet import ExSSNeT as ExSSNeT
 from psp_core.methods.hat import HAT as HAT
 from psp_core.methods.hopsupsup import HopSupSup
 from psp_core.methods.merged import Merged
