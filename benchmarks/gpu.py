@@ -79,9 +79,9 @@ def stepping(training: PackTraining) -> Callable[[], None]:
     return run
 
 
-def step_over_floor(bench: Bench, *, members: int, **settings: object) -> float:
+def step_over_floor(bench: Bench, *, members: int, steps: int = 200, **settings: object) -> float:
     """A step's time over that of its bare products and of one pass of the optimiser at the memory's speed."""
-    training = bench.pack(bench.trial(**settings), members)
+    training = bench.pack(bench.trial(steps, **settings), members)
     trial, repeater = training.config, Repeater(bench.device)
     products, moves = floor(trial, len(training.configs), bench.device), optimiser_pass(training)
 

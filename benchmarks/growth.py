@@ -10,7 +10,7 @@ from psp_core.datasets import Dataset
 from psp_core.datasets.made_up import made_up
 from psp_core.training import PackTraining
 from psp_core.trial import Trial, TrialConfig, replace
-from study.plan import make_packs
+from study.plan import Pack, make_packs
 from study.workers import this_machine
 
 Packed = Sequence[Trial]
@@ -44,8 +44,13 @@ def _sweeps() -> Iterator[tuple[str, list[int], Dataset, Callable[[int], list[Pa
         "trials, digits, one worker",
         [16, 64, 256],
         digits,
-        lambda n: [pack.trials for pack in make_packs(seeds(small, n), this_machine())],
+        lambda n: [trained(pack) for pack in make_packs(seeds(small, n), this_machine())],
     )
+
+
+def trained(pack: Pack) -> Packed:
+    """The members of a pack of a study whose trials are all trained."""
+    return [trial for trial in pack.trials if isinstance(trial, Trial)]
 
 
 def _run(packs: Sequence[Packed], data: Dataset, device: torch.device) -> None:

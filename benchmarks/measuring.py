@@ -1,6 +1,7 @@
 """(f) Measuring R against training: all tasks seen, on the whole test set, after each of 50 tasks."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
@@ -28,7 +29,7 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
                 seconds = interleaved(
                     {
                         "steps": training.take_steps,
-                        "tests": lambda answerer=answerer, held_out=held_out: answerer.measure(held_out, range(8)),
+                        "tests": partial(answerer.measure, held_out, range(8)),
                     },
                     quick=quick,
                 )

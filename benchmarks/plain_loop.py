@@ -64,7 +64,7 @@ def plain_trial(trial: Trial, device: torch.device) -> float:
         while step < trial.steps_per_task:
             for x, labels in loader(task, is_train=True):
                 optimiser.zero_grad()
-                nn.functional.cross_entropy(model(x.to(device), task), labels.to(device)).backward()
+                torch.autograd.backward(nn.functional.cross_entropy(model(x.to(device), task), labels.to(device)))
                 optimiser.step()
                 step += 1
                 if step == trial.steps_per_task:
@@ -105,14 +105,17 @@ class InMemoryLoop:
             samples = torch.randint(len(self.data.train_labels), (self.trial.batch_size,), device=self.device)
             x = self.data.normalise(self.data.train_images[samples][:, order])
             self.optimiser.zero_grad()
-            nn.functional.cross_entropy(self.model(x, task), self.data.train_labels[samples]).backward()
+            torch.autograd.backward(nn.functional.cross_entropy(self.model(x, task), self.data.train_labels[samples]))
             self.optimiser.step()
 
     @torch.no_grad()
     def accuracy(self, task: int) -> float:
         """Of a task's test set."""
-        x = self.data.normalise(self.data.test_images[:, self.stream.describe(task).to(self.device)])
-        return (self.model(x, task).argmax(1) == self.data.test_labels).double().mean().item()
+        images = self.data.test_images
+        assert isinstance(images, Tensor)  # MNIST's are in memory
+        x = self.data.normalise(images[:, self.stream.describe(task).to(self.device)])
+        is_right: Tensor = self.model(x, task).argmax(1) == self.data.test_labels
+        return is_right.double().mean().item()
 
 
 def in_memory_trial(trial: Trial, device: torch.device) -> None:

@@ -1,6 +1,7 @@
 """(i) Which of K tasks is it? One-shot inference at LeNet 300-100 with random masks."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
@@ -23,9 +24,9 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
         alpha = torch.full((num_tasks,), 1 / num_tasks, device=device)
         seconds = interleaved(
             {
-                "alone": lambda network=network: one_shot(network, x[0]),
-                "together": lambda network=network: one_shot(network, x),
-                "combination": lambda table=table, alpha=alpha: table.combination(alpha),
+                "alone": partial(one_shot, network, x[0]),
+                "together": partial(one_shot, network, x),
+                "combination": partial(table.combination, alpha),
             },
             quick=quick,
         )

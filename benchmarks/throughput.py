@@ -3,11 +3,13 @@
 import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import torch
 
+from benchmarks.growth import trained
 from benchmarks.plain_loop import in_memory_trial
 from benchmarks.timing import Row, interleaved
 from psp_core.datasets import load_dataset
@@ -48,10 +50,10 @@ def measure(device: torch.device, *, quick: bool) -> Iterator[Row]:
 def _rates(trials: Sequence[Trial], device: torch.device, *, repeats: int) -> dict[str, float]:
     name = device.type
     functions: dict[str, Callable[[], object]] = {
-        "in_memory_loop": lambda: [in_memory_trial(trial, device) for trial in trials[:4]],
+        "in_memory_loop": lambda: list(map(partial(in_memory_trial, device=device), trials[:4])),
         "alone": lambda: [train([trial], device=name) for trial in trials[:4]],
         "pack_of_16": lambda: train(trials, device=name),
-        "planned_packs": lambda: [train(pack.trials, device=name) for pack in make_packs(trials, this_machine())],
+        "planned_packs": lambda: [train(trained(pack), device=name) for pack in make_packs(trials, this_machine())],
     }
     seconds = interleaved(functions, repeats=repeats, seconds=0)
     number = {"in_memory_loop": 4, "alone": 4}
