@@ -51,7 +51,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "psp run my-study.yaml --only context=binary --only width=64,128",
         "psp run my-study.yaml --time-budget 3600",
     ),
-    "status": ("psp status results/quickstart", "psp status results/quickstart --only context=binary"),
+    "status": ("psp status results/quickstart --watch", "psp status results/my-study --only context=binary --json"),
     "rm": (
         "psp rm results/my-study --where status=failed",
         "psp rm results/my-study --where context=binary,complex --where 'final_accuracy<0.2'",

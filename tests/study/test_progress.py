@@ -324,7 +324,7 @@ def test_a_run_is_watched_by_what_it_keeps_in_its_store(tmp_path: Path, monkeypa
         assert snapshot
         assert snapshot.packs == tally.snapshot().packs
         plain, terminal = io.StringIO(), Terminal()
-        held[:] = [True, False]
+        held[:] = [True, True, True, False]
         watch(files, Screen(plain, width=80))
         assert plain.getvalue() == f"{snapshot.headline.strip()} · {snapshot.counts}\n"
         monkeypatch.setenv("TERM", "xterm")
