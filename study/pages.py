@@ -57,8 +57,8 @@ def _settings_page() -> Iterator[str]:
     yield MADE
     yield "All that a study can set. `psp settings NAME` prints one of them. A setting has a short name, and a path"
     yield "through the parts that have it: `width` is `model.width`. Both can be used in a study and in `--set`; a part"
-    yield "may also be written with its settings: `model: {name: mlp, width: 64}`. Paper A is PSP, paper B SupSup:"
-    yield "[papers.md](papers.md)."
+    yield "may also be written with its settings: `model: {name: mlp, width: 64}`. Members of a pack are trials that"
+    yield "train together. Paper A is PSP, paper B SupSup. These and other words: [glossary](glossary.md)."
     for kind, root in EXPERIMENTS.items():
         for section in sections(root):
             if kind == FIRST_KIND or not section.head:
@@ -115,7 +115,7 @@ def _contexts_page() -> Iterator[str]:
     yield "What can turn the shared weights into one task's weights, and what one more task costs: bytes for a layer of"
     yield f"{SIZES[0]} and of {SIZES[1]} inputs, bytes that all tasks share, and the most tasks at {SIZES[1]} inputs."
     yield "I is the number of inputs, k the task. Paper A is PSP; the released code is its authors'"
-    yield "([papers.md](papers.md))."
+    yield "([what the papers did](papers.md)). More words: [glossary](glossary.md)."
     yield ""
     columns = ("context", "", *(f"bytes, {size}" for size in SIZES), "once", "tasks at most", "it is", "from")
     yield from _table(columns, (_context(context()) for context in CONTEXTS.values()))
