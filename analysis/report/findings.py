@@ -194,6 +194,10 @@ def _crossings(found: Sequence[Law]) -> Iterator[str]:
 def crossing_sentence(one: Crossing) -> str:
     """Where one law overtakes another, or by what factor it is above it."""
     more = f"{named(one.upper.name)} holds more than {named(one.lower.name)}"
+    if one.width is not None and one.width.low == 0 and np.isinf(one.width.high):
+        return (
+            f"Which of {named(one.upper.name)} and {named(one.lower.name)} holds more is open at all widths measured."
+        )
     if one.width is not None:
         return f"{more} from width {in_brackets(one.width, '.3g')} on."
     assert one.ratio is not None

@@ -51,10 +51,31 @@
     chart.law.filter((row) => isShown(row[0], ["seed", "lr", ...(panelFacet && !chart.has_panels ? [panelFacet.setting] : [])]) && (panel === null || trials.panel[row[0]] === panel))
       .map((row) => datum(chart, row, chart.law_columns));
 
+  // Not Vega's own: of the nearest point, it does not know columns of names.
+  const tip = make("div", { id: "tip", role: "tooltip", hidden: true });
+  document.body.append(tip);
+  addEventListener("scroll", () => { tip.hidden = true; }, { passive: true });
+  const told = (value, format = "") => {
+    if (typeof value !== "number") return value ?? "";
+    if (format.endsWith("%")) return number(value, "percent");
+    if (format.endsWith("s") && value >= 1000) return short(value);
+    return Number.isInteger(value) ? value.toLocaleString("en") : String(+value.toPrecision(4));
+  };
+  const teller = (fields) => (handler, event, item, value) => {
+    const found = item?.datum?.datum ?? item?.datum;
+    tip.hidden = !value || !found;
+    if (tip.hidden) return;
+    tip.replaceChildren(...fields.map(({ field, title, format }) => make("div", {}, make("span", { text: title }), make("b", { text: told(found[field], format) }))));
+    const right = event.clientX + 14, down = event.clientY + 14;
+    tip.style.left = `${Math.max(4, right + tip.offsetWidth > innerWidth ? event.clientX - tip.offsetWidth - 14 : right)}px`;
+    tip.style.top = `${Math.max(4, down + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 14 : down)}px`;
+  };
+
   const embed = async (element, spec, rows, law = null) => {
     const given = structuredClone(spec);
     given.datasets = { rows, ...(law ? { law } : {}) };
-    const result = await vegaEmbed(element, given, { renderer: "svg", actions: false, tooltip: { theme: "page" } });
+    const fields = (given.layer ?? []).flatMap((layer) => layer.encoding.tooltip ?? []);
+    const result = await vegaEmbed(element, given, { renderer: "svg", actions: false, tooltip: teller(fields) });
     element.querySelector("svg")?.setAttribute("aria-hidden", "true");
     return result.view;
   };
@@ -78,7 +99,7 @@
     if (!drawn.length) place.append(make("p", { class: "nothing", text: "Nothing of this is chosen, or measured by now." }));
     for (const [panel, rows] of drawn) {
       const element = make("div", { class: "view" });
-      place.append(make("div", { class: "panel" }, ...(panel === null ? [] : [make("h4", { text: `${panelFacet.name} ${panel}` })]), element));
+      place.append(make("div", { class: "panel" }, ...(panel === null ? [] : [make("h3", { text: `${panelFacet.name} ${panel}` })]), element));
       const view = await embed(element, withTitle(chart), rows, chart.law_columns.length ? lawOf(chart, panel) : null);
       view.addEventListener("click", (event, item) => {
         const of = item?.datum?.datum ?? item?.datum;
@@ -116,6 +137,11 @@
     const holder = make("span");
     holder.innerHTML = svg;
     return holder.firstChild;
+  };
+  const drawKeys = () => {
+    const facet = facets.find((one) => one.role === "hue");
+    const shown = facet ? facet.values.filter((value) => data.looks[value] && chosen[facet.setting].has(value)) : [];
+    document.querySelectorAll(".keys").forEach((keys) => keys.replaceChildren(...shown.map((value) => make("span", {}, swatch(facet.values.indexOf(value), data.looks[value]), value))));
   };
   const drawFacets = () => {
     const form = $("#facets");
@@ -158,6 +184,7 @@
   };
   const tellChosen = () => {
     const some = facets.filter((facet) => !facet.single && chosen[facet.setting].size < facet.values.length).map((facet) => `${chosen[facet.setting].size} of ${facet.values.length} ${facet.name}s`);
+    drawKeys();
     $("#chosen").textContent = some.length ? `(${some.join(", ")})` : "";
   };
 
@@ -165,10 +192,14 @@
 
   const STEP = 50;
   let sorted = { column: table.sort, down: true }, most = STEP;
+  const short = (value) => { // 12.3 k
+    const power = value < 1000 ? 0 : Math.min(5, Math.floor(Math.log10(value) / 3));
+    return `${+(value / 1000 ** power).toPrecision(3)} ${["", "k", "M", "G", "T", "P"][power]}`;
+  };
   const number = (value, kind) => {
     if (value === null) return "";
     if (kind === "percent") return `${(100 * value).toFixed(1)} %`;
-    if (kind === "bytes") { const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3)); return `${+(value / 1000 ** power).toPrecision(3)} ${["B", "kB", "MB", "GB", "TB"][power]}`; }
+    if (kind === "bytes") return `${short(value)}B`;
     if (kind === "seconds") return value < 100 ? `${+value.toPrecision(3)} s` : value < 7200 ? `${(value / 60).toFixed(0)} min` : `${(value / 3600).toFixed(1)} h`;
     return typeof value === "number" ? String(+value.toPrecision(6)) : String(value);
   };

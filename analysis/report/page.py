@@ -33,7 +33,7 @@ SHORT: Final = {
     "forgetting": "Forgetting",
     "by-setting": "By setting",
     "learning-rate": "Learning rate",
-    "costs": "Accuracy by cost",
+    "by-cost": "Accuracy by cost",
     "predictions": "Predictions",
     "crosstalk": "Crosstalk",
 }

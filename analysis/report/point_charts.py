@@ -137,7 +137,7 @@ def of_costs(shown: Shown) -> Chart | None:
     ]
     x = Axis(column="x", title="", format="~s", scale="log")
     return Chart(
-        name="costs",
+        name="by-cost",
         title=f"What accuracy costs, after {seen:g} task{'s' if seen > 1 else ''}",
         note="Grey: the means that nothing drawn beats for less.",
         alt=f"Mean accuracy of {len(rows)} trials against {', '.join(known.values())}; the table of costs has numbers.",

@@ -12,7 +12,7 @@ from analysis.report.shown import Shown
 from analysis.roles import name_of, text_of
 from analysis.summary import Summary
 from analysis.table_text import NAMES, summary_columns
-from analysis.tables import capacity_bounds
+from analysis.tables import capacity_bounds, mean_accuracy
 from analysis.transfer import forgetting
 
 LAST: Final = ("kept_bytes", "seconds", "steps_per_second", "device")
@@ -92,11 +92,12 @@ def _settings(shown: Shown) -> list[str]:
 
 
 def _outcomes(shown: Shown, evals: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
-    final = (
-        shown.trials.set_index("trial_id")["final_accuracy"]
-        if "final_accuracy" in shown.trials
-        else pd.Series(dtype=float)
-    )
+    trials = shown.trials.set_index("trial_id")
+    final = trials.get("final_accuracy", pd.Series(np.nan, index=trials.index)).astype(float)
+    if len(evals):
+        means = mean_accuracy(evals)
+        last = means[means["tasks_seen"] == means.groupby("trial_id")["tasks_seen"].transform("max")]
+        final = last.set_index("trial_id")["accuracy"].reindex(trials.index).fillna(final)
     found: dict[str, pd.Series[Any]] = {"accuracy": final}
     if len(evals) and len(once := evals[evals["num_cycles"] == 1]):
         bounds = capacity_bounds(once, THRESHOLD).set_index("trial_id")["at_least"]

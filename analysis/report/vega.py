@@ -16,6 +16,8 @@ MOST_SEEDS: Final = 60
 T_975: Final = [0.0, 0.0, *(round(float(stdtrit(size - 1, 0.975)), 4) for size in range(2, MOST_SEEDS + 1))]
 """Student's factor of a mean over so many seeds."""
 INK, FAINT, GRID, PAPER = ("var(--ink)", "var(--faint)", "var(--line)", "var(--paper)")
+TOLD: Final = {".0%": ".1%", "~s": ".4~s", "~r": ".4~r"}
+"""Formats of axes, as points have them: more exact."""
 SERIES: Final[Spec] = {"field": "series"}
 ABOVE: Final[Spec] = {"orient": "top", "gradientLength": 160, "type": "gradient"}
 CONFIG: Final[Spec] = {
@@ -132,7 +134,7 @@ class Palette:
             | (
                 {"type": "nominal"}
                 if axis.scale == "names"
-                else {"type": "quantitative", "format": axis.format or ",~r"}
+                else {"type": "quantitative", "format": TOLD.get(axis.format, axis.format) or ",~r"}
             )
             for axis in axes
         ]
@@ -251,7 +253,8 @@ def points(x: Axis, y: Axis, palette: Palette) -> Spec:
 
 def rules(levels: Mapping[str, float], y: Axis) -> list[Spec]:
     """A dotted line at each level, with its name."""
-    values = [{"level": level, "name": name} for name, level in levels.items()]
+    top = y.domain[1] if y.domain else 1.0
+    values = [{"level": level, "name": name, "under": level > 0.93 * top} for name, level in levels.items()]
     if not values:
         return []
     at = y.encoding("level")
@@ -263,7 +266,13 @@ def rules(levels: Mapping[str, float], y: Axis) -> list[Spec]:
         },
         {
             "data": {"values": values},
-            "mark": {"type": "text", "align": "right", "baseline": "bottom", "dy": -3, "color": FAINT},
+            "mark": {
+                "type": "text",
+                "align": "right",
+                "color": FAINT,
+                "baseline": {"expr": "datum.under ? 'top' : 'bottom'"},
+                "dy": {"expr": "datum.under ? 4 : -3"},
+            },
             "encoding": {"y": at, "x": {"value": "width"}, "text": {"field": "name"}},
         },
     ]
@@ -384,7 +393,7 @@ def through() -> Spec:
     y = Axis(column="accuracy", title="accuracy of each task", format=".0%", domain=(0, 1))
     colour: Spec = {
         "field": "task", "type": "quantitative", "title": "task",
-        "scale": {"scheme": "viridis", "reverse": True}, "legend": ABOVE | {"format": "d"},
+        "scale": {"scheme": {"name": "viridis", "extent": [0.2, 0.8]}}, "legend": ABOVE | {"format": "d"},
     }  # fmt: skip
     tip = [
         {"field": "task", "title": "task"},

@@ -31,9 +31,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("report")
     out = store_of(folder / "out", {"context": ["none", "binary", "complex"], "width": [8, 16]})
     missing = [{"curve": "binary", "width": 16, "seed": 7, "status": "to do"}] * 51
-    progress = Progress(
-        name="made-up", about="A study for tests.", planned=63, done=12, missing=missing, commands=["psp run"]
-    )
+    told = {"name": "made-up", "about": "A study for tests.", "commands": ["psp run study.yaml"]}
+    progress = Progress(**told, planned=63, done=12, missing=missing)  # type: ignore[arg-type]
     write_report([out], {out: progress}, folder / "page.html")
     return (folder / "page.html").as_uri()
 
@@ -60,7 +59,7 @@ def opened(chrome: Chrome, address: str) -> Open:
 
 
 def until(chrome: Chrome, script: str) -> Any:
-    return WebDriverWait(chrome, 60, 0.1).until(lambda _: chrome.execute_script(script))
+    return WebDriverWait(chrome, 20, 0.1).until(lambda _: chrome.execute_script(script))
 
 
 def all_of(chrome: Chrome, selector: str) -> list[WebElement]:
@@ -122,14 +121,19 @@ def test_a_point_says_which_trial_it_is_and_opens_its_matrix(opened: Open) -> No
     point = all_of(chrome, "[data-chart=by-cost] .mark-symbol path")[0]
     chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", point)
     ActionChains(chrome).move_to_element(point).perform()
-    until(chrome, "return document.querySelector('#vg-tooltip-element.visible') !== null")
-    said = one(chrome, "#vg-tooltip-element").text
-    assert {"curve", "width", "seed", "trial"} <= {line.split()[0].rstrip(":") for line in said.splitlines()}
+    until(chrome, "return !document.querySelector('#tip').hidden")
+    said = {
+        line.find_element(By.TAG_NAME, "span").text: line.find_element(By.TAG_NAME, "b").text
+        for line in all_of(chrome, "#tip div")
+    }
+    assert {"curve", "width", "seed", "learning rate", "mean accuracy", "trial"} <= set(said)
+    row = one(chrome, f"#trial-table tr[data-t='{int(said['trial'].rpartition('-')[2])}']")
+    assert row.text.split()[0] == said["curve"]
+    assert said["mean accuracy"] in row.text
     screenshot(chrome, "hover")
-    trial = said.split()[-1]
     ActionChains(chrome).click().perform()
-    until(chrome, f"return document.querySelector('#matrix-text').textContent.includes({json.dumps(trial)})")
-    assert len(all_of(chrome, "#heat .mark-rect path")) == 6  # of three tasks
+    until(chrome, f"return document.querySelector('#matrix-text').textContent.includes({json.dumps(said['trial'])})")
+    assert len(all_of(chrome, "#heat .mark-rect.role-mark path")) == 6  # of three tasks
 
 
 def test_a_row_opens_its_matrix(opened: Open) -> None:
@@ -145,10 +149,7 @@ def test_what_is_not_chosen_is_in_no_chart_and_not_in_the_table(opened: Open) ->
     whole = points(chrome, "by-cost")
     click_chip(chrome, "curve none")
     until(chrome, "return document.querySelectorAll('#trial-table tbody tr').length === 8")
-    until(
-        chrome,
-        f"return document.querySelectorAll('[data-chart=by-cost] .mark-symbol path').length === {whole * 2 // 3}",
-    )
+    WebDriverWait(chrome, 20, 0.1).until(lambda _: points(chrome, "by-cost") == whole * 2 // 3)
     assert "none" not in column(chrome, "curve")
     click_chip(chrome, "width 8")
     until(chrome, "return document.querySelectorAll('[data-chart=capacity] svg').length === 1")
