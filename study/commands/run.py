@@ -4,6 +4,7 @@ import shlex
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -55,6 +56,9 @@ def run(
         bool,
         typer.Option("--retry-failed", help="Train only the trials that failed. [default: these and all that is left]"),
     ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Keep OUT/report.html new while the study runs: once a minute at most.")
+    ] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print what begins and gets on too.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print errors alone.")] = False,
     log_file: Annotated[
@@ -63,6 +67,7 @@ def run(
 ) -> None:
     """Train what is planned and not yet stored. Safe to stop and to repeat."""
     from study.files import StorageError
+    from study.refresh import Refresher
     from study.run import RunOptions, run_study
     from study.stop import ClusterLost, Stop
 
@@ -84,7 +89,8 @@ def run(
     again = f"Go on with the same command: psp {without_secrets(shlex.join(sys.argv[1:]))}"
     with Stop(STARTED + time_budget if time_budget else None) as stop:
         try:
-            missing = run_study(spec, store, screen, options, stop)
+            with Refresher(store.uri) if report else nullcontext() as refresher:
+                missing = run_study(spec, store, screen, options, stop)
         except KeyboardInterrupt:
             screen.say(f"Stopped; finished trials are kept. {again}")
             raise typer.Exit(SIGNALLED + (stop.signal or signal.SIGINT)) from None
@@ -101,6 +107,9 @@ def run(
         )
     for line in _brief(store):
         screen.say(line)
+    if refresher:
+        told = f"not written: {without_secrets(refresher.error)}" if refresher.error else f"{store.out}/report.html"
+        screen.say(f"Report: {told}")
     screen.say(f"Results: {store.out}   Draw them: psp plot {shlex.quote(store.out)}")
     raise typer.Exit(1 if missing else 0)
 
