@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.experiments import of_curves
 from analysis.labels import CONTEXTS
+from analysis.several_stores import told_by_store
 from analysis.store import StoreError
 
 ROLES: Final = ("x", "hue", "dashes", "panel")
@@ -102,7 +103,7 @@ def values_of(trials: pd.DataFrame, setting: str) -> list[Any]:
 
 def varying(trials: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     """The settings that vary and do not belong to the curves: first those with names for values, then numbers."""
-    known = [*of_curves(trials, settings), *_told_by_bytes(trials, settings)]
+    known = [*of_curves(trials, settings), *_told_by_bytes(trials, settings), *told_by_store(trials, settings)]
     found = [setting for setting in settings if setting not in known and len(values_of(trials, setting)) > 1]
     numbers = [setting for setting in found if all(map(is_number, values_of(trials, setting)))]
     return [setting for setting in found if setting not in numbers] + numbers

@@ -1,14 +1,16 @@
 """Several stores as one: each trial says in which it is."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Final
 
 import pandas as pd
 
+from analysis.experiments import PROBLEM
 from analysis.tuned import Cell
 
-STORE = "store"
+STORE: Final = "store"
 
 
 def names_of(outs: Sequence[str]) -> list[str]:
@@ -25,6 +27,21 @@ def of_store(trials: pd.DataFrame, name: str) -> pd.DataFrame:
     """The trials with a setting `store`, and ids that no other store has."""
     apart = [json.dumps(json.loads(text) | {STORE: name}, sort_keys=True) for text in trials["experiment"]]
     return trials.assign(store=name, experiment=apart, trial_id=id_in(trials["trial_id"].astype(str), name))
+
+
+def told_by_store(trials: pd.DataFrame, settings: Collection[str]) -> list[str]:
+    """The settings that vary among several stores and in none of them: whoever knows the store knows them.
+
+    Args:
+        trials: a row for each trial, with columns `settings`.
+        settings: among them STORE, where there are several stores. The settings PROBLEM are never told by the store.
+    """
+    if STORE not in settings:
+        return []
+    others = [name for name in settings if name not in (STORE, "context", "width", *PROBLEM)]
+    varying = [name for name in others if trials[name].nunique(dropna=False) > 1]
+    numbers = trials.groupby(STORE, observed=True)[varying].nunique(dropna=False)
+    return [name for name in varying if (numbers[name] == 1).all()]
 
 
 def measured_in(rows: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from analysis.captions import fixed, tuned
 from analysis.experiments import settings_shown
 from analysis.measured import Measured, chance
 from analysis.roles import Roles, in_order
+from analysis.several_stores import told_by_store
 from analysis.store import StoredTrials, StoreError
 from analysis.tables import capacity_bounds, mean_accuracy, over_seeds, settings_of
 from analysis.transfer import backward_transfer, forgetting, forward_transfer
@@ -92,7 +93,8 @@ def whole(store: StoredTrials, num_tasks: int | None = None) -> Measured:
 def _varying(evals: pd.DataFrame) -> list[str]:
     """The curve, the width, and the other settings that vary, but for lr and the number of tasks."""
     trials = settings_of(evals, settings_shown(evals))
-    others = [name for name in settings_shown(evals) if name not in ("context", "width", "stream_tasks")]
+    known = ("context", "width", "stream_tasks", *told_by_store(trials, settings_shown(evals)))
+    others = [name for name in settings_shown(evals) if name not in known]
     return ["context", "width", *(name for name in others if trials[name].nunique(dropna=False) > 1)]
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -61,7 +60,8 @@ def draw(cells: Sequence[Cell], trials: pd.DataFrame) -> Figure:
         for name, some in rows.groupby("context", sort=False):
             _draw_one(axes, some, looks[str(name)])
         if turned and not is_number(rows["value"].iloc[0]):
-            plt.setp(axes.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
+            for text in axes.get_xticklabels():
+                text.set(rotation=30, ha="right", rotation_mode="anchor")
     return figure
 
 

@@ -12,11 +12,12 @@ from analysis.experiments import of_curves, settings_shown
 from analysis.law import Crossing, Law, crossings_of, laws
 from analysis.law_text import in_brackets
 from analysis.measured import Measured
-from analysis.report.differences import differences
+from analysis.report.differences import difference, differences
 from analysis.report.progress import Progress
 from analysis.report.study_words import missing_lines
 from analysis.report.wording import brackets, capital, listed, named, shortened
 from analysis.roles import said, text_of
+from analysis.several_stores import STORE
 from analysis.store import StoredTrials
 from analysis.summary import Summary, summarise, whole
 from analysis.tables import mean_accuracy, over_seeds, settings_of
@@ -57,6 +58,7 @@ def findings(
         summary, measured = summarise(store, threshold=THRESHOLD), whole(store)
         found += _capacities(summary)
         found += _differences(measured)
+        found += _between_stores(measured)
         found += _laws(measured)
         found += _forgetting(summary)
         found += _rates(measured)
@@ -157,6 +159,33 @@ def _differences(measured: Measured) -> Iterator[Finding]:
             lines.append(f"{where}, {text}." if where else f"{capital(text)}.")
     if lines:
         yield Finding("result", "Who is ahead", f"{lines[0]} Compared: mean accuracy {after}.", tuple(lines[1:]))
+
+
+def _between_stores(measured: Measured) -> Iterator[Finding]:
+    """By how much each curve differs between the first store and each other one."""
+    if STORE not in measured.settings:
+        return
+    frame = final_accuracy(measured)
+    lines = []
+    for where, some in _groups(frame, [name for name in measured.settings if name != STORE]):
+        told = [text for _, rows in some.groupby(["context", "tasks_seen"], observed=True) for text in _by_store(rows)]
+        if told:
+            lines.append(f"{where or 'Here'}, {'; '.join(told)}.")
+    if lines:
+        what = f"{lines[0]} Compared: mean accuracy in the end, over seeds that both have.{brackets(lines)}"
+        yield Finding("result", "Between the stores", what, tuple(lines[1:]))
+
+
+def _by_store(rows: pd.DataFrame) -> Iterator[str]:
+    """One curve's accuracy in each further store beside the first one's: `binary` +1.2 [-0.3, 2.7] points in after."""
+    accuracies = {str(name): one.groupby("seed")["accuracy"].mean() for name, one in rows.groupby(STORE, sort=False)}
+    first, *others = accuracies
+    for name in others:
+        by = difference(accuracies[name], accuracies[first])
+        if by.value == by.value:
+            interval = "" if np.isnan(by.low) else f" [{100 * by.low:.1f}, {100 * by.high:.1f}]"
+            curve = named(rows["context"].iloc[0])
+            yield f"{curve} {100 * by.value:+.1f}{interval} points in {name} beside {first}"
 
 
 def _laws(measured: Measured) -> Iterator[Finding]:
