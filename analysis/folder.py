@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,21 +25,35 @@ class FigureFolder:
     unless somebody changed them. Other formats of this state stay. Files outside the manifest are never touched.
 
     Args:
-        out: a trial store.
+        out: a trial store, or several.
         format: one or more of png, svg and pdf, with commas.
         command: the name of the command that draws.
         options: what the figures depend on beside the store.
+        to: the folder on this machine. [default: `figures` in the one store; of several, in the working folder]
 
     Raises:
         StoreError: there is no store at that place, or it cannot be written.
     """
 
-    def __init__(self, out: str, format: str, command: str, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        out: str | Sequence[str],
+        format: str,
+        command: str,
+        options: Mapping[str, Any] | None = None,
+        to: str | None = None,
+    ) -> None:
         """Make the folder if it is not there."""
-        self.out, self.formats, self.command = out, check_format(format), command
-        self._fs, root = open_folder(out)
-        self._path = f"{root}/figures"
-        self._state = self._digest_of_store(root, options or {})
+        outs = [out] if isinstance(out, str) else list(out)
+        self.formats, self.command = check_format(format), command
+        opened = [open_folder(one) for one in outs]
+        self._state = _digest(json.dumps([*map(_files, opened), sorted((options or {}).items())]).encode())
+        if to is None and len(outs) == 1:
+            ((self._fs, root),) = opened
+            self._path, self.place = f"{root}/figures", f"{outs[0].rstrip('/')}/figures"
+        else:
+            self.place = to or "figures"
+            self._fs, self._path = pafs.LocalFileSystem(), str(Path(self.place).absolute())
         self._drawn: dict[str, dict[str, str]] = {}
         self.removed: list[str] = []
         try:
@@ -87,7 +102,7 @@ class FigureFolder:
                 raise self._not_written(error) from None
             self._drawn[file] = {"digest": _digest(content), "state": self._state}
         ends = self.formats[0] if len(self.formats) == 1 else f"{{{','.join(self.formats)}}}"
-        return f"{self.out.rstrip('/')}/figures/{name}.{ends}"
+        return f"{self.place}/{name}.{ends}"
 
     def _write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all: by a rename, or by one PUT to an object store."""
@@ -113,18 +128,20 @@ class FigureFolder:
         except OSError:
             return None
 
-    def _digest_of_store(self, root: str, options: Mapping[str, Any]) -> str:
-        files = [
-            (folder, info.base_name, info.size)
-            for folder in ("trials", "evals", "curves", "crosstalk", "predictions")
-            for info in self._fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True))
-        ]
-        return _digest(json.dumps([sorted(files), sorted(options.items())]).encode())
-
     def _not_written(self, error: OSError) -> StoreError:
         return StoreError(
-            f"out={self.out!r} cannot be written: {' '.join(str(error).split())}. Copy the store to a place that can."
+            f"{self.place!r} cannot be written: {' '.join(str(error).split())}. Copy the store to a place that can."
         )
+
+
+def _files(opened: tuple[pafs.FileSystem, str]) -> list[tuple[str, str, int]]:
+    """The names and sizes of a store's files."""
+    fs, root = opened
+    return sorted(
+        (folder, info.base_name, info.size)
+        for folder in ("trials", "evals", "curves", "crosstalk", "predictions")
+        for info in fs.get_file_info(pafs.FileSelector(f"{root}/{folder}", allow_not_found=True))
+    )
 
 
 def _digest(content: bytes) -> str:

@@ -23,13 +23,14 @@ from analysis.tables import settings_of
 
 
 def plot_store(
-    out: str,
+    out: str | Sequence[str],
     format: str = "png",
     *,
     bounds: bool = False,
     style: str = "page",
     selected: Collection[str] = (),
     store: StoredTrials | None = None,
+    to: str | None = None,
     **chosen: str | None,
 ) -> Iterator[str]:
     """Draw the figures into OUT/figures; yields a line for each figure, drawn or skipped.
@@ -37,12 +38,13 @@ def plot_store(
     Removes figures that an earlier call drew, and this call does not, if the store or the choice changed since.
 
     Args:
-        out: a trial store.
+        out: a trial store, or several, side by side.
         format: one or more of png, svg and pdf, with commas.
         bounds: whether published bounds are drawn beside capacity.
         style: one of `analysis.figures.styles.STYLES`.
         selected: the trials to draw: `context=binary,complex`. [default: all]
         store: what `out` holds, where that is read already.
+        to: the figures' folder. [default: OUT/figures; of several stores, `figures` in the working folder]
         chosen: the setting to be shown by each of `x`, `hue`, `dashes` and `panel`. [default: as suits what varies]
 
     Raises:
@@ -51,7 +53,7 @@ def plot_store(
     """
     check_format(format)
     check_style(style)
-    whole = store or read_store(out)
+    whole = store or read_store(*([out] if isinstance(out, str) else out))
     store = select(whole, parsed(selected, whole))
     yield from (f"note: {note}" for note in store.left_out)
     if store.validated:
@@ -65,7 +67,7 @@ def plot_store(
     of_accuracy = [] if store.evals.empty or is_tuning else _of_accuracy(store, asked, bounds, whole)
     figures = [*_of_crosstalk(store), *of_accuracy, *_of_tuning(store)]
     options = {**asked, "bounds": bounds, "selected": sorted(selected)}
-    with FigureFolder(out, format, "plot", options) as folder, in_style(style):
+    with FigureFolder(out, format, "plot", options, to) as folder, in_style(style):
         told = set()
         for name, draw in figures:
             try:

@@ -182,9 +182,11 @@ def _by_store(rows: pd.DataFrame) -> Iterator[str]:
     first, *others = accuracies
     for name in others:
         by = difference(accuracies[name], accuracies[first])
-        if by.value == by.value:
+        curve = named(rows["context"].iloc[0])
+        if by.value == by.low == by.high == 0:
+            yield f"{curve} ends in {name} exactly as in {first}"
+        elif by.value == by.value:
             interval = "" if np.isnan(by.low) else f" [{100 * by.low:.1f}, {100 * by.high:.1f}]"
-            curve = named(rows["context"].iloc[0])
             yield f"{curve} {100 * by.value:+.1f}{interval} points in {name} beside {first}"
 
 
@@ -216,8 +218,11 @@ def law_sentence(fitted: Sequence[Law]) -> str:
 
 
 def _crossings(found: Sequence[Law]) -> Iterator[str]:
+    """The crossings of curves that are alike in all other settings."""
     for one in crossings_of(found):
-        yield crossing_sentence(one)
+        upper, lower = ({**law.curve, "context": ""} for law in (one.upper, one.lower))
+        if upper == lower:
+            yield crossing_sentence(one)
 
 
 def crossing_sentence(one: Crossing) -> str:

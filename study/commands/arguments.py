@@ -32,6 +32,10 @@ Study = Annotated[
 Out = Annotated[
     str, typer.Argument(help="A trial store: a folder, or a URI such as s3://bucket/path.", autocompletion=_stores)
 ]
+Outs = Annotated[
+    list[str],
+    typer.Argument(help="Trial stores: folders, or URIs.", metavar="OUT...", autocompletion=_stores),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Put values in place of the study's: key=v1,v2.")]
 Only = Annotated[
     list[str] | None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from study.commands.arguments import refuse_a_name
+from study.commands.arguments import Outs, refuse_a_name
 from study.redact import without_secrets
 
 if TYPE_CHECKING:
@@ -15,11 +15,6 @@ if TYPE_CHECKING:
     from study.spec import StudySpec
     from study.standing import Standing
     from study.store import TrialStore
-
-Outs = Annotated[
-    list[str], typer.Argument(help="Trial stores: folders, or URIs such as s3://bucket/path.", metavar="OUT...")
-]
-
 
 AXES: Final = ("width", "lr", "num_tasks", "seed")
 

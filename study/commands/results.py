@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from study.commands.arguments import Out, refuse_a_name
+from study.commands.arguments import Out, Outs, refuse_a_name
 from study.redact import without_secrets
 
 Format = Annotated[str, typer.Option(help="png, svg or pdf; several with commas.")]
 
 
 def plot(
-    out: Out,
+    outs: Outs,
     format: Format = "png",
     style: Annotated[
         str, typer.Option(help="page, talk, or paper: one column, with title and settings left to the text.")
@@ -25,21 +25,28 @@ def plot(
     dashes: Annotated[str | None, typer.Option(help="The setting that has dashes.")] = None,
     panel: Annotated[str | None, typer.Option(help="The setting that has a panel for each value.")] = None,
     bounds: Annotated[bool, typer.Option("--bounds", help="Draw published bounds beside capacity.")] = False,
+    to: Annotated[
+        str | None, typer.Option(help="The figures' folder. [default: OUT/figures; of several stores, figures here]")
+    ] = None,
 ) -> None:
-    """Draw every figure that the stored trials support. What is not chosen follows from what varies."""
+    """Draw every figure that the stored trials support. What is not chosen follows from what varies.
+
+    Several stores are drawn side by side.
+    """
     from analysis.brief import brief
     from analysis.figures.saving import check_format
     from analysis.plot import plot_store
     from analysis.store import read_store
 
     check_format(format)
-    refuse_a_name(out)
-    store = read_store(out)
+    for out in outs:
+        refuse_a_name(out)
+    store = read_store(*outs)
     roles = {"x": x, "hue": hue, "dashes": dashes, "panel": panel}
-    drawing = plot_store(out, format, bounds=bounds, style=style, selected=selected or (), store=store, **roles)
+    drawing = plot_store(outs, format, bounds=bounds, style=style, selected=selected or (), store=store, to=to, **roles)
     for line in drawing:
         typer.echo(without_secrets(line))
-    for line in brief(store, out):
+    for line in brief(store, outs[0]) if len(outs) == 1 else ():
         typer.echo(without_secrets(line))
 
 
