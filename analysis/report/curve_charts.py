@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.measured import with_chance
 from analysis.predictions import beside_measured
-from analysis.report import vega
+from analysis.report import specs
 from analysis.report.chart import Chart, palette, short
 from analysis.report.shown import Shown
 from analysis.report.vega import Axis
@@ -110,7 +110,7 @@ def of_setting(shown: Shown) -> Chart | None:
 
 def of_lr(shown: Shown) -> Chart | None:
     """Final accuracy against the learning rate."""
-    if shown.measured.evals["lr"].nunique() < 2 or not any(facet.role == "lr" for facet in shown.facets):
+    if not shown.has_rates:
         return None
     return _final(shown, "lr", name="learning-rate", title="Sensitivity to the learning rate", free_of=["lr"])
 
@@ -151,7 +151,7 @@ def of_predictions(shown: Shown) -> Chart | None:
     usual = palette(shown)
     pal = replace(usual, dashes=dashes, dashed="source", tips={**usual.tips, "source": "what"})
     x = Axis(column="x", title="number of tasks stored", format="d", scale="log")
-    spec = vega.curves(x, ACCURACY, pal)
+    spec = specs.curves(x, ACCURACY, pal)
     for layer in spec["layer"]:
         if "transform" in layer and "aggregate" in layer["transform"][0]:
             layer["transform"][0]["groupby"].append("source")
@@ -229,7 +229,7 @@ def _curves(
         title=title,
         note=" ".join(filter(None, notes)),
         alt=_alt(title, x, y, table),
-        spec=vega.curves(x, y, palette(shown), levels, list(bounds)),
+        spec=specs.curves(x, y, palette(shown), levels, list(bounds)),
         columns=["x", "y", "p", "nth"],
         rows=rows,
         free_of=free_of,

@@ -138,6 +138,11 @@
     holder.innerHTML = svg;
     return holder.firstChild;
   };
+  const dashOf = (dash) => {
+    const holder = make("span");
+    holder.innerHTML = `<svg width="30" height="14" viewBox="0 0 30 14" aria-hidden="true"><line x1="1" x2="29" y1="7" y2="7" stroke="currentColor" stroke-width="2" stroke-dasharray="${dash[0] === 1 && dash[1] === 0 ? "none" : dash.join(" ")}"/></svg>`;
+    return holder.firstChild;
+  };
   const drawKeys = () => {
     const facet = facets.find((one) => one.role === "hue");
     const shown = facet ? facet.values.filter((value) => data.looks[value] && chosen[facet.setting].has(value)) : [];
@@ -155,6 +160,7 @@
         const face = make("span", { class: "face" });
         const look = facet.role === "hue" && data.looks[value];
         if (look) face.append(swatch(place, look));
+        if (facet.role === "style" && data.dashes[value]) face.append(dashOf(data.dashes[value]));
         face.append(value);
         const chip = make("label", { class: "chip", ondblclick: () => only(facet, value) }, input, face);
         if (look) {

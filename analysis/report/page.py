@@ -12,9 +12,9 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from analysis.compare import Comparison
-from analysis.report import vega
+from analysis.report import specs
 from analysis.report.bundle import vega as vega_script
-from analysis.report.chart import Chart
+from analysis.report.chart import Chart, palette
 from analysis.report.charts import charts
 from analysis.report.findings import findings
 from analysis.report.matrices import packed
@@ -22,7 +22,9 @@ from analysis.report.progress import Progress
 from analysis.report.shown import Shown, look_of
 from analysis.report.study_words import sentence
 from analysis.report.trials import cost_sentence, table_of_trials, tables_of
+from analysis.report.wording import listed
 from analysis.roles import text_of
+from analysis.several_stores import names_of
 from analysis.store import StoredTrials
 from analysis.summary import summarise
 
@@ -61,6 +63,7 @@ def page(
     known = [one for one in progress if one]
     drawn = charts(shown)
     of = known[0] if len(known) == len(names) == 1 else None
+    shorter = names_of(names)
     looks = {value: look_of(look) for value, look in shown.looks.items()}
     summary = _summary(store)
     columns, rows = table_of_trials(shown)
@@ -70,20 +73,19 @@ def page(
         "trials": _trials(shown),
         "facets": [asdict(facet) | {"single": facet.is_single} for facet in shown.facets],
         "looks": {value: {"dash": look["dash"], "path": look["shape"]} for value, look in looks.items()},
+        "dashes": palette(shown).dashes if shown.dashes else {},
         "charts": [_chart(one) for one in drawn],
         "table": {"columns": [asdict(column) for column in columns], "rows": rows, "sort": _first_sort(columns)},
         "matrices": matrices,
-        "heat": vega.heat() if matrices else None,
-        "through": vega.through() if matrices else None,
+        "heat": specs.heat() if matrices else None,
+        "through": specs.through() if matrices else None,
     }
     return _template().render(
-        title=" and ".join(one.name if one else name for one, name in zip(progress, names, strict=True))
-        if len(names) < 4
-        else f"{len(names)} stores",
+        title=of.name if of else listed(shorter) if len(shorter) < 4 else f"{len(shorter)} stores",
         kicker="Models in superposition: a capacity study" if len(names) == 1 else f"{len(names)} stores side by side",
         about=of.about if of else "",
         sentence=with_curves(sentence(store, of), list(looks)),
-        bars=[_bar(one, len(names) > 1) for one in known],
+        bars=[_bar(one, name if len(names) > 1 else "") for one, name in zip(progress, shorter, strict=True) if one],
         findings=findings(store, of, compared),
         with_curves=lambda text: with_curves(text, list(looks)),
         charts=[asdict(one) | {"short": SHORT[one.name]} for one in drawn],
@@ -199,7 +201,7 @@ def _of_markdown(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-def _bar(progress: Progress, is_named: bool) -> dict[str, Any]:
+def _bar(progress: Progress, name: str) -> dict[str, Any]:
     """How far a study is."""
     parts = [
         ("done", progress.done - progress.diverged, "measured"),
@@ -209,7 +211,7 @@ def _bar(progress: Progress, is_named: bool) -> dict[str, Any]:
         ("to-do", progress.to_do, "to do"),
     ]
     return {
-        "name": progress.name if is_named else "",
+        "name": name,
         "label": f"Trials of {progress.name} that are measured",
         "headline": f"{progress.done} of {progress.planned} trials",
         "planned": progress.planned,

@@ -10,7 +10,7 @@ from analysis.figures.by_setting import THRESHOLD
 from analysis.figures.front_of_bytes import BYTES
 from analysis.law import Law, laws
 from analysis.law_text import in_brackets
-from analysis.report import vega
+from analysis.report import specs
 from analysis.report.chart import Chart, palette, short
 from analysis.report.shown import Shown
 from analysis.report.vega import Axis
@@ -78,7 +78,7 @@ def of_law(shown: Shown) -> Chart | None:
         alt=f"Capacity in tasks against width, {len(found)} curves; "
         + "; ".join(f"{row[0]}: {row[-1]}" for row in told)
         + ".",
-        spec=vega.laws(x, y, palette(shown)),
+        spec=specs.laws(x, y, palette(shown)),
         columns=["x", "y", "open", "p", "nth"],
         rows=rows,
         law=law_rows,
@@ -141,7 +141,7 @@ def of_costs(shown: Shown) -> Chart | None:
         title=f"What accuracy costs, after {seen:g} task{'s' if seen > 1 else ''}",
         note="Grey: the means that nothing drawn beats for less.",
         alt=f"Mean accuracy of {len(rows)} trials against {', '.join(known.values())}; the table of costs has numbers.",
-        spec=vega.front(x, Axis(column="y", title="mean accuracy", format=".0%", domain=(0, 1)), palette(shown)),
+        spec=specs.front(x, Axis(column="y", title="mean accuracy", format=".0%", domain=(0, 1)), palette(shown)),
         columns=[*known, "y", "p", "nth"],
         rows=rows,
         choices=known,
@@ -176,7 +176,7 @@ def of_crosstalk(shown: Shown) -> Chart | None:
         note="E |crosstalk|² over E |w|² |x|², times N / (K - 1), which is 1 for orthogonal contexts that mix all "
         "inputs. Black: as predicted.",
         alt=f"Crosstalk of {shown.store.crosstalk['context'].nunique()} contexts against theory.",
-        spec=vega.crosstalk(x, y, tip),
+        spec=specs.crosstalk(x, y, list(shown.looks), tip),
         columns=["x", "predicted", "num_models", "p", "nth"],
         rows=rows,
     )

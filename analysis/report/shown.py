@@ -139,6 +139,16 @@ class Shown:
         return {role: name for role, name in named.items() if name} | {name: name for name in self.apart}
 
     @cached_property
+    def has_rates(self) -> bool:
+        """Whether some curve was trained with several learning rates, of which the best is shown."""
+        evals, settings = self.measured.evals, self.measured.settings
+        if evals.empty or "lr" in settings:
+            return False
+        rates = settings_of(evals, [*settings, *self.apart, "lr"])
+        of_curves = rates.groupby(list(dict.fromkeys([*settings, *self.apart])), dropna=False)["lr"].nunique()
+        return bool(of_curves.max() > 1)
+
+    @cached_property
     def facets(self) -> list[Facet]:
         """The settings that vary."""
         known = self._known()
@@ -151,7 +161,7 @@ class Shown:
                     Facet(setting=setting, name=name, values=values, role="apart" if role == setting else role)
                 )
         drawn = self.trials[self.trials["trial_id"].isin(known["trial_id"])]
-        if "lr" not in self.roles.settings and drawn["lr"].nunique() > 1:
+        if self.has_rates:
             rates = [text_of(value) for value in values_of(drawn, "lr")]
             found.append(Facet(setting="lr", name="learning rate", values=["best", *rates], role="lr"))
         seeds = [text_of(value) for value in values_of(drawn, "seed")]

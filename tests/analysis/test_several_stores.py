@@ -62,7 +62,7 @@ def test_two_copies_of_a_store_end_exactly_alike(alike: list[str], tmp_path: Pat
 
     copy = shutil.copytree(alike[0], tmp_path / "copy")
     (told,) = (one for one in findings(read_store(alike[0], str(copy))) if one.about == "Between the stores")
-    assert "`none` ends in copy exactly as in before" in told.text
+    assert "`binary` and `none` end in copy exactly as in before" in told.text
 
 
 def test_what_follows_from_the_store_is_not_said_beside_it() -> None:
