@@ -17,7 +17,9 @@ NO_FILES = {"utils.py"}
 def found(name: str) -> list[Path]:
     """The files or folders that a name may mean: it is short where its package is plain."""
     places = [ROOT / package for package in PACKAGES]
-    places += [folder for folder in (ROOT / "psp_core").iterdir() if folder.is_dir()]
+    places += [
+        folder for package in ("psp_core", "analysis") for folder in (ROOT / package).iterdir() if folder.is_dir()
+    ]
     return [place / name for place in places if (place / name).exists()]
 
 

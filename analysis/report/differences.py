@@ -1,14 +1,17 @@
 """By how much one curve beats another, over seeds that both have."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
 from analysis.law import Estimate
-from analysis.report.wording import named
+from analysis.report.wording import listed, named
 from analysis.roles import text_of
+from analysis.several_stores import STORE
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,31 @@ def differences(some: pd.DataFrame) -> list[Difference]:
             pairs = len(by_seed[ranked[0]].index.intersection(by_seed[other].index))
             found.append(Difference(text_of(ranked[0]), text_of(other), by, pairs))
     return found
+
+
+def _gaps(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """One curve's accuracy in each further store less that in the first one."""
+    accuracies = {str(name): one.groupby("seed")["accuracy"].mean() for name, one in rows.groupby(STORE, sort=False)}
+    first, *others = accuracies
+    for name in others:
+        by = difference(accuracies[name], accuracies[first])
+        if by.value == by.value:
+            yield {"curve": named(rows["context"].iloc[0]), "in": name, "beside": first, "by": by}
+
+
+def between_stores(some: pd.DataFrame) -> Iterator[str]:
+    """Of each further store, which curves end as in the first one, and by how much others differ.
+
+    Args:
+        some: columns store, context, tasks_seen, seed, accuracy: one row for each trial.
+    """
+    curves = some.groupby(["context", "tasks_seen"], observed=True)
+    gaps = pd.DataFrame([row for _, rows in curves for row in _gaps(rows)], columns=["curve", "in", "beside", "by"])
+    for (name, first), rows in gaps.groupby(["in", "beside"], sort=False):
+        is_same = rows["by"].map(lambda by: by.value == 0 and not by.low < 0).astype(bool)
+        if is_same.any():
+            ends = "ends" if is_same.sum() == 1 else "end"
+            yield f"{listed(rows.loc[is_same, 'curve'].tolist())} {ends} in {name} exactly as in {first}"
+        for curve, by in rows.loc[~is_same, ["curve", "by"]].itertuples(index=False):
+            interval = "" if np.isnan(by.low) else f" [{100 * by.low:.1f}, {100 * by.high:.1f}]"
+            yield f"{curve} {100 * by.value:+.1f}{interval} points in {name} beside {first}"

@@ -12,7 +12,7 @@ from analysis.experiments import of_curves, settings_shown
 from analysis.law import Crossing, Law, crossings_of, laws
 from analysis.law_text import in_brackets
 from analysis.measured import Measured
-from analysis.report.differences import difference, differences
+from analysis.report.differences import between_stores, differences
 from analysis.report.progress import Progress
 from analysis.report.study_words import missing_lines
 from analysis.report.wording import brackets, capital, listed, named, shortened
@@ -168,36 +168,11 @@ def _between_stores(measured: Measured) -> Iterator[Finding]:
     frame = final_accuracy(measured)
     lines = []
     for where, some in _groups(frame, [name for name in measured.settings if name != STORE]):
-        gaps = pd.DataFrame(
-            [row for _, rows in some.groupby(["context", "tasks_seen"], observed=True) for row in _gaps(rows)]
-        )
-        if len(gaps):
-            lines.append(f"{where or 'Here'}, {'; '.join(_gap_words(gaps))}.")
+        if told := list(between_stores(some)):
+            lines.append(f"{where or 'Here'}, {'; '.join(told)}.")
     if lines:
         what = f"{lines[0]} Compared: mean accuracy in the end, over seeds that both have.{brackets(lines)}"
         yield Finding("result", "Between the stores", what, tuple(lines[1:]))
-
-
-def _gaps(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """One curve's accuracy in each further store less that in the first one."""
-    accuracies = {str(name): one.groupby("seed")["accuracy"].mean() for name, one in rows.groupby(STORE, sort=False)}
-    first, *others = accuracies
-    for name in others:
-        by = difference(accuracies[name], accuracies[first])
-        if by.value == by.value:
-            yield {"curve": named(rows["context"].iloc[0]), "in": name, "beside": first, "by": by}
-
-
-def _gap_words(gaps: pd.DataFrame) -> Iterator[str]:
-    """`binary` and `none` end in after exactly as in before; `complex` +1.2 [-0.3, 2.7] points in after beside before."""
-    for (name, first), rows in gaps.groupby(["in", "beside"], sort=False):
-        is_same = rows["by"].map(lambda by: by.value == 0 and not by.low < 0).astype(bool)
-        if is_same.any():
-            ends = "ends" if is_same.sum() == 1 else "end"
-            yield f"{listed(rows.loc[is_same, 'curve'].tolist())} {ends} in {name} exactly as in {first}"
-        for curve, by in rows.loc[~is_same, ["curve", "by"]].itertuples(index=False):
-            interval = "" if np.isnan(by.low) else f" [{100 * by.low:.1f}, {100 * by.high:.1f}]"
-            yield f"{curve} {100 * by.value:+.1f}{interval} points in {name} beside {first}"
 
 
 def _laws(measured: Measured) -> Iterator[Finding]:
