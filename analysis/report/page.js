@@ -97,9 +97,10 @@
     there.forEach((one) => { one.view.finalize(); views.splice(views.indexOf(one), 1); });
     place.replaceChildren();
     if (!drawn.length) place.append(make("p", { class: "nothing", text: "Nothing of this is chosen, or measured by now." }));
-    for (const [panel, rows] of drawn) {
-      const element = make("div", { class: "view" });
-      place.append(make("div", { class: "panel" }, ...(panel === null ? [] : [make("h3", { text: `${panelFacet.name} ${panel}` })]), element));
+    const elements = drawn.map(() => make("div", { class: "view" })); // all of them first, as each is as wide as its place
+    place.append(...drawn.map(([panel], number) => make("div", { class: "panel" }, ...(panel === null ? [] : [make("h3", { text: `${panelFacet.name} ${panel}` })]), elements[number])));
+    for (const [number, [panel, rows]] of drawn.entries()) {
+      const element = elements[number];
       const view = await embed(element, withTitle(chart), rows, chart.law_columns.length ? lawOf(chart, panel) : null);
       view.addEventListener("click", (event, item) => {
         const of = item?.datum?.datum ?? item?.datum;

@@ -223,9 +223,16 @@ def heat() -> Spec:
             ],
         },
     }  # fmt: skip
+    plain = {"labelAngle": 0, "labelFlush": False, "grid": False, "ticks": False, "domain": False}
     for axis in ("x", "y"):
         cell["encoding"][axis] |= {"type": "ordinal"}
-        cell["encoding"][axis]["axis"] |= {"labelAngle": 0, "grid": False, "ticks": False, "domain": False}
+        cell["encoding"][axis]["axis"] |= {
+            "labelAngle": 0,
+            "labelFlush": False,
+            "grid": False,
+            "ticks": False,
+            "domain": False,
+        }
     return sheet([cell], height=330)
 
 

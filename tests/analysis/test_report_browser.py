@@ -95,7 +95,10 @@ def test_it_opens_without_an_error_and_without_a_network(opened: Open) -> None:
     assert {url.partition(":")[0] for url in asked} <= {"file", "about", "data", "blob"}
     assert one(chrome, ".progress strong").text == "12 of 63 trials"
     assert "51 of 63 planned trials are not measured yet" in one(chrome, "#findings").text
-    assert len(all_of(chrome, "[data-chart=capacity] svg")) == 2  # a panel for each width
+    panels = all_of(chrome, "[data-chart=capacity] svg")
+    assert len(panels) == 2  # a panel for each width
+    assert panels[0].rect["width"] == panels[1].rect["width"]
+    assert panels[0].rect["height"] == panels[1].rect["height"]
 
 
 def test_the_table_is_sorted_and_filtered(opened: Open) -> None:
