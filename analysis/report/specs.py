@@ -226,13 +226,7 @@ def heat() -> Spec:
     plain = {"labelAngle": 0, "labelFlush": False, "grid": False, "ticks": False, "domain": False}
     for axis in ("x", "y"):
         cell["encoding"][axis] |= {"type": "ordinal"}
-        cell["encoding"][axis]["axis"] |= {
-            "labelAngle": 0,
-            "labelFlush": False,
-            "grid": False,
-            "ticks": False,
-            "domain": False,
-        }
+        cell["encoding"][axis]["axis"] |= plain
     return sheet([cell], height=330)
 
 
