@@ -1,6 +1,7 @@
 """Several stores as one: each trial says in which it is."""
 
 import json
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final
@@ -15,12 +16,17 @@ STORE: Final = "store"
 
 def names_of(outs: Sequence[str]) -> list[str]:
     """What figures call each store: the end of its place, as long as it takes to tell all apart."""
-    parts = [out.rstrip("/").split("/") for out in outs]
+    parts = [without_query(out).rstrip("/").split("/") for out in outs]
     for length in range(1, 1 + max(map(len, parts))):
         names = ["/".join(part[-length:]) for part in parts]
         if len(set(names)) == len(names):
             return names
-    return [f"{name} {place}" for place, name in enumerate(outs)]
+    return [f"{without_query(out)} {place}" for place, out in enumerate(outs)]
+
+
+def without_query(out: str) -> str:
+    """A store's place without what may be secret: user, password and parameters of a URI."""
+    return re.sub(r"://[^/?]*@", "://", out).partition("?")[0] if "://" in out else out
 
 
 def of_store(trials: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -24,7 +24,7 @@ from analysis.report.study_words import sentence
 from analysis.report.trials import cost_sentence, table_of_trials, tables_of
 from analysis.report.wording import listed
 from analysis.roles import text_of
-from analysis.several_stores import names_of
+from analysis.several_stores import names_of, without_query
 from analysis.store import StoredTrials
 from analysis.summary import summarise
 
@@ -63,7 +63,7 @@ def page(
     known = [one for one in progress if one]
     drawn = charts(shown)
     of = known[0] if len(known) == len(names) == 1 else None
-    shorter = names_of(names)
+    shorter, names = names_of(names), [without_query(name) for name in names]
     looks = {value: look_of(look) for value, look in shown.looks.items()}
     summary = _summary(store)
     columns, rows = table_of_trials(shown)

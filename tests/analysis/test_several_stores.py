@@ -34,6 +34,12 @@ def test_names_are_as_long_as_it_takes_to_tell_stores_apart() -> None:
     assert len(set(names_of(["x/out", "x/out"]))) == 2
 
 
+def test_names_hold_no_secret() -> None:
+    place = "s3://key:word@bucket/out?secret_key=hidden&scheme=http"
+    assert names_of([place, "results/in"]) == ["out", "in"]
+    assert names_of([place, place])[1] == "s3://bucket/out 1"
+
+
 def test_no_mean_is_over_trials_of_two_stores(alike: list[str]) -> None:
     rows = summarise(read_store(*alike)).rows
     single = [summarise(read_store(out)).rows for out in alike]
