@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from psp_core.layers import SuperposedLinear
     from psp_core.models import SuperposedMLP, mlp
     from psp_core.result import TrialResult
+    from psp_core.trained import TrainedModel, load_model
     from psp_core.training import train
     from psp_core.trial import Trial, TrialConfig
 
@@ -18,11 +19,13 @@ __all__ = [
     "Dataset",
     "SuperposedLinear",
     "SuperposedMLP",
+    "TrainedModel",
     "Trial",
     "TrialConfig",
     "TrialResult",
     "get_context",
     "load_dataset",
+    "load_model",
     "mlp",
     "train",
 ]
@@ -33,6 +36,7 @@ _MODULES = {
     "layers": ("SuperposedLinear",),
     "models": ("SuperposedMLP", "mlp"),
     "result": ("TrialResult",),
+    "trained": ("TrainedModel", "load_model"),
     "training": ("train",),
     "trial": ("Trial", "TrialConfig"),
 }

@@ -27,6 +27,10 @@ Always `accuracy` (a fraction), `loss` (mean cross-entropy in nats) and `num_sam
 class Answerer(Protocol):
     """Has the members answer the images on which tasks are measured."""
 
+    @property
+    def networks(self) -> "Answers":
+        """The members."""
+
     def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
         """How well each member does on each task."""
 
@@ -49,6 +53,9 @@ class Answers(ABC):
     def logits(self, retrieved: Sequence[Layer], x_MBI: Tensor) -> Tensor:
         """Logits of M retrieved networks, each on its own batch: shape (M, O, B)."""
         raise NotImplementedError
+
+    def prepare(self, held_out: HeldOut, member: int, task: int) -> None:  # noqa: B027 - a hook
+        """Find out from a task's unlabelled images what `answer` needs, where a member needs that."""
 
     @abstractmethod
     def answer(self, member: int, task: int, x_BI: Tensor) -> Tensor:

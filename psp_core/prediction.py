@@ -244,7 +244,7 @@ class PredictionTraining(PackTraining):
         """
         config, layers = self.configs[member], self._alone[member]
         context, draws = config.of(SuperposedSettings).context, config.noise_draws if num_others else 1
-        held_out = self._measured_on(whole=True)
+        held_out = self.held_out(whole=True)
         samples_N, rng = held_out.of_task(member, 0), generator(config.seed, f"noise of {theory}", index)
         correct = loss = 0.0
         for samples_B in torch.split(samples_N, config.test_batch_size):

@@ -392,9 +392,9 @@ class PackTraining:
         self._note_curve(step, self.tasks_seen, self._answered(tasks, self.tasks_seen + 1, whole=whole), members)
 
     def _answered(self, tasks: Sequence[int], num_begun: int, *, whole: bool) -> Measured:
-        return self.learner.answerer(num_begun).measure(self._measured_on(whole=whole), tasks)
+        return self.learner.answerer(num_begun).measure(self.held_out(whole=whole), tasks)
 
-    def _measured_on(self, *, whole: bool) -> HeldOut:
+    def held_out(self, *, whole: bool) -> HeldOut:
         """The images on which tasks are measured, all or some, found once."""
         most = None if whole else self.config.eval_samples
         if most not in self._held_out:

@@ -36,6 +36,11 @@ def study_schema() -> Schema:
         "about": {"type": "string", "description": texts["about"]},
         "kind": {"enum": list(EXPERIMENTS), "description": "What a trial is.", "default": FIRST_KIND},
         "small": {"type": "object", "description": "What the reduced form says instead: psp run STUDY --small."},
+        "keep_models": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether each trial's trained network is kept, for psp_core.load_model.",
+        },
         PROVENANCE: {"type": "object", "description": "What ran the study; written into stores."},
     }
     definitions, cases = _Definitions(), list[Schema]()

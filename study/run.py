@@ -49,7 +49,8 @@ class RunOptions:
         max_concurrent: a bound on the number of packs that train at the same time.
         time_limit: seconds that a pack may train before its trials fail.
         checkpoint_seconds: seconds that a pack trains between two checkpoints, at least.
-        keep_state: whether each trial's last state is kept, so that a trial of more tasks can go on from there.
+        keep_state: whether each trial's last state is kept, so that a trial of more tasks can go on from there, and
+            its network can be loaded; whatever it says where the study says `keep_models`.
         retry_failed: whether only trials that failed are trained; else these are trained again with all others.
     """
 
@@ -115,7 +116,8 @@ def run_study(spec: StudySpec, store: TrialStore, screen: Screen, options: RunOp
         after = standing(spec, store)
         # Again, now that no worker writes: a slow storage may have carried out a write after its pack had ended.
         store.tidy({pack.id for pack in without(packs, after.done())})
-        forget_beginnings(packs, after, store)
+        if not spec.keep_models:
+            forget_beginnings(packs, after, store)
         if len(store.files.names("trials")) > MANY_FILES:
             store.compact()
     if after.damaged:
@@ -239,7 +241,7 @@ def _train_stage(
             store=store.uri,
             checkpoint_seconds=options.checkpoint_seconds,
             time_limit=options.time_limit,
-            keep_state=options.keep_state,
+            keep_state=options.keep_state or spec.keep_models,
         )
         for pack in plan.left
     ]

@@ -20,7 +20,19 @@ from study.yaml_text import load_yaml
 
 __all__ = ["KEYS", "PROVENANCE", "StudyError", "StudySpec", "load_study", "parse_yaml"]
 
-KEYS: Final = ("name", "about", "kind", "variants", "axes", "seeds", "settings", "tune", "measure", "small")
+KEYS: Final = (
+    "name",
+    "about",
+    "kind",
+    "variants",
+    "axes",
+    "seeds",
+    "settings",
+    "tune",
+    "measure",
+    "small",
+    "keep_models",
+)
 SMALL_KEYS: Final = ("variants", "axes", "seeds", "settings", "tune", "measure")
 PROVENANCE: Final = "ran_with"  # what a store's study.yaml adds; not part of the study
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,79}")
@@ -43,6 +55,7 @@ class StudySpec:
             value; None where everything is given.
         measure: in what the trials differ whose settings were chosen so.
         small: what the reduced form of the study says instead, under the same keys; see `reduced`.
+        keep_models: whether each trial's trained network is kept (`psp_core.load_model`). It changes no result.
         whole: of a study changed by `--set` or `--only`, the one that was changed; else None.
         assignments: what `--set` changed.
         only: the settings that its trials have one of several values of, by `--only`; every trial where there are none.
@@ -58,6 +71,7 @@ class StudySpec:
     tune: Tune | None
     measure: dict[str, Any]
     small: dict[str, Any]
+    keep_models: bool = False
     whole: "StudySpec | None" = field(default=None, compare=False)
     assignments: tuple[str, ...] = field(default=(), compare=False)
     only: Mapping[str, Sequence[Any]] = field(default_factory=dict, compare=False)
@@ -83,6 +97,9 @@ class StudySpec:
         kind = content.get("kind", FIRST_KIND)
         if not isinstance(kind, str) or kind not in EXPERIMENTS:
             raise StudyError(f"kind={kind!r} is not known; {did_you_mean(kind, EXPERIMENTS)}")
+        keep_models = content.get("keep_models", False)
+        if not isinstance(keep_models, bool):
+            raise StudyError(f"keep_models={keep_models!r} must be true or false.")
         reader = Reader(EXPERIMENTS[kind], chooses=bool(content.get("tune")))
         axes = reader.axes(content)
         settings, listed = reader.settings(content)
@@ -114,6 +131,7 @@ class StudySpec:
             tune=Tune.read(tune, reader) if tune else None,
             measure=measured,
             small=dict(mapping(content, "small")),
+            keep_models=keep_models,
         )
         if spec.tune:
             spec.tune.check(spec.cells(), spec.seeds)
@@ -283,7 +301,7 @@ class StudySpec:
         content["settings"], content["variants"] = written(self.settings), [written(row) for row in self.variants]
         content["tune"] = self.tune.to_mapping() if self.tune else {}
         content["measure"] = {"settings": self.measure} if self.measure else {}
-        return {key: value for key, value in content.items() if value or key not in ("tune", "measure")}
+        return {key: value for key, value in content.items() if value or key not in ("tune", "measure", "keep_models")}
 
     def trials(self) -> list[Experiment]:
         """Every trial of the study: the product of the variants, the axes and the seeds.

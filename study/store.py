@@ -6,7 +6,7 @@ OUT/evals/PACK.parquet    one row per (trial, tasks_seen, task)
 OUT/curves/PACK.parquet   one row per (trial, step, task), of trials with eval_every
 OUT/crosstalk/PACK.parquet   one row per (trial, num_models), of retrieval
 OUT/predictions/PACK.parquet one row per (trial, theory, tasks_seen), of prediction
-OUT/states/TRIAL.pt       with --keep-state: where a trial ended, for one of more tasks to go on from
+OUT/states/TRIAL.pt       with --keep-state or keep_models: where a trial ended, to go on from and to be loaded
 OUT/checkpoints/PACK/     while a pack is unfinished: how far it is, and its state
 OUT/tuning.json           what a study that chooses settings tried, and chose (`study.standing.record`)
 OUT/driver.json           while a run writes here

@@ -38,7 +38,7 @@ class Job:
         store: where to, as `TrialStore.uri`.
         checkpoint_seconds: how long to train, at least, between two checkpoints.
         time_limit: seconds of training after which the pack's trials fail; checked after each task.
-        keep_state: whether each trial's state at its end is kept, for one of more tasks to go on from.
+        keep_state: whether each trial's state at its end is kept, for one of more tasks to go on from and to be loaded.
     """
 
     study: str
@@ -151,7 +151,7 @@ class PackRun:
         """Take the results of the members whose tasks are all trained; the others go on from their checkpoint."""
         ended = [e for e, trial in enumerate(training.configs) if trial.num_visits == training.tasks_seen]
         others = [e for e in range(len(training.configs)) if e not in ended]
-        if self.job.keep_state and self.job.pack.trials[0].is_nested:
+        if self.job.keep_state and self.job.pack.trials[0].num_steps:
             self._keep_states(training, ended)
         results, pack = training.results(), self.left.pop(0)
         self.results += [results[e] for e in ended]
@@ -187,10 +187,11 @@ class PackRun:
     def _keep_states(self, training: Running, members: Iterable[int]) -> None:
         """Keep where these ended; a storage that refuses costs the state, not the results."""
         for e in members:
-            content = io.BytesIO()
-            torch.save(_copied(training.member_state(e)), content)
+            content, trial = io.BytesIO(), training.configs[e]
+            settings = {"kind": trial.kind, **trial.columns()}
+            torch.save({**_copied(training.member_state(e)), "trial": settings}, content)
             with contextlib.suppress(StorageError):
-                self.store.keep_state(trial_id(training.configs[e]), content.getvalue())
+                self.store.keep_state(trial_id(trial), content.getvalue())
 
     def _new(self) -> Running:
         return start(self.left[0].trials, self.dataset, self.device)

@@ -223,6 +223,11 @@ class HopfieldLearner(Learner, Answers):
         own_KD = torch.stack([torch.cat(self.own[member].mask(k))[:, 0] for k in range(len(self.own[member]))])
         return (own_KD == torch.cat(found)).double().mean(1)
 
+    def prepare(self, held_out: HeldOut, member: int, task: int) -> None:
+        """Recover the masks of a task, unless they were."""
+        if (member, task) not in self._recovered:
+            self.recover(member, task, held_out.batch(member, task, held_out.of_task(member, task))[0])
+
     def answerer(self, num_begun: int) -> Answerer:
         """Masks are recovered from the test images of a task, and answer them."""
         return MasksRecovered(self)
@@ -258,7 +263,7 @@ class MasksRecovered:
 
     def __init__(self, learner: HopfieldLearner) -> None:
         """Remember whose masks."""
-        self._learner = learner
+        self.networks = learner
 
     @torch.no_grad()
     def measure(self, held_out: HeldOut, tasks: Sequence[int]) -> Measured:
@@ -266,12 +271,12 @@ class MasksRecovered:
         pairs = []
         for member, task in held_out.pairs(tasks):
             x_BI, _ = held_out.batch(member, task, held_out.of_task(member, task))
-            agreement_K = self._learner.recover(member, task, x_BI)
+            agreement_K = self.networks.recover(member, task, x_BI)
             own = agreement_K[task].item()
             pairs.append((own, float((agreement_K < own).sum().item() == len(agreement_K) - 1)))
         shape = (len(held_out.tasks), len(tasks), 2)
         agreement, inferred = torch.tensor(pairs, dtype=torch.float64).view(shape).unbind(2)
-        return {**TaskGiven(self._learner).measure(held_out, tasks), "inferred": inferred, "mask_agreement": agreement}
+        return {**TaskGiven(self.networks).measure(held_out, tasks), "inferred": inferred, "mask_agreement": agreement}
 
 
 def masked_logits(weights: Sequence[Tensor], masks: Sequence[Tensor], x_EBI: Tensor) -> Tensor:

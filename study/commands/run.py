@@ -50,7 +50,10 @@ def run(
     ] = None,
     checkpoint_every: Annotated[float, typer.Option(min=0, help="Seconds of training between checkpoints.")] = 10,
     keep_state: Annotated[
-        bool, typer.Option("--keep-state", help="Keep where trials end, so that num_tasks can grow later.")
+        bool,
+        typer.Option(
+            "--keep-state", help="Keep where trials end: to grow num_tasks later, and for psp_core.load_model."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool,

@@ -39,6 +39,7 @@ def test_it_takes_every_shipped_study(name: str) -> None:
         {"kind": "retrieval", "settings": {"num_draws": 8}},
         {"small": {"axes": {"width": [4]}, "seeds": [0]}},
         {"axes": None},
+        {"keep_models": True},
     ],
 )
 def test_it_takes_what_a_study_may_say(content: dict[str, Any]) -> None:
@@ -50,6 +51,7 @@ def test_it_takes_what_a_study_may_say(content: dict[str, Any]) -> None:
     [
         {"name": "Not a name"},
         {"axis": {"width": [4]}},
+        {"keep_models": "yes"},
         {"kind": "trainig"},
         {"axes": {"widht": [4]}},
         {"axes": {"width": 4}},

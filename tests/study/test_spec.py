@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from psp_core.trial import Trial
-from study.plan import merge
+from study.plan import merge, trial_id
 from study.shipped import shipped_studies
 from study.spec import StudyError, StudySpec, load_study, parse_yaml
 from tests.conftest import small_study
@@ -93,6 +93,7 @@ def test_an_axis_can_be_drawn_and_follows_from_the_file_alone() -> None:
         ({"variants": [{"schedule": "local-mix"}], "axes": {}}, "trial .*combines complex contexts"),
         ({"small": {"name": "x"}}, "small: 'name' is not a key of it"),
         ({"small": {"axes": {"width": [0]}}}, "width=0 must be at least 1"),
+        ({"keep_models": "yes"}, "keep_models='yes' must be true or false"),
     ],
 )
 def test_bad_input_is_answered_with_key_value_rule_and_remedy(changes: dict[str, object], message: str) -> None:
@@ -107,6 +108,16 @@ def test_bad_input_is_answered_with_key_value_rule_and_remedy(changes: dict[str,
 def test_a_file_that_is_no_mapping_is_refused(content: object, holds: str) -> None:
     with pytest.raises(StudyError, match=f"must be a mapping with the keys name.*; {holds}"):
         StudySpec.from_mapping(content)
+
+
+def test_every_form_of_a_study_that_keeps_models_does() -> None:
+    spec = StudySpec.from_mapping({**GOOD, "keep_models": True, "small": {"seeds": [0]}})
+    again = StudySpec.from_mapping(spec.to_mapping())
+    assert all(each.keep_models for each in (spec, again, spec.reduced(), spec.with_values(["width=8"])))
+    assert [trial_id(trial) for trial in spec.trials()] == [
+        trial_id(trial) for trial in StudySpec.from_mapping(GOOD).trials()
+    ]
+    assert "keep_models" not in StudySpec.from_mapping(GOOD).to_mapping()
 
 
 def test_a_study_without_a_name_is_told_so() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -23,9 +24,12 @@ from tests.conftest import small_study
 pytestmark = pytest.mark.slow
 
 TIMES = ["seconds", "steps_per_second"]
-STUDY = small_study(
-    axes={"context": ["binary", "complex", "rotation", "permutation"], "width": [4, 8, 16]},  # twelve shapes
-    settings={"dataset": "digits", "num_tasks": 4, "steps_per_task": 60, "lr": 0.01},
+STUDY = replace(
+    small_study(
+        axes={"context": ["binary", "complex", "rotation", "permutation"], "width": [4, 8, 16]},  # twelve shapes
+        settings={"dataset": "digits", "num_tasks": 4, "steps_per_task": 60, "lr": 0.01},
+    ),
+    keep_models=True,
 )
 
 
@@ -83,6 +87,7 @@ def test_a_run_stores_every_trial_and_prints_one_line_a_pack(quiet_run: tuple[Pa
     assert (trials["status"] == "ok").all()
     assert len(evals) == 24 * 10
     assert not (out / "checkpoints").exists() or not list((out / "checkpoints").iterdir())
+    assert {path.stem for path in (out / "states").iterdir()} == set(trials["trial_id"])
     lines = printed.splitlines()
     assert lines[0] == "small: 24 trials planned, 0 done already."
     assert sum(line.startswith("[") for line in lines) == 12
