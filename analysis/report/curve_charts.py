@@ -18,7 +18,7 @@ from analysis.tables import first_task, first_task_by_step, interference, mean_a
 
 MOST_ROWS: Final = 24_000  # of a chart: about 400 kB of the page
 MOST_DOTS: Final = 2_400
-FEWEST_MOMENTS: Final = 24
+FEWEST_MOMENTS: Final = 4
 MOST_BOUNDS: Final = 60
 COLUMNS_OF_NUMBERS: Final = 6
 MOST_TOLD: Final = 8
