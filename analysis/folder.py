@@ -129,9 +129,8 @@ class FigureFolder:
             return None
 
     def _not_written(self, error: OSError) -> StoreError:
-        return StoreError(
-            f"{self.place!r} cannot be written: {' '.join(str(error).split())}. Copy the store to a place that can."
-        )
+        place, why = self.place.removesuffix("/figures"), " ".join(str(error).split())
+        return StoreError(f"out={place!r} cannot be written: {why}. Copy the store to a place that can.")
 
 
 def _files(opened: tuple[pafs.FileSystem, str]) -> list[tuple[str, str, int]]:
