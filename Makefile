@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install install-cluster quickstart test test-slow test-all check docs bench reference results clean
+.PHONY: install install-cluster quickstart test test-slow test-all check docs bench reference figures results clean
 
 install: .venv/installed
 
@@ -54,6 +54,10 @@ bench: install
 # What the parts say of themselves, written into docs/settings.md, docs/contexts.md and docs/store.md.
 reference: install
 	$(BIN)/python -m study.pages
+
+# The figures of docs/ whose trials are kept in reference/.
+figures: install
+	PYTHONPATH=. $(BIN)/python docs/draw.py
 
 # The papers' numbers beside ours, from the stores kept in reference/; one without published numbers is passed over,
 # and so is what repeats another's trials.
