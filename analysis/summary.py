@@ -38,12 +38,14 @@ class Summary:
         settings: the settings that vary: the curve as `context`, `width`, and others.
         costs: those of COSTS that are columns.
         notes: sentences.
+        is_best_lr: whether several learning rates were tried, of which each row has its best.
     """
 
     rows: pd.DataFrame
     settings: list[str]
     costs: list[str]
     notes: list[str]
+    is_best_lr: bool
 
 
 def summarise(store: StoredTrials, *, threshold: float = 0.9, num_tasks: int | None = None) -> Summary:
@@ -64,7 +66,8 @@ def summarise(store: StoredTrials, *, threshold: float = 0.9, num_tasks: int | N
     rows = _rows(measured, by, threshold)
     costs = _known_costs(trials) if num_tasks is None else []
     rows = _with_costs(rows, measured, by, costs)
-    return Summary(rows, by, costs, list(_notes(measured, threshold, num_tasks)))
+    notes = list(_notes(measured, threshold, num_tasks))
+    return Summary(rows, by, costs, notes, _tries_rates(measured))
 
 
 def check_threshold(threshold: float) -> None:
@@ -187,6 +190,11 @@ def _with_costs(rows: pd.DataFrame, measured: Measured, by: Sequence[str], costs
     return rows.merge(of_trials.groupby(key, dropna=False)[costs].mean().reset_index(), on=key, how="left")
 
 
+def _tries_rates(measured: Measured) -> bool:
+    tried = settings_of(measured.evals, [*measured.settings, "lr"])
+    return bool(tried.groupby(measured.settings, dropna=False)["lr"].nunique().max() > 1)
+
+
 def _notes(measured: Measured, threshold: float, num_tasks: int | None) -> Iterator[str]:
     evals = measured.best_lr
     yield "Means over seeds ± half of their 95% interval (Student's t); blank: not measured, or not defined."
@@ -200,10 +208,9 @@ def _notes(measured: Measured, threshold: float, num_tasks: int | None) -> Itera
     )
     if evals["num_cycles"].max() > 1:
         yield "A stream with cycles trains its tasks again: it has no forgetting, transfer or capacity."
-    tried = settings_of(measured.evals, [*measured.settings, "lr"])
-    if tried.groupby(measured.settings, dropna=False)["lr"].nunique().max() > 1:
+    if _tries_rates(measured):
         counted = "" if measured.diverged.empty else "; a trial that diverged counted as chance"
-        rates = ", ".join(f"{lr:g}" for lr in sorted(tried["lr"].unique()))
+        rates = ", ".join(f"{lr:g}" for lr in sorted(measured.evals["lr"].unique()))
         images = "validation" if measured.is_validated else "test"
         yield f"Each row at its best lr of {rates}, chosen by this accuracy, so on {images} images{counted}."
     if text := tuned(measured, settings_of(evals, ["context"])):

@@ -68,9 +68,10 @@ def summary_text(summary: Summary, format: str) -> str:
 def summary_columns(summary: Summary) -> dict[str, list[str]]:
     """The cells of a summary as texts, by heading."""
     rows = summary.rows.dropna(axis="columns", how="all")
-    lr = ["lr"] if rows["lr"].nunique() > 1 else []
+    names = {**NAMES, "lr": "best lr" if summary.is_best_lr else "lr"}
+    lr = ["lr"] if summary.is_best_lr or rows["lr"].nunique() > 1 else []
     plain = [*summary.settings, *lr, "tasks", "trials", *(name for name in ("diverged",) if name in rows)]
-    columns = {NAMES.get(name, name_of(name)): [_plain(value) for value in rows[name]] for name in plain}
+    columns = {names.get(name, name_of(name)): [_plain(value) for value in rows[name]] for name in plain}
     columns |= {f"{name} (%)": _percentages(rows, name) for name in MEANS if name in rows}
     if "capacity" in rows:
         columns["capacity"] = [capacity_words(row) for _, row in rows.iterrows()]

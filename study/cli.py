@@ -28,6 +28,7 @@ COMMANDS: Final[Mapping[str, Mapping[str, Callable[..., None]]]] = {
         "report": report.report,
         "plot": results.plot,
         "table": results.table,
+        "export": results.export,
         "compare": results.compare,
     },
     "Stores and machines": {"compact": stores.compact, "rm": stores.rm, "tune-planner": plan.tune_planner},
@@ -62,6 +63,7 @@ EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
         "psp plot results/my-study --x depth --hue context",
     ),
     "table": ("psp table results/quickstart --format latex --threshold 0.8", "psp table results/capacity-law --law"),
+    "export": ("psp export results/quickstart --parquet", "psp export results/quickstart --tensorboard --to runs"),
     "compare": ("psp compare results/permuting-mnist-256",),
 }
 """Below the help of a command, and of the program."""

@@ -1,9 +1,12 @@
-"""`psp plot`, `psp table` and `psp compare`: what came out."""
+"""`psp plot`, `psp table`, `psp export` and `psp compare`: what came out."""
 
+import shlex
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from psp_core.messages import plural
 from study.commands.arguments import Out, Outs, refuse_a_name
 from study.redact import without_secrets
 
@@ -82,6 +85,40 @@ def table(
     typer.echo(text)
     for note in (*notes, *store.left_out):  # what is printed may go into a file
         typer.echo(without_secrets(note), err=True)
+    if store.damaged:
+        raise StoreError(" ".join(store.damaged))
+
+
+def export(
+    out: Out,
+    csv: Annotated[bool, typer.Option("--csv", help="A CSV file. This is the default.")] = False,
+    parquet: Annotated[bool, typer.Option("--parquet", help="A parquet file.")] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="A folder of runs, one for each trial, for TensorBoard.")
+    ] = False,
+    to: Annotated[Path | None, typer.Option(help="Where to write. [default: export.* in the store]")] = None,
+) -> None:
+    """Write a store as one wide table: a row for each trial, with its settings, results and costs."""
+    from analysis.export import content, export_into, wide
+    from analysis.store import StoreError, read_store
+    from analysis.tensorboard import export_tensorboard
+
+    if csv + parquet + tensorboard > 1:
+        raise StoreError("Name one of --csv, --parquet and --tensorboard.")
+    refuse_a_name(out)
+    store = read_store(out)
+    if tensorboard:
+        if to is None and "://" in out:
+            raise StoreError("Name a folder of this machine for TensorBoard with --to.")
+        folder = to or Path(out) / "tensorboard"
+        number = export_tensorboard(store, folder)
+        typer.echo(f"{plural(number, 'run')}: {folder}   Look at them: tensorboard --logdir {shlex.quote(str(folder))}")
+    else:
+        table, format = wide(store), "parquet" if parquet else "csv"
+        place = str(to) if to else export_into(out, table, format)
+        if to:
+            to.write_bytes(content(table, format))
+        typer.echo(without_secrets(f"{plural(len(table), 'trial')}, {plural(len(table.columns), 'column')}: {place}"))
     if store.damaged:
         raise StoreError(" ".join(store.damaged))
 

@@ -116,7 +116,17 @@ def test_of_several_learning_rates_the_best_one_has_the_row_and_a_note_says_so(t
     summary = summarise(StoredTrials(**{**vars(store), "evals": evals}))
     assert summary.rows[["context", "lr"]].values.tolist() == [["none", 0.1], ["binary", 0.01]]
     assert any("best lr of 0.01, 0.1" in note for note in summary.notes)
-    assert "lr" in summary_text(summary, "text").splitlines()[0]
+    assert "best lr" in summary_text(summary, "text").splitlines()[0]
+    alike = summarise(StoredTrials(**{**vars(store), "evals": store.evals.assign(accuracy=store.evals["lr"])}))
+    assert "best lr" in summary_text(alike, "text").splitlines()[0]  # though all have the same best
+
+
+def test_latex_has_no_letter_of_its_own_meaning(store: StoredTrials) -> None:
+    evals = store.evals.assign(context=store.evals["context"].cat.rename_categories({"binary": "a_b & 50% #1"}))
+    summary = summarise(StoredTrials(**{**vars(store), "evals": evals}))
+    latex = summary_text(summary, "latex")
+    assert r"a\_b \& 50\% \#1" in latex
+    assert r"\toprule" in latex
 
 
 def test_where_independent_nets_are_stored_new_tasks_are_set_beside_them_and_the_note_says_so(tmp_path: Path) -> None:
