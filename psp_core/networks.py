@@ -11,6 +11,7 @@ from torch.func import functional_call, grad_and_value, jacrev, vmap
 
 from psp_core.context_superposition import ContextSuperposition
 from psp_core.contexts import Context
+from psp_core.flat_views import Tensors, flat_views, named_views
 from psp_core.images import Images, inputs_of
 from psp_core.importance import Fisher, Importance
 from psp_core.inference import Inferred
@@ -23,8 +24,6 @@ from psp_core.soft_loss import soft_loss
 from psp_core.trained_schedules import TrainedSchedule
 
 # E members, P parameters of one member, C numbers of one member's contexts of one task, B batch, I inputs
-
-Tensors = dict[str, Tensor]
 
 IMPORTANCE_IMAGES: Final = 8
 """Images whose gradients, one for each function and weight, are held at once where autograd finds them."""
@@ -487,7 +486,7 @@ class Networks:
 
     def views(self, values_EP: Tensor) -> Tensors:
         """Numbers in the order of `flat` by the names of the shared weights, (E, ...) each."""
-        return _named({name: p.shape[1:] for name, p in self.parameters.items()}, values_EP)
+        return named_views({name: p.shape[1:] for name, p in self.parameters.items()}, values_EP)
 
     def retrieve(self, rows: Sequence[int], instead: Tensors | None = None) -> list[Layer]:
         """Every member's weights and biases of each of T rows, layer by layer: (E * T, ...), member first.
@@ -548,34 +547,6 @@ def _autograd(
         value = loss(leaves, {name: f[0] for name, f in fixed.items()}, x_EBI[0], labels_EB[0])
         gradients = torch.autograd.grad(value, list(leaves.values()))
     return {name: g[None] for name, g in zip(leaves, gradients, strict=True)}, value.detach()[None]
-
-
-def flat_views(
-    shapes: dict[str, torch.Size], num_members: int, device: torch.device, dtype: torch.dtype | None = None
-) -> tuple[Tensor, Tensors]:
-    """One tensor of zeros, of the default type if none is given, and views of it with the shapes given.
-
-    Each view begins at a multiple of 32 numbers in every row, 128 bytes in float32, which matrix products on GPUs need
-    to be fast; between them zeros stay zeros.
-    """
-    sizes = [shape.numel() for shape in shapes.values()]
-    flat = torch.zeros(num_members, sum(map(_padded, sizes)), device=device, dtype=dtype)
-    return flat, _named(shapes, flat)
-
-
-def _named(shapes: dict[str, torch.Size], flat: Tensor) -> Tensors:
-    """Views of a tensor in the order of `flat_views`."""
-    sizes = [shape.numel() for shape in shapes.values()]
-    pieces = torch.split(flat, list(map(_padded, sizes)), dim=1)
-    views = [
-        piece[:, :size].view(len(flat), *shape)
-        for piece, size, shape in zip(pieces, sizes, shapes.values(), strict=True)
-    ]
-    return dict(zip(shapes, views, strict=True))
-
-
-def _padded(size: int) -> int:
-    return -(-size // 32) * 32
 
 
 def _layers(tensors: Tensors) -> list[Layer]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from psp_core.cost import Cost, num_state, num_task_images, products
 from psp_core.course import Course
+from psp_core.flat_views import flat_views
 from psp_core.groups import Group, Stretch
 from psp_core.growth import Growth
 from psp_core.images import StepBatch, inputs_of
@@ -18,7 +19,6 @@ from psp_core.methods.base import Learner, num_outputs
 from psp_core.methods.shared_settings import inference_setting, superfluous_setting
 from psp_core.methods.supsup import SupermaskLearner
 from psp_core.methods.supsup_settings import SupermaskSettings
-from psp_core.networks import flat_views
 from psp_core.outcome import Outcome
 from psp_core.parts import Rule, setting
 from psp_core.rules import at_least

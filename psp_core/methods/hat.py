@@ -16,13 +16,14 @@ from psp_core.cost import Cost, num_activations, num_state, num_weights, product
 from psp_core.course import Course
 from psp_core.devices import PRECISIONS
 from psp_core.evaluation import Answerer, Answers, TaskGiven
+from psp_core.flat_views import flat_views
 from psp_core.groups import Group, Stretch
 from psp_core.growth import Growth
 from psp_core.images import StepBatch
 from psp_core.methods.base import Learner, Method, Storage, network_size
 from psp_core.methods.shared_settings import heads_setting
 from psp_core.models import Heads, LayerSize, Model, SuperposedModel, TaskParts
-from psp_core.networks import Networks, flat_views
+from psp_core.networks import Networks
 from psp_core.packed_mlp import Layer
 from psp_core.parts import Rule, setting
 from psp_core.rules import NOT_NEGATIVE

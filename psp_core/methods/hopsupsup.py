@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from psp_core.cost import Cost, num_activations, products
 from psp_core.course import Course
 from psp_core.evaluation import Answerer, Answers, Measured, TaskGiven
+from psp_core.flat_views import flat_views
 from psp_core.groups import Group, Stretch
 from psp_core.growth import Growth
 from psp_core.held_out import HeldOut
 from psp_core.images import StepBatch, inputs_of
 from psp_core.methods.base import Learner, Method, Storage
 from psp_core.models import LayerSize, MLPModel, Model
-from psp_core.networks import flat_views
 from psp_core.norms import static_batch_norm
 from psp_core.outcome import Outcome
 from psp_core.parts import setting

@@ -10,6 +10,7 @@ from torch import Tensor
 from psp_core import kept
 from psp_core.cost import Cost
 from psp_core.course import Course
+from psp_core.flat_views import flat_views
 from psp_core.groups import Stretch
 from psp_core.growth import Growth
 from psp_core.inference import Inference, Inferred, Search
@@ -19,7 +20,6 @@ from psp_core.methods.shared_settings import superfluous_setting
 from psp_core.methods.supsup import SupermaskLearner, drawn_scores
 from psp_core.methods.supsup_settings import SupermaskSettings
 from psp_core.models import Model
-from psp_core.networks import flat_views
 from psp_core.optimisers import Optimiser
 from psp_core.outcome import Outcome
 from psp_core.parts import Rule, setting

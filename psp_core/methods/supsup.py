@@ -13,6 +13,7 @@ from psp_core.contexts import get_context
 from psp_core.convolutions import SuperposedConv2d
 from psp_core.course import Course
 from psp_core.evaluation import Answerer, Finders
+from psp_core.flat_views import Tensors, flat_views
 from psp_core.groups import Group, Stretch
 from psp_core.images import StepBatch
 from psp_core.inference import Inference, Inferred
@@ -21,7 +22,7 @@ from psp_core.methods.shared_settings import heads_setting, inference_setting, s
 from psp_core.methods.superposed import SETTLING_BATCHES
 from psp_core.methods.supsup_settings import SupermaskSettings
 from psp_core.models import Heads, Model, SuperposedModel, TaskParts
-from psp_core.networks import Networks, Tensors, flat_views
+from psp_core.networks import Networks
 from psp_core.packed_mlp import Layer
 from psp_core.parts import setting
 from psp_core.randomness import different, generator

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from psp_core import Trial, TrialConfig, load_dataset
 from psp_core.contexts import CONTEXTS, get_context
 from psp_core.contexts.complex import unit_phasors
+from psp_core.flat_views import flat_views
 from psp_core.kernels import (
     batch_numbers,
     choice,
@@ -26,7 +27,7 @@ from psp_core.kernels import (
     softmax_loss,
 )
 from psp_core.models import SuperposedMLP, mlp
-from psp_core.networks import Networks, flat_views
+from psp_core.networks import Networks
 from psp_core.training import PackTraining
 from psp_core.trial import replace
 from tests.conftest import begin
