@@ -25,6 +25,7 @@ FACTS: Final = (
 MORE: Final = {"num_tasks": True, "eval_every": False, "eval_from": False}  # so sorted, the fullest trial is last
 EVALS: Final = ["trial_id", "tasks_seen", "task", "accuracy"]  # the columns of evals that are read
 CURVES: Final = ["trial_id", "step", "task", "accuracy"]
+TRAIN_LOSS: Final = "train_loss"  # of curves, but for those of older stores
 FILE: Final = "_file"  # the file of each row, while a store is read
 CROSSTALK: Final = ["trial_id", "num_models"]
 PREDICTIONS: Final = ["trial_id", "theory", "tasks_seen", "accuracy", "first_task"]
@@ -46,9 +47,9 @@ class StoredTrials:
             categories. Trials that diverged or failed are left out. `context` is the label of the trial's curve
             (analysis/labels.py). `stream_tasks` is the number of tasks where the whole stream depends on it, else 0.
             A setting that the label speaks of has its usual value (analysis/experiments.py).
-        curves: one row per (trial, step, task): columns CURVES, of those trials of `evals` that have a curve.
-            Where trials were measured on test images, those that were measured on validation images are in `validated`
-            and in none of the other tables.
+        curves: one row per (trial, step, task): columns CURVES and TRAIN_LOSS, of those trials of `evals` that have
+            a curve. Where trials were measured on test images, those that were measured on validation images are in
+            `validated` and in none of the other tables.
         diverged: one row per trial that diverged and has no other result; settings as in `evals`.
         crosstalk: one row per (trial, num_models) of a retrieval study, and the trial's settings.
         predictions: one row per (trial, theory, tasks_seen): columns PREDICTIONS, of trials of `evals` that predict.
@@ -156,7 +157,8 @@ def _stored(trials: pd.DataFrame, measured: tuple[pd.DataFrame, ...], damaged: l
         settings = ["context", "width", *sorted(apart.union(FACTS)), *MORE, "lr", "seed", "num_labels"]
         evals = _beside(evals, ok, settings)
     if not curves.empty:
-        curves = curves.loc[curves["trial_id"].isin(ok["trial_id"]), CURVES].reset_index(drop=True)
+        curves = curves[curves["trial_id"].isin(ok["trial_id"])]
+        curves = curves.reindex(columns=[*CURVES, TRAIN_LOSS]).reset_index(drop=True)
     if not predictions.empty:
         predictions = predictions.loc[predictions["trial_id"].isin(ok["trial_id"]), PREDICTIONS].reset_index(drop=True)
     if not crosstalk.empty:

@@ -76,6 +76,22 @@ def first_task_by_step(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFram
     return rows.sort_values(["trial_id", "step"], kind="stable").reset_index(drop=True)
 
 
+def train_loss(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """The training loss in nats over optimiser steps, of whichever task is in training: columns TRIAL, step, loss.
+
+    Trials whose curves have other moments than those beside them are left out: see `first_task_by_step`.
+
+    Args:
+        evals: one row for each trial, tasks seen and task.
+        curves: one row for each trial, step and task; of these trials, of others, or empty.
+    """
+    if "train_loss" not in curves:
+        return pd.DataFrame(columns=[*TRIAL, "step", "loss"])
+    curve = curves.loc[curves["train_loss"].notna(), ["trial_id", "step", "train_loss"]].astype({"trial_id": object})
+    curve = curve.drop_duplicates(["trial_id", "step"]).rename(columns={"train_loss": "loss"})
+    return curve.merge(_measured_alike(evals), on="trial_id")[[*TRIAL, "step", "loss"]]
+
+
 def through_time(evals: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
     """Accuracy of each task as training goes on: columns TRIAL, task, time, accuracy.
 

@@ -15,7 +15,8 @@ class CurvePoint(NamedTuple):
     Attributes:
         step: optimiser steps taken by then, of the whole trial.
         task: which.
-        measured: by column: `accuracy` (a fraction), `loss` (nats), `num_samples`, and what the method adds.
+        measured: by column: `accuracy` (a fraction), `loss` (nats), `num_samples`, what the method adds, and
+            `train_loss` (nats), which is of the task in training.
     """
 
     step: int

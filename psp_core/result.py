@@ -41,6 +41,11 @@ CURVES: Final = {
     "step": Outcome(int, "Optimiser steps taken by then, of the whole trial.", is_large=True),
     "task": Outcome(int, "0..K-1."),
     **_ANSWERED,
+    "train_loss": Outcome(
+        float,
+        "Mean cross-entropy in nats of the training batches since the measurement before, or since their task began; "
+        "whichever `task` the row is about.",
+    ),
 }
 """Columns of the store's `curves`, likewise."""
 

@@ -391,6 +391,11 @@ class PackTraining:
         members = [e for e, diverged_at in enumerate(self.diverged_at) if diverged_at is None]
         self._note_curve(step, self.tasks_seen, self._answered(tasks, self.tasks_seen + 1, whole=whole), members)
 
+    def _train_losses(self, step: int, visit: int) -> Tensor:
+        """Each member's mean training loss, (E,), over the visit's steps since `eval_every` had something measured."""
+        end = step - visit * self.config.steps_per_task
+        return self._losses_SE[max(0, end - (self.config.eval_every or 0)) : end].mean(0)
+
     def _answered(self, tasks: Sequence[int], num_begun: int, *, whole: bool) -> Measured:
         return self.learner.answerer(num_begun).measure(self.held_out(whole=whole), tasks)
 
@@ -408,10 +413,11 @@ class PackTraining:
         return self._held_out[most]
 
     def _note_curve(self, step: int, visit: int, measured: Measured, members: Sequence[int]) -> None:
+        train_losses = self._train_losses(step, visit).tolist()
         for e in members:
             for t, task in enumerate(curve_tasks(self.config, visit)):
                 values = {name: values_ET[e, t].item() for name, values_ET in measured.items()}
-                self.curves[e].append(CurvePoint(step, task, values))
+                self.curves[e].append(CurvePoint(step, task, {**values, "train_loss": train_losses[e]}))
 
 
 def train(

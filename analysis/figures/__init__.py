@@ -29,6 +29,7 @@ from analysis.figures.heatmap import draw as heatmap
 from analysis.figures.interference import draw as interference
 from analysis.figures.law import draw as law
 from analysis.figures.layout import caption_of, title_of
+from analysis.figures.loss import draw as loss
 from analysis.figures.masks_used import draw as masks_used
 from analysis.figures.predicted import draw as predicted
 from analysis.figures.predicted import draw_capacity as predicted_capacity
@@ -46,6 +47,7 @@ FIGURES: Final[dict[str, Callable[[Measured], Figure]]] = {
     "interference": interference,
     "forgetting": forgetting,
     "through-time": through_time,
+    "loss": loss,
     "r-matrix": r_matrix,
     "heatmap": heatmap,
     "law": law,
@@ -88,6 +90,7 @@ __all__ = [
     "interference",
     "law",
     "learning_rate",
+    "loss",
     "masks_used",
     "predicted",
     "predicted_capacity",

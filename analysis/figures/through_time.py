@@ -48,7 +48,8 @@ def draw(measured: Measured) -> Figure:
         for place, (number, look) in enumerate(looks.items()):
             some = rows[rows["task"] == number - 1]
             draw_curve(axes, over_seeds(some, ["time"], "accuracy"), "time", look, place)
-        _mark_boundaries(axes, int(np.ceil(frame["time"].max())))
+        mark_boundaries(axes, int(np.ceil(frame["time"].max())))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         mark_level(axes, measured.chance, "chance")
         axes.set_ylim(0, 1)
     name_axes(grid, Axis(column="time", label="tasks trained"), Axis(column="accuracy", label="accuracy"))
@@ -63,9 +64,9 @@ def _some_tasks(frame: pd.DataFrame) -> list[int]:
     return [int(task) for task in tasks[places]]
 
 
-def _mark_boundaries(axes: Axes, number: int) -> None:
+def mark_boundaries(axes: Axes, number: int, length: int = 1) -> None:
+    """Put a vertical line where each of so many tasks of this length begins, or where some of them do."""
     every = -(-number // MOST_BOUNDARIES)
     for task in range(0, number + 1, every):
-        axes.axvline(task, color="0.8", linewidth=0.5, zorder=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.axvline(task * length, color="0.8", linewidth=0.5, zorder=0.5)
     axes.xaxis.grid(visible=False)

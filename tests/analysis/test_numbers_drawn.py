@@ -105,6 +105,21 @@ def test_tasks_are_drawn_through_time_with_the_moments_at_which_tasks_begin(two_
     assert [text.get_text() for text in figures.through_time(alone).legends[0].get_texts()] == ["1", "2"]
 
 
+def test_the_training_loss_is_drawn_over_steps_with_the_moments_at_which_tasks_begin(two_seeds: Measured) -> None:
+    evals = two_seeds.evals.assign(eval_every=50)
+    losses = {0: [2.0, 1.0, 1.5], 1: [2.4, 1.4, 0.5]}
+    curves = pd.concat(
+        pd.DataFrame({"trial_id": name, "step": [50, 50, 100, 150], "task": [0, 1, 0, 0], "train_loss": [a, a, b, c]})
+        for name, (a, b, c) in zip(evals["trial_id"].unique(), losses.values(), strict=True)
+    )
+    (axes,) = figures.loss(Measured(evals, curves=curves, roles=ONE_COLUMN)).axes
+    assert line(axes, "binary") == close([(50, 2.2), (100, 1.2), (150, 1.0)])
+    assert [one.get_xdata()[0] for one in axes.get_lines() if [*one.get_ydata()] == [0, 1]] == [0, 100, 200]
+    for without in (curves.assign(train_loss=np.nan), curves.drop(columns="train_loss"), pd.DataFrame()):
+        with pytest.raises(figures.UnsupportedError, match="needs trials with eval_every"):
+            figures.loss(Measured(evals, curves=without, roles=ONE_COLUMN))
+
+
 @pytest.fixture
 def two_depths() -> Measured:
     """Twelve rows: two depths of two seeds, of which the deeper one keeps both tasks."""

@@ -163,3 +163,27 @@ def test_what_nets_of_tasks_cost_is_known_before() -> None:
 def test_moments_that_cannot_be_are_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrialConfig(**{"dataset": "digits", **settings})
+
+
+def test_the_training_loss_is_the_mean_of_the_steps_since_the_last_moment_or_since_the_task_began(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of two members, each its own; moments are 1, 6, 11, 16, ... and tasks have 12 steps."""
+    training = PackTraining([BASE, replace(BASE, lr=0.05)], load_dataset("digits"), CPU)
+    gradients, losses = training.learner.gradients, []
+
+    def noted(batch: object) -> torch.Tensor:
+        losses.append(gradients(batch).clone())
+        return losses[-1]
+
+    monkeypatch.setattr(training.learner, "gradients", noted)
+    while not training.done:
+        training.train_task()
+    of_steps = torch.stack(losses)
+    windows = {1: (0, 1), 6: (1, 6), 11: (6, 11), 16: (12, 16), 21: (16, 21), 26: (24, 26), 31: (26, 31), 36: (31, 36)}
+    for e, result in enumerate(training.results()):
+        assert {point.step for point in result.curve} == windows.keys()
+        for point in result.curve:
+            expected = of_steps[slice(*windows[point.step]), e].double().mean().item()
+            assert point.measured["train_loss"] == pytest.approx(expected, rel=1e-5)
+    assert result.measurements()["curves"][0]["train_loss"] == pytest.approx(of_steps[0, 1].item())
