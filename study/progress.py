@@ -115,6 +115,10 @@ class Tally:
         """The settings that distinguish this pack, such as `context=binary width=64`."""
         return describe(pack.trials, self.axes)
 
+    def since_first_pack(self) -> float:
+        """Seconds since the first pack began; 0 before that."""
+        return time.monotonic() - self.first_pack if self.first_pack else 0.0
+
     def snapshot(self) -> Snapshot:
         """What the run is now."""
         now = time.monotonic()
