@@ -63,8 +63,9 @@ class Root(Part):
         named = self.settings_named(column)
         if column not in self.at_first and value in [one.default for _, one in named]:
             return
-        owners = sorted((part for part, _ in named if part.family), key=lambda part: part.family not in columns)
-        family = owners[0].family  # the nearest: of a part that the tree has in another form
+        owners = [part for part, _ in named if part.family]
+        in_tree = [part.family for part in owners if part.family in columns]
+        family = in_tree[-1] if in_tree else owners[0].family  # the nearest: the innermost that has another form
         names = " or ".join(dict.fromkeys(repr(part.name) for part in owners if part.family == family))
         if family in columns:
             raise ValueError(

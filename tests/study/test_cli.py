@@ -326,7 +326,7 @@ def test_a_damaged_study_yaml_is_bad_input(psp, tmp_path: Path, small_store: Pat
 def test_an_unknown_format_is_bad_input(psp, small_store: Path) -> None:
     outcome = psp("plot", str(small_store), "--format", "bmp")
     assert outcome.code == 2
-    assert "format='bmp' is not known; use one of png, svg, pdf" in outcome.err
+    assert "format='bmp' is not known; use one or more of png,svg,pdf" in outcome.err
 
 
 def test_packs_of_a_run_that_is_gone_are_interrupted_not_running(psp, small_store: Path, tmp_path: Path) -> None:
