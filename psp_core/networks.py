@@ -360,7 +360,8 @@ class Networks:
             batches: inputs (E, B, I), at least one batch.
             kind: of which functions of the outputs.
         """
-        total, views = flat_views({name: p.shape[1:] for name, p in self.parameters.items()}, len(self), self._device)
+        total = torch.zeros_like(self.flat)
+        views = self.views(total)
         if not self.parameters:  # heads alone, each its task's own
             return total
         number = 0

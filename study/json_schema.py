@@ -11,13 +11,12 @@ from psp_core.experiments import EXPERIMENTS
 from psp_core.parts import Part, Setting, by_column, every_setting, settings_of
 from study.choices import KINDS
 from study.reference import summary, value_words
+from study.resolved import UNSAID
 from study.spec import NAME, PROVENANCE, SMALL_KEYS
 from study.tuning import SEARCHES
 
 Schema = dict[str, Any]
 
-UNSAID: Final = ("seed", "milestones")
-"""Settings that have no place in a block of settings."""
 _NUMERAL: Final = r"^[-+]?[0-9_]*\.?[0-9_]+([eE][-+]?[0-9]+)?$"  # a number may stand as a text: 100_000
 _TYPES: Final = {int: "integer", float: "number", bool: "boolean", str: "string"}
 _COUNT: Final[Schema] = {"type": "integer", "minimum": 1}
@@ -30,10 +29,13 @@ def study_schema() -> Schema:
     What it knows: keys, settings, parts and their settings, types, choices, and lower and upper bounds. What it does
     not: which settings apply to which parts, and how settings go together, for which see `psp validate`.
     """
-    texts = {"about": "One line for psp list.", "name": "Lower-case letters, digits and hyphens."}
     top: Schema = {
-        "name": {"type": "string", "pattern": f"^{NAME.pattern}$", "description": texts["name"]},
-        "about": {"type": "string", "description": texts["about"]},
+        "name": {
+            "type": "string",
+            "pattern": f"^{NAME.pattern}$",
+            "description": "Lower-case letters, digits and hyphens.",
+        },
+        "about": {"type": "string", "description": "One line for psp list."},
         "kind": {"enum": list(EXPERIMENTS), "description": "What a trial is.", "default": FIRST_KIND},
         "small": {"type": "object", "description": "What the reduced form says instead: psp run STUDY --small."},
         "keep_models": {

@@ -125,7 +125,7 @@ class Tally:
         courses = list(self.courses.values())
         planned = sum(course.planned for course in courses)
         trained = sum(self.trials[name] * course.trained for name, course in self.courses.items())
-        since = now - self.first_pack if self.first_pack else 0.0
+        since = self.since_first_pack()
         best = sorted(self.best.items(), key=lambda entry: -entry[1][0])
         return Snapshot(
             total=self.total,

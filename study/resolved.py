@@ -10,7 +10,7 @@ from study.spec import StudySpec
 from study.yaml_text import in_one_line
 
 UNSAID: Final = ("seed", "milestones")
-"""Columns that follow from other keys of a study file."""
+"""Columns that follow from other keys of a study file, and have no place in a block of settings."""
 
 
 def resolved(spec: StudySpec) -> dict[str, Any]:

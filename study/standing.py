@@ -39,6 +39,11 @@ class Standing:
         """The number of planned trials with one of these statuses; None stands for trials without a stored result."""
         return sum(planned.status in statuses for planned in self.planned)
 
+    def unplanned(self) -> set[str]:
+        """Ids of the stored trials that are none of the planned ones, nor a beginning or an answer of one."""
+        named = {trial_id(trial) for planned in self.planned for trial in (planned.trial, planned.trained)}
+        return self.stored.keys() - named - {str(planned.answer) for planned in self.planned}
+
     @property
     def trained(self) -> list[Experiment]:
         """The planned trials as they are trained."""

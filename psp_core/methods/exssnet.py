@@ -231,10 +231,7 @@ class ExclusiveLearner(SupermaskLearner):
 
     def representation(self, member: int, task: int, x_BI: Tensor) -> Tensor:
         """What the last layer of a task's network reads, (B, D): the identity in that layer's place gives it."""
-        masks = self.tables[member].mask(task)
-        instead = {
-            name: mask.mul_(weight[member]) for name, mask, weight in zip(self._used, masks, self.weights, strict=True)
-        }
+        instead = self._masked(member, task)
         *_, last = instead
         size = len(instead[last])
         instead[last] = torch.eye(size, device=x_BI.device)

@@ -206,10 +206,13 @@ class SupermaskLearner(Learner, Finders):
 
     def answer_as(self, member: int, found: int, x_BI: Tensor) -> Tensor:
         """Logits of one member with one of its masks, and with the head and statistics of its row: shape (B, O)."""
-        pairs = zip(self.tables[member].mask(found), self.weights, strict=True)
-        instead = {name: mask.mul_(weight[member]) for name, (mask, weight) in zip(self._used, pairs, strict=True)}
         row = found % self.trial.num_tasks  # NNs have more masks than tasks, and nothing in rows
-        return self._networks.logits_of(member, row, x_BI, instead)
+        return self._networks.logits_of(member, row, x_BI, self._masked(member, found))
+
+    def _masked(self, member: int, found: int) -> Tensors:
+        """One member's weights under one of its masks, by name."""
+        pairs = zip(self.tables[member].mask(found), self.weights, strict=True)
+        return {name: mask.mul_(weight[member]) for name, (mask, weight) in zip(self._used, pairs, strict=True)}
 
     def find(self, member: int, x_ABI: Tensor) -> Tensor:
         """Which of the masks stored so far each of A batches is of, by all of its images: int64 (A,)."""

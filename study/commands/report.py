@@ -64,7 +64,6 @@ def _progress(spec: "StudySpec", store: "TrialStore", now: "Standing") -> "Progr
     states = ["running" if trial_id(planned.trained) in running else planned.status or "to do" for planned in left]
     missing = [_told(planned.trial) | {"status": state} for planned, state in zip(left, states, strict=True)]
     missing += [_told(trial) | {"status": "to do"} for trial in now.to_come]
-    named = {trial_id(trial) for planned in now.planned for trial in (planned.trial, planned.trained)}
     ran_with = {str(name): str(value) for name, value in store.provenance().items() if name != RUNS}
     return Progress(
         name=spec.name,
@@ -74,7 +73,7 @@ def _progress(spec: "StudySpec", store: "TrialStore", now: "Standing") -> "Progr
         diverged=now.count("diverged"),
         failed=states.count("failed"),
         running=states.count("running"),
-        others=len(now.stored.keys() - named - {planned.answer for planned in now.planned}),
+        others=len(now.unplanned()),
         missing=missing,
         commands=_commands(spec.name, [list(map(str, run["set"])) for run in store.runs()]),
         study=store.files.read("study.yaml").decode(errors="replace"),

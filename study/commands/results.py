@@ -73,6 +73,7 @@ def table(
     from analysis.law_text import law_table
     from analysis.store import StoreError, read_store
     from analysis.table_text import check_format, summary_table
+    from analysis.tables import THRESHOLD
 
     format = "csv" if csv else format
     check_format(format)
@@ -81,7 +82,7 @@ def table(
     if law or crossings:
         text, notes = law_table(store, format, threshold, num_tasks=tasks, crossings=crossings)
     else:
-        text, notes = summary_table(store, format, 0.9 if threshold is None else threshold, num_tasks=tasks)
+        text, notes = summary_table(store, format, THRESHOLD if threshold is None else threshold, num_tasks=tasks)
     typer.echo(text)
     for note in (*notes, *store.left_out):  # what is printed may go into a file
         typer.echo(without_secrets(note), err=True)

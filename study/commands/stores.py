@@ -112,8 +112,6 @@ def _status(spec: "StudySpec", store: "TrialStore", now: "Standing", *, is_part:
     running = begun(unfinished) if held(store.files) else {}
     left = [planned for planned in now.planned if not planned.is_done]
     idle = [planned.status for planned in left if trial_id(planned.trained) not in running]
-    named = {trial_id(trial) for planned in now.planned for trial in (planned.trial, planned.trained)}
-    others = now.stored.keys() - named - {planned.answer for planned in now.planned}
     return {
         "study": spec.name,
         "planned": len(now.planned) + len(now.to_come),
@@ -134,7 +132,7 @@ def _status(spec: "StudySpec", store: "TrialStore", now: "Standing", *, is_part:
             for planned in now.planned
             if planned.error and trial_id(planned.trained) not in running
         ],
-        "unplanned": 0 if is_part else len(others),
+        "unplanned": 0 if is_part else len(now.unplanned()),
     }
 
 
