@@ -1,7 +1,7 @@
 """Puts stored trials beside the papers' published values, as Markdown tables."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,20 +99,25 @@ class Comparison:
 
     def table(self) -> str:
         """Accuracies in per cent: the paper's, ours (mean over seeds with its 95% interval), and the difference."""
+        heads, *rows = map(_line, (self.heads, *self.rows()))
+        return "\n".join([f"### {self.title}", "", self.note, "", heads, "|" + "---|" * len(self.heads), *rows])
+
+    @property
+    def title(self) -> str:
+        """What is compared, and by what count of training."""
         counted = "so many tasks" if self.step_unit > 1 else "so many steps"
         depth = "" if self.is_as_deep else f", {self.layers}"
-        heads = [f"{step // self.step_unit:,}" for step in self.steps]
-        return "\n".join(
-            [
-                f"### {self.name}: {self.quantity} (%) after training {counted}{depth}",
-                "",
-                " ".join(self._notes()),
-                "",
-                "| width | context | | " + " | ".join(heads) + " |",
-                "|---|---|---|" + "---|" * len(heads),
-                *self._lines(),
-            ]
-        )
+        return f"{self.name}: {self.quantity} (%) after training {counted}{depth}"
+
+    @property
+    def note(self) -> str:
+        """What both sides trained, in sentences."""
+        return " ".join(self._notes())
+
+    @property
+    def heads(self) -> list[str]:
+        """The heads of the table's columns; the third, of who has measured, is empty."""
+        return ["width", "context", "", *(f"{step // self.step_unit:,}" for step in self.steps)]
 
     def _notes(self) -> Iterator[str]:
         setup = self.paper.iloc[0]
@@ -132,7 +137,8 @@ class Comparison:
             return str(setup["model"])
         return self.layers + ("" if self.is_as_deep else f" here; {self.source.layers}")
 
-    def _lines(self) -> Iterator[str]:
+    def rows(self) -> Iterator[list[str]]:
+        """The cells of the table's rows."""
         ours = over_seeds(self.ours, ["width", "context", "step"], "accuracy")
         is_even = ours["size"].nunique() == 1
         for width in sorted(self.ours["width"].unique()):
@@ -146,12 +152,17 @@ class Comparison:
                     else f" (n = {_span(curve['size'])}{f'; {lost} diverged' if lost else ''})"
                 )
                 for who, row in cells:
-                    yield f"| {width} | {context} | {who}{of if who == 'ours' else ''} | " + " | ".join(row) + " |"
+                    yield [f"{width}", f"{context}", f"{who}{of if who == 'ours' else ''}", *row]
 
     def _diverged(self, width: int, context: str) -> int:
         """How many trials of this curve diverged."""
         lost = self.diverged
         return 0 if lost.empty else int(((lost["width"] == width) & (lost["context"] == context)).sum())
+
+
+def _line(cells: Sequence[str]) -> str:
+    """A row of a Markdown table."""
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells)
 
 
 def _span(sizes: "pd.Series[int]") -> str:

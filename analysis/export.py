@@ -8,11 +8,10 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.store import StoredTrials, StoreError, open_folder
-from analysis.tables import capacity_bounds, mean_accuracy
+from analysis.tables import THRESHOLD, capacity_bounds, mean_accuracy
 from analysis.transfer import backward_transfer, forgetting, forward_transfer
 from analysis.whole_files import write_whole
 
-THRESHOLD: Final = 0.9
 ADDED: Final[Mapping[str, str]] = {
     "accuracy": "Mean accuracy over all tasks after the last one.",
     "forgetting": "A task's best accuracy before the end, less its accuracy in the end; mean over old tasks.",

@@ -13,7 +13,7 @@ from analysis.measured import Measured, chance
 from analysis.roles import Roles, in_order
 from analysis.several_stores import told_by_store
 from analysis.store import StoredTrials, StoreError
-from analysis.tables import capacity_bounds, mean_accuracy, over_seeds, settings_of
+from analysis.tables import THRESHOLD, capacity_bounds, mean_accuracy, over_seeds, settings_of
 from analysis.transfer import backward_transfer, forgetting, forward_transfer
 
 MEANS: Final = ("accuracy", "forgetting", "backward", "forward")
@@ -48,7 +48,7 @@ class Summary:
     is_best_lr: bool
 
 
-def summarise(store: StoredTrials, *, threshold: float = 0.9, num_tasks: int | None = None) -> Summary:
+def summarise(store: StoredTrials, *, threshold: float = THRESHOLD, num_tasks: int | None = None) -> Summary:
     """The rows of a store, each at its best learning rate where several were tried.
 
     Args:

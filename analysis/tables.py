@@ -8,6 +8,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 TRIAL: Final = ["trial_id", "context", "width", "lr", "seed"]  # identify one trial's curve
+THRESHOLD: Final = 0.9  # of capacity, as a share of a single task's accuracy, where nobody names another
 
 
 def trials_of(evals: pd.DataFrame) -> pd.DataFrame:
@@ -34,6 +35,12 @@ def mean_accuracy(evals: pd.DataFrame) -> pd.DataFrame:
     most = rows["trial_id"].map(num_tasks.astype({"trial_id": object}).set_index("trial_id")["num_tasks"])
     complete = rows["size"] == np.minimum(rows["tasks_seen"], most)
     return rows[complete].drop(columns="size").reset_index(drop=True)
+
+
+def final_accuracy(evals: pd.DataFrame) -> pd.DataFrame:
+    """Each trial's last row of `mean_accuracy`."""
+    rows = mean_accuracy(evals)
+    return rows[rows["tasks_seen"] == rows.groupby("trial_id")["tasks_seen"].transform("max")]
 
 
 def newest_tasks(evals: pd.DataFrame, number: int) -> pd.DataFrame:
@@ -238,9 +245,7 @@ def best_lr(
     tried = trials.groupby(by, dropna=False)["lr"].transform("nunique")
     if tried.max() < 2:
         return evals
-    last = mean_accuracy(evals)
-    last = last[last["tasks_seen"] == last.groupby("trial_id")["tasks_seen"].transform("max")]
-    scores = trials.merge(last[["trial_id", "accuracy"]], on="trial_id")
+    scores = trials.merge(final_accuracy(evals)[["trial_id", "accuracy"]], on="trial_id")
     if diverged is not None and not diverged.empty:
         scores = pd.concat([scores, diverged[[*by, "lr"]].assign(accuracy=diverged["chance"])])
     means = scores.groupby([*by, "lr"], as_index=False, dropna=False)["accuracy"].mean()

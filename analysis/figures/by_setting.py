@@ -29,9 +29,8 @@ from analysis.figures.looks import Look, unjoined
 from analysis.figures.styles import styled
 from analysis.measured import Measured, with_chance
 from analysis.roles import is_number, name_of, text_of, values_of
-from analysis.tables import capacity, mean_accuracy, over_seeds
+from analysis.tables import THRESHOLD, capacity, mean_accuracy, over_seeds
 
-THRESHOLD: Final = 0.9
 STEP: Final = 0.012  # the distance between curves that else would overlap, as a share of the axis
 
 

@@ -20,9 +20,8 @@ from analysis.law_text import fit_text, in_brackets
 from analysis.measured import Measured
 from analysis.predictions import MEASURED, NAMES, beside_measured, crossings
 from analysis.roles import is_number, text_of
-from analysis.tables import capacity_bounds
+from analysis.tables import THRESHOLD, capacity_bounds
 
-THRESHOLD: Final = 0.9
 BY_HEART: Final = (
     "Dotted: tasks whose training labels, were they random, a curve's most shared parameters hold at 3.6 bits each "
     "(Morris et al. 2025, arXiv 2505.24832): above, tasks cannot be known by heart."

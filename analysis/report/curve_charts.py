@@ -134,11 +134,10 @@ def _final(shown: Shown, x: str, *, name: str, title: str, free_of: list[str]) -
                 values=sorted(values) if len(values) < 10 else None, domain=edge)  # fmt: skip
     frame = frame.assign(tasks_seen=frame[x].astype(float))
     of_panel = x == shown.roles.panel
-    chart = _curves(
+    return _curves(
         shown, frame, axis, Axis(column="y", title="final mean accuracy", format=".0%", domain=(0, 1)),
         name=name, title=title, note=note, free_of=free_of, has_panels=not of_panel, along=x,
     )  # fmt: skip
-    return chart
 
 
 def of_predictions(shown: Shown) -> Chart | None:

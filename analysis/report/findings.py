@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from analysis import tables
 from analysis.compare import Comparison
 from analysis.experiments import of_curves, settings_shown
 from analysis.law import Crossing, Law, crossings_of, laws
@@ -20,9 +21,8 @@ from analysis.roles import said, text_of
 from analysis.several_stores import STORE
 from analysis.store import StoredTrials
 from analysis.summary import Summary, summarise, whole
-from analysis.tables import mean_accuracy, over_seeds, settings_of
+from analysis.tables import THRESHOLD, over_seeds, settings_of
 
-THRESHOLD: Final = 0.9
 MOST_GROUPS: Final = 4
 
 
@@ -44,7 +44,10 @@ class Finding:
 
 
 def findings(
-    store: StoredTrials, progress: Progress | None = None, compared: Sequence[Comparison] = ()
+    store: StoredTrials,
+    progress: Progress | None = None,
+    compared: Sequence[Comparison] = (),
+    summary: Summary | None = None,
 ) -> list[Finding]:
     """The findings of a store, the most important first.
 
@@ -52,10 +55,11 @@ def findings(
         store: a trial store.
         progress: what its study plans.
         compared: its trials beside published values.
+        summary: of the store, where it is known already.
     """
     found: list[Finding] = []
     if not store.evals.empty:
-        summary, measured = summarise(store, threshold=THRESHOLD), whole(store)
+        summary, measured = summary or summarise(store), whole(store)
         found += _capacities(summary)
         found += _differences(measured)
         found += _between_stores(measured)
@@ -136,9 +140,7 @@ def capacity_of(row: "pd.Series[Any]") -> str:
 
 def final_accuracy(measured: Measured) -> pd.DataFrame:
     """Each trial's mean accuracy after its last task, with all settings, at each curve's best learning rate."""
-    frame = mean_accuracy(measured.best_lr)
-    last = frame.groupby("trial_id")["tasks_seen"].transform("max")
-    return measured.beside(frame[frame["tasks_seen"] == last])
+    return measured.beside(tables.final_accuracy(measured.best_lr))
 
 
 def _differences(measured: Measured) -> Iterator[Finding]:

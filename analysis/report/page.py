@@ -65,7 +65,8 @@ def page(
     of = known[0] if len(known) == len(names) == 1 else None
     shorter, names = names_of(names), [without_query(name) for name in names]
     looks = {value: look_of(look) for value, look in shown.looks.items()}
-    summary = _summary(store)
+    summary = None if store.evals.empty else summarise(store)
+    results, costs = tables_of(summary) if summary else ({}, {})
     columns, rows = table_of_trials(shown)
     evals = store.evals
     matrices = packed(evals, shown.numbers) if len(evals) else None
@@ -86,15 +87,15 @@ def page(
         about=of.about if of else "",
         sentence=with_curves(sentence(store, of), list(looks)),
         bars=[_bar(one, name if len(names) > 1 else "") for one, name in zip(progress, shorter, strict=True) if one],
-        findings=findings(store, of, compared),
+        findings=findings(store, of, compared, summary),
         with_curves=lambda text: with_curves(text, list(looks)),
         charts=[asdict(one) | {"short": SHORT[one.name]} for one in drawn],
         facets=shown.facets,
         has_matrices=matrices is not None,
         every=matrices["every"] if matrices else 1,
         looks=list(looks.values()),
-        summary=summary[0] if summary else None,
-        costs={"sentence": cost_sentence(shown), **(summary[1] if summary else {"heads": [], "rows": []})},
+        summary=_cells(results) | {"notes": summary.notes} if summary else None,
+        costs=_cells(costs) | {"sentence": cost_sentence(shown)},
         compared=[_compared(one) for one in compared],
         sources=[_source(one, name) for one, name in zip(progress, names, strict=True)],
         table=_table,
@@ -174,31 +175,13 @@ def _first_sort(columns: Sequence[Any]) -> int:
     return next((place for place, column in enumerate(columns) if column.title == "accuracy"), 0)
 
 
-def _summary(store: StoredTrials) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    if store.evals.empty:
-        return None
-    summary = summarise(store)
-    results, costs = tables_of(summary)
-    return {**_cells(results), "notes": summary.notes}, _cells(costs)
-
-
 def _cells(columns: Mapping[str, Sequence[str]]) -> dict[str, Any]:
     return {"heads": list(columns), "rows": [list(row) for row in zip(*columns.values(), strict=True)]}
 
 
 def _compared(one: Comparison) -> dict[str, Any]:
-    """A comparison's Markdown table as cells."""
-    title, _, note, _, heads, _, *rows = one.table().splitlines()
-    return {
-        "title": title.removeprefix("### "),
-        "note": note,
-        "heads": _of_markdown(heads),
-        "rows": [_of_markdown(row) for row in rows],
-    }
-
-
-def _of_markdown(line: str) -> list[str]:
-    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+    """A comparison's table."""
+    return {"title": one.title, "note": one.note, "heads": one.heads, "rows": list(one.rows())}
 
 
 def _bar(progress: Progress, name: str) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from analysis.figures.by_setting import THRESHOLD
 from analysis.figures.front_of_bytes import BYTES
 from analysis.law import Law, laws
 from analysis.law_text import in_brackets
@@ -15,7 +14,7 @@ from analysis.report.chart import Chart, palette, short
 from analysis.report.shown import Shown
 from analysis.report.vega import Axis
 from analysis.roles import is_number, text_of
-from analysis.tables import capacity_bounds, mean_accuracy
+from analysis.tables import THRESHOLD, capacity_bounds, mean_accuracy
 
 COSTS: Final = {
     "kept_bytes": "bytes kept for all tasks",

@@ -10,10 +10,10 @@ import pandas as pd
 
 from analysis.experiments import settings_shown
 from analysis.figures.base import Curves
-from analysis.figures.looks import Colour, Look
+from analysis.figures.looks import DASHES, Colour, Look
 from analysis.measured import Measured
 from analysis.plot import experiments, with_roles
-from analysis.roles import Roles, in_order, name_of, text_of, values_of, varying
+from analysis.roles import Roles, name_of, text_of, values_of, varying
 from analysis.store import StoredTrials
 from analysis.tables import settings_of
 
@@ -178,8 +178,6 @@ class Shown:
     @cached_property
     def dashes(self) -> dict[str, tuple[float, ...]]:
         """The dashes of each value of the setting that has dashes."""
-        from analysis.figures.looks import DASHES
-
         facet = next((facet for facet in self.facets if facet.role == "style"), None)
         return {value: DASHES[place] for place, value in enumerate(facet.values)} if facet else {}
 
@@ -191,7 +189,7 @@ class Shown:
         kept = [role for role, name in roles.items() if name != setting]
         return self.trials.groupby(kept, sort=False).ngroup().tolist() if kept else [0] * len(self.trials)
 
-    @property
+    @cached_property
     def numbers(self) -> dict[str, int]:
         """Each trial's number in the page, by its id."""
         return {name: number for number, name in enumerate(self.trials["trial_id"])}
@@ -227,8 +225,3 @@ def look_of(look: Look) -> Mapping[str, Any]:
     dash = [2.0 * length for length in look.dashes] or [1, 0]
     shape = SHAPES.get(look.marker, SHAPES["o"])
     return {"light": css(look.colour), "dark": css(on_dark(look.colour)), "dash": dash, "shape": shape}
-
-
-def ordered(texts: "pd.Series[Any]") -> list[str]:
-    """Distinct texts, in the order of legends."""
-    return [str(text) for text in in_order(texts.unique().tolist())]

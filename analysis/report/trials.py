@@ -7,12 +7,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.experiments import settings_shown
-from analysis.report.findings import THRESHOLD
 from analysis.report.shown import Shown
 from analysis.roles import name_of, text_of
 from analysis.summary import Summary
 from analysis.table_text import NAMES, summary_columns
-from analysis.tables import capacity_bounds, mean_accuracy
+from analysis.tables import THRESHOLD, capacity_bounds, final_accuracy
 from analysis.transfer import forgetting
 
 LAST: Final = ("kept_bytes", "seconds", "steps_per_second", "device")
@@ -95,9 +94,7 @@ def _outcomes(shown: Shown, evals: pd.DataFrame) -> dict[str, "pd.Series[Any]"]:
     trials = shown.trials.set_index("trial_id")
     final = trials.get("final_accuracy", pd.Series(np.nan, index=trials.index)).astype(float)
     if len(evals):
-        means = mean_accuracy(evals)
-        last = means[means["tasks_seen"] == means.groupby("trial_id")["tasks_seen"].transform("max")]
-        final = last.set_index("trial_id")["accuracy"].reindex(trials.index).fillna(final)
+        final = final_accuracy(evals).set_index("trial_id")["accuracy"].reindex(trials.index).fillna(final)
     found: dict[str, pd.Series[Any]] = {"accuracy": final}
     if len(evals) and len(once := evals[evals["num_cycles"] == 1]):
         bounds = capacity_bounds(once, THRESHOLD).set_index("trial_id")["at_least"]

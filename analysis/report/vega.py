@@ -146,11 +146,11 @@ def lit(bright: float, dim: float) -> Spec:
     return {"condition": {"test": "hot === '' || datum.hue === hot", "value": bright}, "value": dim}
 
 
-def near(name: str = "near") -> list[Spec]:
+def near() -> list[Spec]:
     """A selection of the point that is nearest."""
     return [
         {
-            "name": name,
+            "name": "near",
             "select": {
                 "type": "point",
                 "on": "pointerover",
@@ -162,7 +162,7 @@ def near(name: str = "near") -> list[Spec]:
     ]
 
 
-def sheet(layers: Sequence[Spec], *, height: int = 270, transform: Sequence[Spec] = ()) -> Spec:
+def sheet(layers: Sequence[Spec], *, height: int = 270) -> Spec:
     """A panel of these layers, as wide as its place in the page."""
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
@@ -171,7 +171,6 @@ def sheet(layers: Sequence[Spec], *, height: int = 270, transform: Sequence[Spec
         "height": height,
         "autosize": {"type": "fit", "contains": "padding"},
         "params": [{"name": "hot", "value": ""}],
-        "transform": list(transform),
         "layer": list(layers),
         "config": CONFIG,
     }
